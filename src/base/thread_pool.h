@@ -1,0 +1,33 @@
+#pragma once
+// A persistent pool for the loops of one stage.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace tandem {
+
+/// Threads that run the parallel loops of one stage. The calling thread takes part, so size 1 has no
+/// thread of its own. Workers spin briefly after a loop, then sleep. One loop at a time: parallel_for
+/// may be called from one thread at a time and not from inside a loop.
+class ThreadPool {
+ public:
+  /// size: threads that work, the caller among them; at least 1.
+  explicit ThreadPool(int size);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const;
+
+  /// Runs body(begin, end, thread) over [0, n) in chunks of at least `grain`; returns when all are
+  /// done. Which thread runs which chunk is not fixed; bodies must not depend on it.
+  void parallel_for(std::int64_t n, std::int64_t grain,
+                    const std::function<void(std::int64_t, std::int64_t, int)>& body);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tandem
