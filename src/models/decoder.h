@@ -1,0 +1,63 @@
+#pragma once
+// A contiguous range of a decoder-only model's layers, ready to run.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "config/model_config.h"
+#include "kernels/attention.h"
+#include "kernels/context.h"
+#include "tandem/error.h"
+#include "weights/weight_folder.h"
+
+namespace tandem::models {
+
+/// Layers [first, last) of `count`.
+struct LayerRange {
+  int first = 0;
+  int last = 0;
+  bool operator==(const LayerRange&) const = default;
+};
+
+/// Called with bytes made ready so far and in all, from the loading thread.
+using LoadProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
+
+/// What the layers need to know about the rows of a batch.
+struct BatchInputs {
+  mx::array positions;  // int32 [T]
+  /// One entry a layer of the range; each covers all T rows in order.
+  std::span<const std::vector<kernels::SequenceRows>> rows;
+};
+
+/// Weights and wiring of a layer range. Graph-building methods are called from one thread.
+class Decoder {
+ public:
+  virtual ~Decoder() = default;
+
+  /// KV shape of each layer of the range, in order.
+  virtual std::vector<kernels::KvSpec> kv_specs() const = 0;
+  /// Bytes of weights held, and read for one token (chosen experts only).
+  virtual std::uint64_t weight_bytes() const = 0;
+  virtual std::uint64_t weight_bytes_per_token() const = 0;
+
+  /// ids int32 [T] -> [T, hidden]. Only a range that starts at layer 0 has the embedding.
+  virtual mx::array embed(const mx::array& ids) const = 0;
+  /// [T, hidden] -> [T, hidden] through the range's layers.
+  virtual mx::array forward(mx::array hidden, const BatchInputs& inputs) const = 0;
+  /// Final norm and head: [R, hidden] -> float32 logits [R, vocabulary]. Only a range that ends at
+  /// the last layer has the head.
+  virtual mx::array head(const mx::array& hidden) const = 0;
+};
+
+/// Loads the range's tensors (and the embedding, head and final norm where they belong to it) from
+/// `weights`. Every tensor of the range must be there with its shape; a tensor of the folder that no
+/// layer of the model knows is an error that names it.
+Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
+                                              weights::WeightFolder& weights, LayerRange range,
+                                              const kernels::Context& context,
+                                              const LoadProgress& progress);
+
+}  // namespace tandem::models

@@ -1,0 +1,76 @@
+#pragma once
+// One stage of the pipeline: runs Ticks on its layers.
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "config/model_config.h"
+#include "kernels/context.h"
+#include "models/decoder.h"
+#include "tandem/dtype.h"
+#include "tandem/error.h"
+#include "tandem/tick.h"
+
+namespace tandem::stage {
+
+/// Hidden states between two stages: [rows, cols], row-major, in a tick's token order.
+struct Hidden {
+  DType dtype = DType::kF32;  // kF32 or kBF16, fixed by the plan
+  std::int32_t rows = 0;
+  std::int32_t cols = 0;
+  std::vector<std::byte> bytes;
+};
+
+struct StageOptions {
+  std::filesystem::path folder;
+  models::LayerRange layers;            // {0, 0}: all
+  bool gpu = false;                     // Metal or CUDA through MLX's own operations
+  bool mlx_kernels = false;             // MLX's own operations on the CPU too (the oracle's path)
+  kernels::Activations activations = kernels::Activations::kInt8;
+  kernels::Isa isa = kernels::Isa::kBest;
+  int threads = 0;                      // 0: physical cores
+  std::uint64_t kv_bytes_max = 0;       // 0: what 80 % of free memory allows
+};
+
+/// What a stage holds.
+struct StageInfo {
+  models::LayerRange layers;
+  int layer_count = 0;                  // of the whole model
+  std::int32_t hidden_size = 0;
+  std::int32_t vocabulary = 0;
+  std::int32_t context_max = 0;         // tokens, from the model's config
+  DType hidden_dtype = DType::kF32;
+  std::uint64_t weight_bytes = 0;
+  std::uint64_t weight_bytes_per_token = 0;
+  std::uint64_t kv_bytes_per_token = 0;
+  std::uint64_t kv_bytes_max = 0;
+};
+
+/// Exactly one of the two is set: hidden unless this is the last stage.
+struct StageOutput {
+  std::optional<Hidden> hidden;
+  std::optional<TickResult> result;
+};
+
+/// Owns weights, KV and (on the last stage) the sampler's state of each sequence. One thread calls
+/// run(). After an error the KV of the tick's sequences is undefined: free them.
+class Stage {
+ public:
+  static Result<std::unique_ptr<Stage>> load(const StageOptions& options,
+                                             const models::LoadProgress& progress);
+  virtual ~Stage() = default;
+
+  virtual const StageInfo& info() const = 0;
+  /// Resident bytes that this stage accounts for: weights and KV pages in use.
+  virtual std::uint64_t memory_bytes() const = 0;
+  /// `in` is empty on the first stage. Every size is checked against the plan: a tick that does not
+  /// fit (rows, ids, positions, KV budget) fails with kInvalidArgument and changes nothing.
+  virtual Result<StageOutput> run(const Tick& tick, const Hidden& in) = 0;
+};
+
+}  // namespace tandem::stage
