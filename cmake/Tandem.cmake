@@ -5,9 +5,42 @@ target_compile_options(tandem_options INTERFACE -Wall -Wextra -Wpedantic -Wshado
   -Wno-sign-conversion -fstack-protector-strong)
 target_include_directories(tandem_options INTERFACE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
 
+# Files that only one platform compiles: x_linux.cpp, x_macos.cpp, and the loops of one instruction
+# set: x_avx512.cc, x_avx2.cc, x_neon.cc (x_portable.cc is for all). Their flags live here only.
+set(TANDEM_FLAGS_avx512 -mfma -mf16c -mbmi -mbmi2 -maes -mpclmul -mavx2 -mavx512f -mavx512bw
+  -mavx512dq -mavx512vl -mavx512cd -mavx512vnni -mavx512vbmi -mavx512vbmi2 -mavx512ifma
+  -mavx512bitalg -mavx512vpopcntdq -mgfni -mvaes -mvpclmulqdq)
+set(TANDEM_FLAGS_avx2 -mavx2 -mfma -mf16c -mbmi -mbmi2 -maes -mpclmul)
+set(TANDEM_FLAGS_neon)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(TANDEM_ISAS avx512 avx2)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  set(TANDEM_ISAS neon)
+endif()
+
 function(tandem_library folder)
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cpp
-       ${CMAKE_SOURCE_DIR}/src/${folder}/*.cc)
+  set(dir ${CMAKE_SOURCE_DIR}/src/${folder})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${dir}/*.cpp ${dir}/*.cc)
+  if(APPLE)
+    list(FILTER sources EXCLUDE REGEX "_linux\\.cpp$")
+  else()
+    list(FILTER sources EXCLUDE REGEX "_macos\\.cpp$")
+  endif()
+  foreach(isa avx512 avx2 neon)
+    set(files ${sources})
+    list(FILTER files INCLUDE REGEX "_${isa}\\.cc$")
+    if(isa IN_LIST TANDEM_ISAS)
+      set_source_files_properties(${files} PROPERTIES
+        COMPILE_OPTIONS "${TANDEM_FLAGS_${isa}}" SKIP_UNITY_BUILD_INCLUSION ON)
+    elseif(files)
+      list(REMOVE_ITEM sources ${files})
+    endif()
+  endforeach()
+  if(NOT sources)
+    add_library(tandem_${folder} INTERFACE)
+    target_link_libraries(tandem_${folder} INTERFACE tandem_options ${ARGN})
+    return()
+  endif()
   add_library(tandem_${folder} STATIC ${sources})
   target_link_libraries(tandem_${folder} PUBLIC tandem_options ${ARGN})
 endfunction()

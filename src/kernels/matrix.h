@@ -11,17 +11,9 @@
 #include "kernels/context.h"
 #include "tandem/dtype.h"
 #include "tandem/error.h"
+#include "tandem/quantization.h"
 
 namespace tandem::kernels {
-
-/// MLX's affine format: element = scale * q + bias, q of `bits` bits (2, 3, 4, 5, 6, 8) packed
-/// little-endian in uint32 words along a row, one scale and one bias per `group` (32, 64, 128)
-/// elements of a row.
-struct Quantization {
-  int bits = 4;
-  int group = 64;
-  bool operator==(const Quantization&) const = default;
-};
 
 /// Borrowed bytes of `count` stacked matrices [rows, cols] (count > 1: experts or heads), row-major.
 /// A row is an output. `keep` owns the bytes.

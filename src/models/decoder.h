@@ -15,6 +15,8 @@
 
 namespace tandem::models {
 
+namespace mx = mlx::core;
+
 /// Layers [first, last) of `count`.
 struct LayerRange {
   int first = 0;
