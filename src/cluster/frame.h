@@ -3,9 +3,8 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
-#include <vector>
+#include <string_view>
 
 #include "stage/stage.h"
 #include "tandem/error.h"
@@ -31,11 +30,20 @@ struct Frame {
 
 /// Largest encoded frame, bytes; a larger length is refused before anything is allocated.
 inline constexpr std::uint64_t kMaxFrameBytes = 1ULL << 30;
+/// Largest part of it that is not hidden states: its messages take up to 40 times their encoded
+/// size in memory, so they have a limit of their own.
+inline constexpr std::uint64_t kMaxFrameHeaderBytes = 16ULL << 20;
+/// Raised when the meaning of a frame changes.
+inline constexpr std::uint32_t kFrameVersion = 1;
+/// Longest error message in a frame, bytes; encode() cuts a longer one.
+inline constexpr std::size_t kMaxFailureBytes = 4096;
 
-/// proto/tandem.proto's Frame message.
+/// proto/tandem.proto's Frame message. Hidden states are copied once. An error message is made one
+/// line of valid UTF-8.
 std::string encode(const Frame& frame);
-/// Everything is checked: version, enum values, counts, finite sampling numbers, hidden bytes =
-/// rows x cols x size. Never trusts a length it was sent.
+/// Everything is checked: version, enum values, counts, finite sampling numbers in their ranges,
+/// ids not negative, hidden bytes = rows x cols x size, one row a token. Never trusts a length it was
+/// sent. Errors: kInternal for a malformed frame, kResourceLimit for one beyond a limit.
 Result<Frame> decode(std::string_view bytes);
 
 }  // namespace tandem::cluster
