@@ -2,11 +2,9 @@
 // Gated activations and other element-wise operations.
 
 #include "kernels/context.h"
+#include "kernels/gated_activation.h"
 
 namespace tandem::kernels {
-
-/// kSwiGlu: silu(gate) * up. kGeGluTanh: gelu (tanh form) of gate * up. kGeGlu: gelu (erf form).
-enum class GatedActivation { kSwiGlu, kGeGluTanh, kGeGlu };
 
 /// act(gate) * up, element by element; same shapes.
 mx::array gated(const Context& context, const mx::array& gate, const mx::array& up,
