@@ -2,7 +2,6 @@
 // Requests in, tokens out: keeps the token log, builds ticks, keeps the pipeline full.
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -16,7 +15,9 @@ namespace tandem::scheduler {
 
 struct EngineOptions {
   int prefill_step_size = 2048;  // tokens of prompt in one tick, at least 1
-  int context_max = 0;           // tokens of prompt and completion; the model's limit
+  int context_max = 0;           // tokens of prompt and completion; 0: the model's limit
+  int sequences_max = 64;        // sequences that hold KV together; more wait in order
+  int waiting_max = 4096;        // requests that may wait; add() refuses more
 };
 
 /// One generation. All fields validated by add().
@@ -25,37 +26,46 @@ struct Request {
   int max_tokens = 256;                // 0: only prefill (or score)
   std::vector<std::int32_t> stop_ids;  // sorted; the stopping id itself is reported, then finished
   SamplingParams sampling;
-  bool score = false;                  // report every prompt token's log-probability
+  bool score = false;  // report every prompt token's log-probability
   std::uint32_t top_logprobs = 0;
 };
 
-enum class FinishReason { kNone, kStop, kLength };
+/// kError: a stage refused the sequence's tick; Event::error says why. Other sequences go on.
+enum class FinishReason { kNone, kStop, kLength, kError };
 
 /// What happened to one request in a step.
 struct Event {
   std::uint64_t sequence = 0;
-  std::optional<SampledToken> token;   // a new token
-  std::vector<TokenScore> scores;      // scored prompt tokens, ascending positions
-  std::uint32_t prompt_done = 0;       // prompt tokens that came back so far
+  std::optional<SampledToken> token;  // a new token
+  std::vector<TokenScore> scores;     // scored prompt tokens, ascending positions
+  std::uint32_t prompt_done = 0;      // prompt tokens that came back so far
   FinishReason finish = FinishReason::kNone;
+  std::optional<Error> error;  // set with kError
 };
 
-/// Owns the token log. Single-threaded; plan (pure) -> submit -> next -> commit. Sequences are spread
-/// over stages() micro-batches; prefill chunks of one prompt follow each other through the pipeline.
+/// Owns the token log. Single-threaded; plan (pure) -> submit -> next -> commit. Sequences are
+/// spread over stages() micro-batches; prefill chunks of one prompt follow each other through the
+/// pipeline.
 class Engine {
  public:
+  /// `pipeline` outlives the engine. Options outside their limits are a bug of the caller.
   Engine(cluster::Pipeline& pipeline, EngineOptions options);
   ~Engine();
 
   /// Admits a request; returns its sequence id. Fails (kInvalidArgument) on an empty prompt, ids
-  /// outside the vocabulary, or prompt + 1 > context_max.
+  /// outside the vocabulary, or prompt + 1 > context_max; (kResourceLimit) when the prompt can
+  /// never fit the ranks' KV memory or too many requests wait.
   Result<std::uint64_t> add(Request request);
-  /// Ends a request and frees its KV with the next tick.
+  /// Ends a request and frees its KV with the next tick. Unknown or finished ids are ignored.
   void cancel(std::uint64_t sequence);
   /// True while any request is unfinished.
   bool busy() const;
-  /// Fills the pipeline and waits for one result. Empty when idle.
+  /// Fills the pipeline and waits for one result. Empty when idle. After an error the pipeline is
+  /// dead: every later step returns the same error.
   Result<std::vector<Event>> step(Deadline deadline);
+
+  /// Tokens of prompt and completion that a sequence may have.
+  int context_max() const;
 
  private:
   struct State;

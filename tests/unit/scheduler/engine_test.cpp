@@ -1,0 +1,351 @@
+#include "scheduler/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <random>
+#include <vector>
+
+#include "unit/scheduler/fake_pipeline.h"
+
+namespace tandem::scheduler {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+Deadline soon() { return after(std::chrono::seconds(10)); }
+
+Request request_of(std::vector<std::int32_t> prompt, int max_tokens) {
+  Request request;
+  request.prompt = std::move(prompt);
+  request.max_tokens = max_tokens;
+  return request;
+}
+
+/// What the fake model says to a prompt.
+std::vector<std::int32_t> expected(std::vector<std::int32_t> history, int max_tokens,
+                                   const std::vector<std::int32_t>& stop_ids = {}) {
+  std::vector<std::int32_t> out;
+  for (int i = 0; i < max_tokens; ++i) {
+    out.push_back(fake_next(history, 1000));
+    history.push_back(out.back());
+    if (std::binary_search(stop_ids.begin(), stop_ids.end(), out.back())) break;
+  }
+  return out;
+}
+
+struct Outcome {
+  std::vector<std::int32_t> ids;
+  std::vector<TokenScore> scores;
+  std::uint32_t prompt_done = 0;
+  FinishReason finish = FinishReason::kNone;
+  std::optional<Error> error;
+};
+
+void collect(const std::vector<Event>& events, std::map<std::uint64_t, Outcome>& outcomes) {
+  for (const Event& event : events) {
+    Outcome& outcome = outcomes[event.sequence];
+    EXPECT_EQ(outcome.finish, FinishReason::kNone) << "an event after the finish";
+    EXPECT_GE(event.prompt_done, outcome.prompt_done);
+    outcome.prompt_done = event.prompt_done;
+    if (event.token) outcome.ids.push_back(event.token->id);
+    outcome.scores.insert(outcome.scores.end(), event.scores.begin(), event.scores.end());
+    outcome.finish = event.finish;
+    outcome.error = event.error;
+  }
+}
+
+std::map<std::uint64_t, Outcome> run_all(Engine& engine) {
+  std::map<std::uint64_t, Outcome> outcomes;
+  while (engine.busy()) {
+    auto events = engine.step(soon());
+    if (!events.ok()) {
+      ADD_FAILURE() << events.error().message;
+      break;
+    }
+    collect(*events, outcomes);
+  }
+  return outcomes;
+}
+
+TEST(Engine, AnswersOnePrompt) {
+  FakePipeline pipeline(1);
+  Engine engine(pipeline, {});
+  const auto id = engine.add(request_of({1, 2, 3}, 5));
+  ASSERT_TRUE(id.ok());
+  const auto outcomes = run_all(engine);
+  EXPECT_EQ(outcomes.at(*id).ids, expected({1, 2, 3}, 5));
+  EXPECT_EQ(outcomes.at(*id).finish, FinishReason::kLength);
+  EXPECT_EQ(outcomes.at(*id).prompt_done, 3U);
+  EXPECT_THAT(pipeline.broken(), IsEmpty());
+}
+
+TEST(Engine, IdleStepIsEmpty) {
+  FakePipeline pipeline(2);
+  Engine engine(pipeline, {});
+  EXPECT_FALSE(engine.busy());
+  auto events = engine.step(soon());
+  ASSERT_TRUE(events.ok());
+  EXPECT_TRUE(events->empty());
+}
+
+TEST(Engine, TheStoppingIdIsReportedThenNothing) {
+  FakePipeline pipeline(1);
+  Engine engine(pipeline, {});
+  const auto answer = expected({7}, 20);
+  Request request = request_of({7}, 20);
+  request.stop_ids = {answer[3]};
+  const auto id = engine.add(request);
+  const auto outcomes = run_all(engine);
+  EXPECT_EQ(outcomes.at(*id).ids, expected({7}, 20, request.stop_ids));
+  EXPECT_EQ(outcomes.at(*id).finish, FinishReason::kStop);
+}
+
+TEST(Engine, EndsWhereTheContextEnds) {
+  FakePipeline pipeline(1);
+  Engine engine(pipeline, {.context_max = 10});
+  const auto id = engine.add(request_of({1, 2, 3, 4}, 100));
+  const auto outcomes = run_all(engine);
+  EXPECT_EQ(outcomes.at(*id).ids.size(), 6U);
+  EXPECT_EQ(outcomes.at(*id).finish, FinishReason::kLength);
+  EXPECT_EQ(engine.context_max(), 10);
+}
+
+TEST(Engine, ScoresAPromptInChunks) {
+  FakePipeline pipeline(3);
+  Engine engine(pipeline, {.prefill_step_size = 4});
+  Request request = request_of({5, 6, 7, 8, 9, 10, 11, 12, 13}, 0);
+  request.score = true;
+  const auto id = engine.add(request);
+  const auto outcomes = run_all(engine);
+  const Outcome& outcome = outcomes.at(*id);
+  EXPECT_TRUE(outcome.ids.empty());
+  ASSERT_EQ(outcome.scores.size(), 8U);
+  for (std::size_t i = 0; i < outcome.scores.size(); ++i) {
+    EXPECT_EQ(outcome.scores[i].position, i + 1);
+    EXPECT_EQ(outcome.scores[i].id, request.prompt[i + 1]);
+  }
+  EXPECT_EQ(pipeline.shapes(), (std::vector<std::vector<std::size_t>>{{4}, {4}, {1}}));
+}
+
+TEST(Engine, PrefillChunksFillThePipeline) {
+  FakePipeline pipeline(3);
+  Engine engine(pipeline, {.prefill_step_size = 10});
+  ASSERT_TRUE(engine.add(request_of(std::vector<std::int32_t>(100, 1), 2)).ok());
+  ASSERT_TRUE(engine.step(soon()).ok());
+  EXPECT_EQ(pipeline.ticks(), 3U);
+  EXPECT_EQ(pipeline.in_flight(), 2U);
+  run_all(engine);
+  EXPECT_THAT(pipeline.broken(), IsEmpty());
+}
+
+TEST(Engine, DecodesAreSpreadOverMicroBatches) {
+  FakePipeline pipeline(2);
+  Engine engine(pipeline, {});
+  for (std::int32_t i = 1; i <= 6; ++i) ASSERT_TRUE(engine.add(request_of({i}, 50)).ok());
+  run_all(engine);
+  const auto& shapes = pipeline.shapes();
+  for (std::size_t i = 10; i < 90; ++i) EXPECT_EQ(shapes[i].size(), 3U) << "tick " << i;
+}
+
+TEST(Engine, ALongPromptDoesNotStopAStream) {
+  FakePipeline pipeline(2);
+  Engine engine(pipeline, {.prefill_step_size = 16});
+  const auto stream = engine.add(request_of({1}, 400));
+  std::map<std::uint64_t, Outcome> outcomes;
+  for (int i = 0; i < 4; ++i) collect(*engine.step(soon()), outcomes);
+  const auto late = engine.add(request_of(std::vector<std::int32_t>(2000, 3), 1));
+  const std::size_t before = outcomes[*stream].ids.size();
+  std::size_t steps = 0;
+  while (outcomes[*late].finish == FinishReason::kNone) {
+    collect(*engine.step(soon()), outcomes);
+    ++steps;
+  }
+  EXPECT_GE(outcomes[*stream].ids.size() - before, steps / 2 - 2);
+  EXPECT_LE(steps, 2000U / 16 + 4);
+}
+
+TEST(Engine, CancelFreesOnceAndOthersGoOn) {
+  FakePipeline pipeline(2);
+  Engine engine(pipeline, {.prefill_step_size = 4});
+  const auto gone = engine.add(request_of(std::vector<std::int32_t>(40, 2), 10));
+  const auto stays = engine.add(request_of({9, 9}, 10));
+  ASSERT_TRUE(engine.step(soon()).ok());
+  engine.cancel(*gone);
+  engine.cancel(*gone);
+  engine.cancel(12345);
+  const auto outcomes = run_all(engine);
+  EXPECT_FALSE(outcomes.contains(*gone));
+  EXPECT_EQ(outcomes.at(*stays).ids, expected({9, 9}, 10));
+  EXPECT_EQ(pipeline.frees().at(*gone), 1);
+  EXPECT_THAT(pipeline.broken(), IsEmpty());
+}
+
+TEST(Engine, CancelOfAWaitingRequestNeverReachesAStage) {
+  FakePipeline pipeline(1);
+  Engine engine(pipeline, {.sequences_max = 1});
+  const auto first = engine.add(request_of({1}, 3));
+  const auto second = engine.add(request_of({2}, 3));
+  ASSERT_TRUE(engine.step(soon()).ok());
+  engine.cancel(*second);
+  run_all(engine);
+  EXPECT_FALSE(engine.busy());
+  EXPECT_TRUE(pipeline.sequences().contains(*first));
+  EXPECT_FALSE(pipeline.sequences().contains(*second));
+}
+
+TEST(Engine, ARefusedTickEndsItsSequencesOnly) {
+  FakePipeline pipeline(1);
+  Engine engine(pipeline, {.sequences_max = 1});
+  pipeline.fail_at(2, invalid("rank 0 (local): no KV page is free"));
+  const auto first = engine.add(request_of({1, 2}, 9));
+  const auto second = engine.add(request_of({3, 4}, 9));
+  const auto outcomes = run_all(engine);
+  EXPECT_EQ(outcomes.at(*first).finish, FinishReason::kError);
+  EXPECT_EQ(outcomes.at(*first).error->message, "rank 0 (local): no KV page is free");
+  EXPECT_EQ(outcomes.at(*second).ids, expected({3, 4}, 9));
+  EXPECT_THAT(pipeline.broken(), IsEmpty());
+}
+
+TEST(Engine, ADeadPipelineStaysDead) {
+  FakePipeline pipeline(2);
+  Engine engine(pipeline, {});
+  pipeline.fail_at(1, {ErrorCode::kUnavailable, "rank 1 (local) died: killed by signal 9"});
+  ASSERT_TRUE(engine.add(request_of({1, 2}, 9)).ok());
+  for (int i = 0; i < 2; ++i) {
+    const auto events = engine.step(soon());
+    ASSERT_FALSE(events.ok());
+    EXPECT_EQ(events.error().message, "rank 1 (local) died: killed by signal 9");
+  }
+}
+
+TEST(Engine, KvMemoryBoundsTheSequencesThatRunTogether) {
+  FakePipeline pipeline(1);
+  pipeline.info().kv_bytes_per_token = 10;
+  pipeline.info().kv_bytes_max = 10 * 64 * 3;  // three pages
+  Engine engine(pipeline, {});
+  for (std::int32_t i = 1; i <= 9; ++i) {
+    ASSERT_TRUE(engine.add(request_of(std::vector<std::int32_t>(40, i), 20)).ok());
+  }
+  const auto outcomes = run_all(engine);
+  EXPECT_EQ(outcomes.size(), 9U);
+  for (const auto& [id, outcome] : outcomes) EXPECT_EQ(outcome.ids.size(), 20U);
+  EXPECT_EQ(pipeline.live_max(), 3U);
+  const auto too_long = engine.add(request_of(std::vector<std::int32_t>(200, 1), 1));
+  ASSERT_FALSE(too_long.ok());
+  EXPECT_EQ(too_long.error().code, ErrorCode::kResourceLimit);
+}
+
+struct BadRequest {
+  const char* expects;
+  void (*spoil)(Request&);
+};
+
+TEST(Engine, RefusesBadRequestsByField) {
+  FakePipeline pipeline(1);
+  Engine engine(pipeline, {.context_max = 8, .waiting_max = 1});
+  const BadRequest cases[] = {
+      {"the prompt is empty", [](Request& r) { r.prompt.clear(); }},
+      {"prompt: token id 1000 at index 1", [](Request& r) { r.prompt = {1, 1000}; }},
+      {"prompt: token id -1 at index 0", [](Request& r) { r.prompt = {-1}; }},
+      {"the prompt of 8 tokens is longer", [](Request& r) { r.prompt.assign(8, 1); }},
+      {"max_tokens", [](Request& r) { r.max_tokens = -1; }},
+      {"temperature", [](Request& r) { r.sampling.temperature = std::nanf(""); }},
+      {"temperature", [](Request& r) { r.sampling.temperature = -1; }},
+      {"top_p", [](Request& r) { r.sampling.top_p = 0; }},
+      {"top_p", [](Request& r) { r.sampling.top_p = 1.5F; }},
+      {"min_p", [](Request& r) { r.sampling.min_p = 1; }},
+      {"top_k", [](Request& r) { r.sampling.top_k = -1; }},
+      {"min_tokens_to_keep", [](Request& r) { r.sampling.min_tokens_to_keep = 0; }},
+      {"xtc_threshold", [](Request& r) { r.sampling.xtc_threshold = 0.6F; }},
+      {"xtc_probability",
+       [](Request& r) { r.sampling.xtc_probability = std::numeric_limits<float>::infinity(); }},
+      {"logit_bias: token id 5000", [](Request& r) { r.sampling.logit_bias = {{5000, 1.0F}}; }},
+      {"logit_bias of id 5", [](Request& r) { r.sampling.logit_bias = {{5, std::nanf("")}}; }},
+      {"top_logprobs", [](Request& r) { r.top_logprobs = 1U << 20; }},
+      {"stop_ids", [](Request& r) { r.stop_ids.assign(1U << 20, 1); }},
+  };
+  for (const BadRequest& bad : cases) {
+    Request request = request_of({1, 2}, 3);
+    bad.spoil(request);
+    const auto id = engine.add(request);
+    ASSERT_FALSE(id.ok()) << bad.expects;
+    EXPECT_EQ(id.error().code, ErrorCode::kInvalidArgument);
+    EXPECT_THAT(id.error().message, HasSubstr(bad.expects));
+  }
+  EXPECT_FALSE(engine.busy());
+  ASSERT_TRUE(engine.add(request_of({1}, 1)).ok());
+  const auto full = engine.add(request_of({1}, 1));
+  ASSERT_FALSE(full.ok());
+  EXPECT_EQ(full.error().code, ErrorCode::kResourceLimit);
+}
+
+/// One random workload: requests of all kinds arrive over time, some are cancelled.
+void run_workload(std::mt19937_64& random) {
+  const auto pick = [&](int low, int high) {
+    return std::uniform_int_distribution<int>(low, high)(random);
+  };
+  FakePipeline pipeline(pick(1, 5));
+  Engine engine(pipeline, {.prefill_step_size = pick(1, 300), .sequences_max = pick(1, 12)});
+  std::map<std::uint64_t, Request> requests;
+  std::map<std::uint64_t, Outcome> outcomes;
+  std::set<std::uint64_t> cancelled;
+  int arriving = pick(1, 30);
+  int steps = 0;
+  while (arriving > 0 || engine.busy()) {
+    ASSERT_LT(++steps, 100000) << "a sequence never finishes";
+    if (arriving > 0 && pick(0, 2) == 0) {
+      --arriving;
+      std::vector<std::int32_t> prompt(static_cast<std::size_t>(pick(1, pick(1, 700))));
+      for (std::int32_t& id : prompt) id = pick(0, 999);
+      Request request = request_of(prompt, pick(0, 40));
+      request.score = pick(0, 3) == 0;
+      for (int i = pick(0, 20); i > 0; --i) request.stop_ids.push_back(pick(0, 999));
+      std::sort(request.stop_ids.begin(), request.stop_ids.end());
+      const auto id = engine.add(request);
+      ASSERT_TRUE(id.ok()) << id.error().message;
+      requests[*id] = request;
+    }
+    if (!requests.empty() && pick(0, 60) == 0) {
+      const std::uint64_t id =
+          1 + static_cast<std::uint64_t>(pick(0, static_cast<int>(requests.size()) - 1));
+      if (outcomes[id].finish == FinishReason::kNone) cancelled.insert(id);
+      engine.cancel(id);
+    }
+    auto events = engine.step(soon());
+    ASSERT_TRUE(events.ok()) << events.error().message;
+    collect(*events, outcomes);
+    ASSERT_THAT(pipeline.broken(), IsEmpty());
+  }
+  for (const auto& [id, request] : requests) {
+    if (cancelled.contains(id)) continue;
+    ASSERT_NE(outcomes[id].finish, FinishReason::kNone);
+    ASSERT_EQ(outcomes[id].ids, expected(request.prompt, request.max_tokens, request.stop_ids));
+    ASSERT_EQ(outcomes[id].prompt_done, request.prompt.size());
+    ASSERT_EQ(outcomes[id].scores.size(), request.score ? request.prompt.size() - 1 : 0);
+  }
+  ASSERT_TRUE(engine.add(request_of({1}, 1)).ok());  // its tick carries the last frees
+  run_all(engine);
+  ASSERT_EQ(pipeline.live(), 1U);
+  for (const auto& [id, times] : pipeline.frees()) ASSERT_EQ(times, 1) << "sequence " << id;
+}
+
+TEST(Engine, RandomWorkloadsKeepEveryRule) {
+  const std::uint64_t seed = std::random_device{}();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937_64 random(seed);
+  for (int round = 0; round < 300; ++round) {
+    run_workload(random);
+    ASSERT_FALSE(testing::Test::HasFailure());
+  }
+}
+
+}  // namespace
+}  // namespace tandem::scheduler
