@@ -18,6 +18,7 @@ enum class TransportKind { kGrpc, kMlx };
 
 /// What `generate`, `chat`, `score`, `bench` and `serve` open.
 struct PipelineOptions {
+  std::string version;                  // of this program; workers of another one are refused
   /// folder, gpu, mlx_kernels, activations, isa, threads (of each rank) and kv_bytes_max (of each
   /// rank); layers is ignored, the partition fills it in.
   stage::StageOptions stage;
