@@ -2,10 +2,10 @@
 // The tensors of a model folder, whichever shards they lie in, mapped only when taken.
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,7 +16,10 @@
 
 namespace tandem::weights {
 
-/// Read-only bytes of a tensor. `keep` holds the mapping.
+/// Read-only bytes of a tensor, aligned for its dtype. `keep` holds the mapping. A file that shrinks
+/// while a mapping of it is alive makes the next read of the lost pages end the process (SIGBUS);
+/// take() finds every change of size before that, so only a file that is cut while a model runs from
+/// it is left, as with any mapped program.
 struct Tensor {
   DType dtype = DType::kF32;
   std::vector<std::int64_t> shape;
@@ -24,12 +27,17 @@ struct Tensor {
   std::shared_ptr<const void> keep;
 };
 
-/// Opens model.safetensors, or the shards that model.safetensors.index.json names (or, without an
-/// index, every model*.safetensors). Headers of all shards are read and validated; data is mapped by take() only,
-/// so a rank's resident memory is its own tensors. Not thread-safe.
+/// Opens the shards that model.safetensors.index.json names, or model.safetensors, or, without both,
+/// every model*.safetensors. Headers of all shards are read and validated; data is mapped by take()
+/// only, so a rank's resident memory is its own tensors. Names in the index are plain file names, and
+/// a shard lies in the folder: a symlink may lead elsewhere in it or, in a Hugging Face cache
+/// (models--*/snapshots/REVISION), to models--*/blobs. Not thread-safe.
 class WeightFolder {
  public:
   static Result<WeightFolder> open(const std::filesystem::path& folder);
+  ~WeightFolder();
+  WeightFolder(WeightFolder&&) noexcept;
+  WeightFolder& operator=(WeightFolder&&) noexcept;
 
   bool has(std::string_view name) const;
   const TensorInfo* find(std::string_view name) const;
@@ -49,8 +57,17 @@ class WeightFolder {
 
  private:
   struct Shard;
-  struct Entry;
-  std::vector<std::shared_ptr<Shard>> shards_;
+  struct Entry {
+    TensorInfo info;
+    std::size_t shard = 0;  // index in shards_
+    bool used = false;
+  };
+  WeightFolder();
+  Status add_shard(const std::string& file, const std::filesystem::path& path);
+  Error wrong(std::string_view name, std::string_view rule) const;
+
+  std::filesystem::path folder_;
+  std::vector<std::unique_ptr<Shard>> shards_;
   std::map<std::string, Entry, std::less<>> entries_;
 };
 

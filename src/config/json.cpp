@@ -1,0 +1,152 @@
+#include "config/json.h"
+
+#include <algorithm>
+#include <fstream>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "config/message.h"
+
+namespace tandem::config {
+namespace {
+
+using nlohmann::json;
+
+/// Longest piece of a user's value that a message shows, bytes.
+constexpr std::size_t kShownBytes = 60;
+
+/// Builds the document and keeps the first error. nlohmann's own parser keeps the last of two equal
+/// keys and nests without limit.
+class StrictBuilder : public nlohmann::json_sax<json> {
+ public:
+  bool null() override { return add(json()); }
+  bool boolean(bool value) override { return add(json(value)); }
+  bool number_integer(number_integer_t value) override { return add(json(value)); }
+  bool number_unsigned(number_unsigned_t value) override { return add(json(value)); }
+  bool number_float(number_float_t value, const string_t&) override { return add(json(value)); }
+  bool string(string_t& value) override { return add(json(std::move(value))); }
+  bool binary(binary_t&) override { return refuse("binary data is not JSON"); }
+
+  bool start_object(std::size_t) override { return open(json::object()); }
+  bool end_object() override { return close(); }
+  bool start_array(std::size_t) override { return open(json::array()); }
+  bool end_array() override { return close(); }
+
+  bool key(string_t& name) override {
+    if (open_.back()->contains(name)) return refuse("the key " + shown(name) + " appears twice");
+    key_ = std::move(name);
+    return true;
+  }
+
+  bool parse_error(std::size_t byte, const std::string&,
+                   const nlohmann::detail::exception& why) override {
+    // nlohmann: "[json.exception.parse_error.101] parse error at line 1, column 2: what is wrong".
+    const std::string_view text = why.what();
+    const std::size_t prefix = text.find(": ");
+    const std::size_t bracket = text.find("] ");
+    const std::size_t begin = prefix != std::string_view::npos    ? prefix + 2
+                              : bracket != std::string_view::npos ? bracket + 2
+                                                                  : 0;
+    error_ = fmt::format("is not JSON at byte {}: {}", byte, text.substr(begin));
+    return false;
+  }
+
+  json root;
+  const std::string& error() const { return error_; }
+
+ private:
+  json* place(json value) {
+    if (open_.empty()) {
+      root = std::move(value);
+      return &root;
+    }
+    json& parent = *open_.back();
+    if (parent.is_array()) {
+      parent.push_back(std::move(value));
+      return &parent.back();
+    }
+    json& slot = parent[key_];
+    slot = std::move(value);
+    return &slot;
+  }
+  bool add(json value) {
+    place(std::move(value));
+    return true;
+  }
+  bool open(json container) {
+    if (open_.size() >= kMaxJsonDepth) {
+      return refuse(fmt::format("is nested deeper than {} levels", kMaxJsonDepth));
+    }
+    open_.push_back(place(std::move(container)));
+    return true;
+  }
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+  bool refuse(std::string why) {
+    error_ = std::move(why);
+    return false;
+  }
+
+  std::vector<json*> open_;
+  std::string key_;
+  std::string error_;
+};
+
+}  // namespace
+
+std::string shown(const json& value) {
+  std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
+  if (text.size() > kShownBytes) text = text.substr(0, kShownBytes) + "...";
+  return text;
+}
+
+std::string one_line(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
+  return text;
+}
+
+Result<std::string> read_text_file(const std::filesystem::path& file, std::size_t max_bytes) {
+  std::error_code code;
+  const auto status = std::filesystem::status(file, code);
+  if (!std::filesystem::exists(status)) {
+    return Error{ErrorCode::kNotFound, fmt::format("{}: no such file", file.string())};
+  }
+  if (!std::filesystem::is_regular_file(status)) {
+    return Error{ErrorCode::kNotFound, fmt::format("{}: not a regular file", file.string())};
+  }
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return Error{ErrorCode::kNotFound, fmt::format("{}: cannot be read", file.string())};
+  // The size is asked of the reads, not of the directory: the file may grow meanwhile.
+  std::string text;
+  std::vector<char> block(std::size_t{1} << 16);
+  while (in) {
+    in.read(block.data(), static_cast<std::streamsize>(block.size()));
+    const auto got = static_cast<std::size_t>(in.gcount());
+    if (text.size() + got > max_bytes) {
+      return Error{ErrorCode::kResourceLimit,
+                   fmt::format("{}: larger than the limit of {} bytes", file.string(), max_bytes)};
+    }
+    text.append(block.data(), got);
+  }
+  if (in.bad()) return Error{ErrorCode::kInternal, fmt::format("{}: read failed", file.string())};
+  return text;
+}
+
+Result<json> parse_json(std::string_view text, std::string_view file) {
+  // nlohmann's lexer takes a zero byte for the end of the text.
+  if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos) {
+    return invalid(one_line(fmt::format("{}: is not JSON at byte {}: a zero byte", file, zero)));
+  }
+  StrictBuilder builder;
+  if (!json::sax_parse(text, &builder)) {
+    return invalid(one_line(fmt::format("{}: {}", file, builder.error())));
+  }
+  return std::move(builder.root);
+}
+
+}  // namespace tandem::config

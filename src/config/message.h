@@ -1,0 +1,15 @@
+#pragma once
+// Pieces of one-line error messages.
+
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+namespace tandem::config {
+
+/// A value as a message shows it: ASCII, cut after 60 bytes.
+std::string shown(const nlohmann::json& value);
+/// Control characters become spaces, so that a hostile name cannot start a new line.
+std::string one_line(std::string text);
+
+}  // namespace tandem::config
