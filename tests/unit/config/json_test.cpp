@@ -1,0 +1,87 @@
+#include "config/json.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include <gtest/gtest.h>
+
+namespace tandem::config {
+namespace {
+
+std::string error_of(std::string_view text) {
+  const auto result = parse_json(text, "f.json");
+  return result.ok() ? "" : result.error().message;
+}
+
+TEST(ParseJson, ReadsEveryKindOfValue) {
+  const auto result = parse_json(R"({"a":[1,-2,3.5,true,false,null,"x\u00e9"],"b":{}})", "f.json");
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  EXPECT_EQ(result->dump(), R"({"a":[1,-2,3.5,true,false,null,"xé"],"b":{}})");
+}
+
+TEST(ParseJson, ADuplicateKeyIsNamed) {
+  EXPECT_EQ(error_of(R"({"a":1,"b":{"c":1,"c":2}})"), "f.json: the key \"c\" appears twice");
+  EXPECT_EQ(error_of(R"({"a":{"c":1},"b":{"c":2}})"), "");
+}
+
+TEST(ParseJson, BrokenTextNamesTheByte) {
+  EXPECT_NE(error_of("{\"a\":}").find("is not JSON at byte 6"), std::string::npos)
+      << error_of("{\"a\":}");
+  for (const char* text : {"", "{", "{}x", "{}{}", "[1,]", "{\"a\" 1}", "nul", "\"\xff\"", "1e999",
+                           "'a'", "[01]", "NaN", "\"\\ud800\"", "\"a\nb\""}) {
+    EXPECT_NE(error_of(text), "") << text;
+    EXPECT_EQ(error_of(text).find('\n'), std::string::npos) << "one line for " << text;
+  }
+}
+
+TEST(ParseJson, AZeroByteDoesNotEndTheText) {
+  EXPECT_NE(error_of(std::string_view("{}\0junk", 7)), "");
+  EXPECT_NE(error_of(std::string_view("{}\0", 3)), "");
+}
+
+TEST(ParseJson, NestingHasALimit) {
+  const auto nested = [](int depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+  EXPECT_EQ(error_of(nested(kMaxJsonDepth)), "");
+  EXPECT_EQ(error_of(nested(kMaxJsonDepth + 1)), "f.json: is nested deeper than 64 levels");
+  EXPECT_NE(error_of(std::string(1'000'000, '[')), "");
+}
+
+class TextFile : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() / ("tandem_json_" + std::to_string(getpid()));
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::filesystem::path folder_;
+};
+
+TEST_F(TextFile, IsReadWhole) {
+  const std::string text(200'000, 'x');
+  std::ofstream(folder_ / "a") << text;
+  const auto result = read_text_file(folder_ / "a");
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(*result, text);
+}
+
+TEST_F(TextFile, OverTheLimitIsRefused) {
+  std::ofstream(folder_ / "a") << "12345";
+  EXPECT_TRUE(read_text_file(folder_ / "a", 5).ok());
+  const auto result = read_text_file(folder_ / "a", 4);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code, ErrorCode::kResourceLimit);
+  EXPECT_NE(result.error().message.find("limit of 4 bytes"), std::string::npos);
+}
+
+TEST_F(TextFile, MissingFilesFoldersAndPipesAreNotRead) {
+  EXPECT_EQ(read_text_file(folder_ / "no").error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(read_text_file(folder_).error().code, ErrorCode::kNotFound);
+  // A character device that would never end.
+  EXPECT_EQ(read_text_file("/dev/zero").error().code, ErrorCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace tandem::config
