@@ -1,0 +1,19 @@
+#pragma once
+// Stage options and stage facts as protobuf messages, checked on the way in.
+
+#include "stage/stage.h"
+#include "tandem.pb.h"
+#include "tandem/error.h"
+
+namespace tandem::cluster {
+
+/// Fills model, layers, gpu, mlx_kernels, activations, isa, threads, kv_bytes_max.
+void put(const stage::StageOptions& options, v1::LoadRequest& out);
+/// The message names the field that is wrong.
+Result<stage::StageOptions> take_options(const v1::LoadRequest& in);
+
+void put(const stage::StageInfo& info, v1::StageInfo& out);
+/// A worker's word about its stage, checked: ranges inside the model, positive sizes.
+Result<stage::StageInfo> take_info(const v1::StageInfo& in);
+
+}  // namespace tandem::cluster

@@ -1,0 +1,41 @@
+#pragma once
+// What a compute child's heartbeat thread may tell about the thread that computes.
+
+#include <cstdint>
+#include <mutex>
+#include <optional>
+
+#include "base/deadline.h"
+#include "cluster/step_budget.h"
+#include "tandem.pb.h"
+#include "tandem/error.h"
+
+namespace tandem::cluster {
+
+/// Shared by the computing thread, which writes, and the control thread, which reads. Every method
+/// is a short critical section: a reader never waits for an evaluation.
+class ProgressBoard {
+ public:
+  void set_state(v1::WorkerState state);
+  /// The computing thread begins and ends a tick of `tokens` tokens.
+  void begin(std::uint64_t number, std::uint64_t tokens, Clock::time_point now);
+  void end(Clock::time_point now);
+  /// ticks_started is the number of the last begun tick, ticks_done of the last ended one. When a tick
+  /// overruns its budget, state is FAILED and error says so. memory_bytes is left to the caller.
+  v1::HeartbeatReply report(Clock::time_point now) const;
+
+ private:
+  struct Running {
+    std::uint64_t tokens;
+    Clock::time_point since;
+  };
+
+  mutable std::mutex mutex_;
+  v1::WorkerState state_ = v1::WORKER_STATE_IDLE;
+  std::uint64_t started_ = 0;
+  std::uint64_t done_ = 0;
+  std::optional<Running> running_;
+  StepBudget budget_;
+};
+
+}  // namespace tandem::cluster

@@ -1,0 +1,79 @@
+#pragma once
+// Every time constant of the cluster, with its unit and its reason.
+
+#include <chrono>
+
+namespace tandem::cluster::timing {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// ---- starting
+
+/// A local worker's start: exec, map the libraries, bind. 0.2 s here; a cold disk needs more.
+inline constexpr seconds kWorkerStart{20};
+/// Reaching a worker that should run already: connect, handshake, Hello. A lost SYN costs 1 s.
+inline constexpr seconds kHello{5};
+/// A compute child's start, as kWorkerStart.
+inline constexpr seconds kComputeStart{20};
+/// Between two tries to start a compute child that died before its first load.
+inline constexpr seconds kRespawn{1};
+/// A loading rank that makes no further byte ready for so long hangs. A cold disk or network mount
+/// seeks for seconds, not for a minute.
+inline constexpr seconds kLoadSilence{60};
+/// All of a load: 1 TB at 300 MB/s takes an hour.
+inline constexpr seconds kLoad{7200};
+/// Joining the ring: both neighbours dial at the same time.
+inline constexpr seconds kRingStart{15};
+/// From a load's end to the gateway's first heartbeat; then the worker is free for others.
+inline constexpr seconds kLease{10};
+
+// ---- running
+
+/// Between two heartbeats, gateway to worker and worker to compute child.
+inline constexpr milliseconds kHeartbeat{250};
+/// Silence after which a process counts as stalled. Six heartbeats; a stall has to be noticed within
+/// 3 s, and a busy machine may leave a thread waiting for some hundred milliseconds.
+inline constexpr milliseconds kSilence{1500};
+/// Silence of the gateway after which a worker gives its rank up. Longer than kSilence: the gateway's
+/// machine may be a laptop under load, and giving up loses the caches.
+inline constexpr seconds kGatewaySilence{10};
+/// How often watchers look at the clock.
+inline constexpr milliseconds kWatch{50};
+/// A watcher that itself slept this much longer than asked (suspended machine, stopped process) has
+/// no evidence about others and begins its count anew.
+inline constexpr milliseconds kOwnPause{500};
+/// A tick that no rank works on and that no rank passes on for so long is lost.
+inline constexpr seconds kLostTick{2};
+/// How long a failed link waits for the reason (an exit status, a stall) before it is the reason.
+inline constexpr milliseconds kBlame{120};
+
+// ---- computing
+
+/// Shortest time after which a tick counts as stuck, once ticks like it were measured.
+inline constexpr milliseconds kStepFloor{2000};
+/// A tick may take this many times what the slowest tick of its size took.
+inline constexpr int kStepFactor = 8;
+/// First tick of a size: compiling kernels, touching cold weights.
+inline constexpr seconds kWarmUp{60};
+/// What the first tick of a size may take on top for each of its tokens (a 70B model prefilled by
+/// one slow core).
+inline constexpr seconds kWarmUpPerToken{2};
+/// Handing a frame to the successor, whose queue is full.
+inline constexpr seconds kSend{30};
+/// One wait for a frame, after which a rank looks whether it should stop.
+inline constexpr seconds kReceivePoll{1};
+
+// ---- ending
+
+/// A local worker told to stop (its control socket is closed) kills its compute child and exits, or
+/// is killed.
+inline constexpr milliseconds kStopGrace{300};
+/// From SIGKILL to the exit status; longer only in uninterruptible sleep.
+inline constexpr seconds kReap{2};
+/// A gateway's Stop call.
+inline constexpr seconds kStop{2};
+/// One control message between a worker and its compute child.
+inline constexpr seconds kControl{1};
+
+}  // namespace tandem::cluster::timing
