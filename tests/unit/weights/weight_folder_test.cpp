@@ -1,0 +1,206 @@
+#include "weights/weight_folder.h"
+
+#include <cstring>
+#include <filesystem>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "base/platform.h"
+#include "support/safetensors_writer.h"
+#include "support/temp_folder.h"
+
+namespace tandem::weights {
+namespace {
+
+namespace fs = std::filesystem;
+using tandem::testing::f32_tensor;
+using tandem::testing::FileTensor;
+using tandem::testing::safetensors_file;
+using tandem::testing::write_file;
+
+class Folder : public ::testing::Test {
+ protected:
+  void shard(const std::string& name, const std::map<std::string, FileTensor>& tensors) {
+    write_file(folder_ / name, safetensors_file(tensors));
+  }
+  void index(const nlohmann::json& weight_map) {
+    write_file(folder_ / "model.safetensors.index.json",
+               nlohmann::json{{"weight_map", weight_map}}.dump());
+  }
+  std::string error() const {
+    const auto result = WeightFolder::open(folder_.path());
+    return result.ok() ? "" : result.error().message;
+  }
+  static bool says(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos && text.find('\n') == std::string::npos;
+  }
+
+  tandem::testing::TempFolder folder_;
+  const FileTensor a_ = f32_tensor({2}, {1, 2});
+  const FileTensor b_ = f32_tensor({1, 3}, {3, 4, 5});
+};
+
+TEST_F(Folder, ASingleFileGivesItsTensors) {
+  shard("model.safetensors", {{"a", a_}, {"b", b_}});
+  auto weights = WeightFolder::open(folder_.path());
+  ASSERT_TRUE(weights.ok()) << weights.error().message;
+  EXPECT_EQ(weights->names(), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(weights->total_bytes(), 20U);
+  const auto tensor = weights->take("b");
+  ASSERT_TRUE(tensor.ok());
+  EXPECT_EQ(tensor->shape, (std::vector<std::int64_t>{1, 3}));
+  ASSERT_EQ(tensor->bytes.size(), 12U);
+  EXPECT_EQ(std::memcmp(tensor->bytes.data(), b_.bytes.data(), 12), 0);
+  EXPECT_EQ(weights->unused(), (std::vector<std::string>{"a"}));
+  weights->skip("a");
+  weights->skip("unknown");
+  EXPECT_TRUE(weights->unused().empty());
+}
+
+TEST_F(Folder, DataAtAnyOffsetComesAligned) {
+  for (int misalign = 0; misalign < 8; ++misalign) {
+    const std::map<std::string, FileTensor> tensors = {{"a", a_}};
+    write_file(folder_ / "model.safetensors", safetensors_file(tensors, misalign));
+    auto weights = WeightFolder::open(folder_.path());
+    ASSERT_TRUE(weights.ok());
+    const auto tensor = weights->take("a");
+    ASSERT_TRUE(tensor.ok());
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor->bytes.data()) % 4, 0U);
+    EXPECT_EQ(std::memcmp(tensor->bytes.data(), a_.bytes.data(), 8), 0) << misalign;
+  }
+}
+
+TEST_F(Folder, AMissingTensorOrAnotherShapeIsNamed) {
+  shard("model.safetensors", {{"b", b_}, {"e", {DType::kU8, {0, 4}, ""}}});
+  auto weights = WeightFolder::open(folder_.path());
+  ASSERT_TRUE(weights.ok());
+  EXPECT_TRUE(says(weights->take("c").error().message, "tensor \"c\" is missing"));
+  const std::int64_t wrong[] = {-1, 4};
+  EXPECT_TRUE(says(weights->take("b", wrong).error().message,
+                   "tensor \"b\" must have the shape [any, 4], not [1, 3]"));
+  const std::int64_t right[] = {-1, 3};
+  EXPECT_TRUE(weights->take("b", right).ok());
+  EXPECT_TRUE(weights->take("e")->bytes.empty());
+}
+
+TEST_F(Folder, ShardsAreFoundByTheIndexAndWithoutIt) {
+  shard("model-00001-of-00002.safetensors", {{"a", a_}});
+  shard("model-00002-of-00002.safetensors", {{"b", b_}});
+  shard("consolidated.safetensors", {{"x", a_}});
+  EXPECT_EQ(WeightFolder::open(folder_.path())->names(), (std::vector<std::string>{"a", "b"}));
+  index({{"a", "model-00001-of-00002.safetensors"}, {"b", "model-00002-of-00002.safetensors"}});
+  EXPECT_EQ(WeightFolder::open(folder_.path())->names(), (std::vector<std::string>{"a", "b"}));
+}
+
+TEST_F(Folder, AnIndexThatDisagreesWithItsShardsIsRefused) {
+  shard("model-1.safetensors", {{"a", a_}});
+  shard("model-2.safetensors", {{"b", b_}});
+  index({{"a", "model-1.safetensors"}, {"b", "model-3.safetensors"}});
+  EXPECT_TRUE(says(error(), "names the shard model-3.safetensors, which is not in the folder"));
+  index({{"a", "model-1.safetensors"}, {"b", "model-1.safetensors"}});
+  EXPECT_TRUE(says(error(), "tensor \"b\" is not in model-1.safetensors, where the index puts it"));
+  index({{"a", "model-2.safetensors"}, {"b", "model-1.safetensors"}});
+  EXPECT_TRUE(says(error(), "where the index puts it"));
+  shard("model-2.safetensors", {{"a", a_}, {"b", b_}});
+  index({{"a", "model-1.safetensors"}, {"b", "model-2.safetensors"}});
+  EXPECT_TRUE(says(error(), "is in both model-1.safetensors and model-2.safetensors"));
+}
+
+TEST_F(Folder, AnIndexNamesFilesAndNoPaths) {
+  shard("model.safetensors", {{"a", a_}});
+  fs::create_directory(folder_ / "sub");
+  fs::copy(folder_ / "model.safetensors", folder_ / "sub/model.safetensors");
+  for (const std::string name :
+       {"sub/model.safetensors", "../model.safetensors", "/etc/passwd", "..", ".", "",
+        "./model.safetensors", "model.bin", "a\\b.safetensors", ".safetensors", "a\n.safetensors"}) {
+    index({{"a", name}});
+    EXPECT_TRUE(says(error(), "is not the plain name")) << name << ": " << error();
+  }
+  index({{"a", 7}});
+  EXPECT_TRUE(says(error(), "is not the plain name"));
+  index(nlohmann::json::object());
+  EXPECT_TRUE(says(error(), "names no tensor"));
+  index("x");
+  EXPECT_TRUE(says(error(), "has no weight_map object"));
+  write_file(folder_ / "model.safetensors.index.json", R"({"weight_map":{"a":"m","a":"m"}})");
+  EXPECT_TRUE(says(error(), "appears twice"));
+}
+
+TEST_F(Folder, ASymlinkMayNotLeadOutOfTheFolder) {
+  tandem::testing::TempFolder elsewhere;
+  write_file(elsewhere / "w", safetensors_file({{"a", a_}}));
+  fs::create_symlink(elsewhere / "w", folder_ / "model.safetensors");
+  EXPECT_TRUE(says(error(), "is a symlink that leads out of the model folder"));
+  index({{"a", "model.safetensors"}});
+  EXPECT_TRUE(says(error(), "is a symlink that leads out of the model folder"));
+  fs::remove(folder_ / "model.safetensors");
+  fs::create_symlink("dangling", folder_ / "model.safetensors");
+  EXPECT_NE(error(), "");
+  fs::remove(folder_ / "model.safetensors");
+  shard("real", {{"a", a_}});
+  fs::create_symlink("real", folder_ / "model.safetensors");
+  EXPECT_EQ(error(), "") << "a link within the folder is fine";
+}
+
+TEST_F(Folder, AHuggingFaceCacheLinksToItsBlobs) {
+  const fs::path repository = folder_ / "models--org--name";
+  const fs::path snapshot = repository / "snapshots" / "0123abc";
+  fs::create_directories(snapshot);
+  fs::create_directories(repository / "blobs");
+  write_file(repository / "blobs" / "f00d", safetensors_file({{"a", a_}}));
+  fs::create_symlink("../../blobs/f00d", snapshot / "model.safetensors");
+  EXPECT_TRUE(WeightFolder::open(snapshot).ok());
+  write_file(repository / "secret", safetensors_file({{"a", a_}}));
+  fs::remove(snapshot / "model.safetensors");
+  fs::create_symlink("../../secret", snapshot / "model.safetensors");
+  EXPECT_FALSE(WeightFolder::open(snapshot).ok()) << "only blobs are the cache's";
+}
+
+TEST_F(Folder, EmptyAndMissingFoldersAreRefused) {
+  EXPECT_TRUE(says(error(), "holds no model*.safetensors"));
+  EXPECT_FALSE(WeightFolder::open(folder_ / "no").ok());
+  write_file(folder_ / "model.safetensors", "");
+  EXPECT_TRUE(says(error(), "model.safetensors: is too short"));
+  EXPECT_FALSE(WeightFolder::open(folder_ / "model.safetensors").ok());
+  shard("model.safetensors", {});
+  EXPECT_TRUE(says(error(), "holds no tensors"));
+  fs::remove(folder_ / "model.safetensors");
+  fs::create_directory(folder_ / "model.safetensors");
+  EXPECT_TRUE(says(error(), "is not a regular file"));
+}
+
+TEST_F(Folder, AFileCutAfterItsValidationIsAnErrorNotACrash) {
+  const std::string big(1 << 20, 'x');
+  for (const int misalign : {0, 1}) {
+    write_file(folder_ / "model.safetensors",
+               safetensors_file({{"a", {DType::kU16, {1 << 19}, big}}}, misalign));
+    auto weights = WeightFolder::open(folder_.path());
+    ASSERT_TRUE(weights.ok());
+    fs::resize_file(folder_ / "model.safetensors", 4096);
+    const auto tensor = weights->take("a");
+    ASSERT_FALSE(tensor.ok());
+    EXPECT_TRUE(says(tensor.error().message, "changed its size")) << tensor.error().message;
+  }
+}
+
+TEST_F(Folder, OnlyTakenTensorsBecomeResident) {
+  const std::size_t bytes = std::size_t{64} << 20;
+  const FileTensor half{DType::kU8, {static_cast<std::int64_t>(bytes)}, std::string(bytes, 'x')};
+  shard("model.safetensors", {{"mine", half}, {"other", half}});
+  auto weights = WeightFolder::open(folder_.path());
+  ASSERT_TRUE(weights.ok());
+  const auto before = platform::resident_bytes();
+  const auto tensor = weights->take("mine");
+  ASSERT_TRUE(tensor.ok());
+  unsigned sum = 0;
+  for (std::size_t i = 0; i < bytes; i += 4096) sum += std::to_integer<unsigned>(tensor->bytes[i]);
+  EXPECT_EQ(sum, 'x' * (bytes / 4096));
+  const auto grown = platform::resident_bytes() - before;
+  EXPECT_GE(grown, bytes / 2);
+  EXPECT_LE(grown, bytes + (std::size_t{8} << 20));
+}
+
+}  // namespace
+}  // namespace tandem::weights
