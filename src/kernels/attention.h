@@ -8,27 +8,9 @@
 #include <vector>
 
 #include "kernels/context.h"
+#include "kernels/kv_spec.h"
 
 namespace tandem::kernels {
-
-/// Tokens of a KV page. Reductions over keys go page by page from position 0, so that a query's
-/// result depends on its own position and the keys before it only.
-inline constexpr int kPageTokens = 64;
-
-enum class KvType : std::uint8_t { kF32, kBF16 };
-
-/// The shape of one layer's KV. MLA keeps one "head" whose key is [latent | rope] and whose value is
-/// the first `value_dim` elements of the key: then value_in_key is set and no V is stored.
-struct KvSpec {
-  int heads = 0;
-  int key_dim = 0;
-  int value_dim = 0;
-  bool value_in_key = false;
-  KvType type = KvType::kBF16;
-};
-
-/// Bytes of one page of one layer (K and V); 64-byte multiple.
-std::size_t kv_page_bytes(const KvSpec& spec);
 
 /// One sequence's KV in one layer. kCpu uses pages: page i holds positions
 /// [i * kPageTokens, (i + 1) * kPageTokens) and must exist for every position touched. kMlx uses the

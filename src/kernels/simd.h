@@ -6,6 +6,11 @@
 #if !defined(HWY_COMPILE_ONLY_EMU128) && !defined(HWY_COMPILE_ONLY_STATIC)
 #define HWY_COMPILE_ONLY_STATIC
 #endif
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 warns of its own AVX-512 intrinsics (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <hwy/highway.h>
 
 #include <cstddef>

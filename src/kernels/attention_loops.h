@@ -1,0 +1,222 @@
+#pragma once
+// Attention of a block of query rows of one KV head: page by page, softmax online.
+
+#include <cmath>
+
+#include "kernels/activation_loops.h"
+#include "kernels/attention_score_loops.h"
+#include "kernels/attention_table.h"
+#include "kernels/simd.h"
+
+namespace tandem::kernels::HWY_NAMESPACE {
+
+template <class Q, class K>
+class BlockAttention {
+ public:
+  BlockAttention(const AttentionShape& shape, const AttentionBlock& block, float* scratch)
+      : shape_(shape), block_(block), rows_(static_cast<std::size_t>(block.end - block.begin)),
+        q_stride_(shape.kv.key_stride), out_stride_(shape.kv.value_stride) {
+    q_ = scratch;
+    out_ = q_ + rows_ * q_stride_;
+    scores_ = out_ + rows_ * out_stride_;
+    sums_ = scores_ + rows_ * kPage;
+    max_ = sums_ + rows_ * kLanes;
+  }
+
+  void run() {
+    start();
+    std::size_t first = 0;  // rows [first, last) see something of the page
+    std::size_t last = 0;
+    const std::int64_t pages = position(rows_ - 1) / kPageTokens + 1;
+    for (std::int64_t page = first_seen(0) / kPageTokens; page < pages; ++page) {
+      while (position(first) / kPageTokens < page) ++first;
+      while (last < rows_ && first_seen(last) / kPageTokens <= page) ++last;
+      attend_page(page, first, last);
+    }
+    finish();
+  }
+
+ private:
+  std::size_t query(std::size_t row) const {
+    return (static_cast<std::size_t>(block_.begin) + row) / shape_.group;
+  }
+  std::size_t head(std::size_t row) const {
+    return (static_cast<std::size_t>(block_.begin) + row) % shape_.group;
+  }
+  std::int64_t position(std::size_t row) const {
+    return block_.position + static_cast<std::int64_t>(query(row));
+  }
+  std::int64_t first_seen(std::size_t row) const {
+    const std::int64_t first = position(row) - shape_.window + 1;
+    return shape_.window == 0 || first < 0 ? 0 : first;
+  }
+
+  /// Tokens of a page that a row sees.
+  struct Seen {
+    std::size_t first;
+    std::size_t last;
+  };
+  Seen seen(std::size_t row, std::int64_t page) const {
+    const std::int64_t base = page * kPageTokens;
+    const std::int64_t first = first_seen(row) - base;
+    const std::int64_t last = position(row) + 1 - base;
+    return {static_cast<std::size_t>(first < 0 ? 0 : first),
+            static_cast<std::size_t>(last > kPageTokens ? kPageTokens : last)};
+  }
+
+  void start() {
+    const std::size_t dim = shape_.kv.key_dim;
+    const Vec scale = set(shape_.scale);
+    for (std::size_t r = 0; r < rows_; ++r) {
+      const auto* from = reinterpret_cast<const Q*>(block_.q) +
+                         (query(r) * shape_.heads + head(r)) * dim;
+      float* q = q_ + r * q_stride_;
+      for_vectors(dim, [&](std::size_t i, auto part) {
+        store(hn::Mul(load(from + i, part), scale), q + i, part);
+      });
+      std::memset(q + dim, 0, (q_stride_ - dim) * sizeof(float));
+      std::memset(out_ + r * out_stride_, 0, out_stride_ * sizeof(float));
+      std::memset(sums_ + r * kLanes, 0, kLanes * sizeof(float));
+      max_[r] = block_.sinks != nullptr ? block_.sinks[head(r)] : -3.0e38f;
+    }
+  }
+
+  void attend_page(std::int64_t page, std::size_t first, std::size_t last) {
+    const std::byte* at = block_.pages[page] + block_.head_offset;
+    const auto* keys = reinterpret_cast<const K*>(at);
+    const auto* values = reinterpret_cast<const K*>(at + shape_.kv.value_offset);
+    const std::size_t tokens = seen(last - 1, page).last;
+    std::size_t row = first;
+    for (; row + kTileRows <= last; row += kTileRows) {
+      attend_rows<kTileRows>(page, row, keys, values, tokens);
+    }
+    for (; row < last; ++row) attend_rows<1>(page, row, keys, values, tokens);
+  }
+
+  template <std::size_t kRows>
+  void attend_rows(std::int64_t page, std::size_t row, const K* keys, const K* values,
+                   std::size_t tokens) {
+    score<kRows>(row, keys, tokens);
+    std::size_t first = 0;
+    std::size_t last = kPage;
+    for (std::size_t r = row; r < row + kRows; ++r) {
+      const Seen some = seen(r, page);
+      soften(r, some);
+      first = some.first > first ? some.first : first;
+      last = some.last < last ? some.last : last;
+    }
+    // What all of the rows see is added for them together, the rest before and after it.
+    if (first > last) first = last;
+    add_edges<kRows>(page, row, values, 0, first);
+    add_values<kRows>(scores_ + row * kPage, values, out_stride_, shape_.kv.value_dim, first, last,
+                      out_ + row * out_stride_, out_stride_);
+    add_edges<kRows>(page, row, values, last, kPage);
+  }
+
+  template <std::size_t kRows>
+  void add_edges(std::int64_t page, std::size_t row, const K* values, std::size_t first,
+                 std::size_t last) {
+    for (std::size_t r = row; r < row + kRows; ++r) {
+      const Seen some = seen(r, page);
+      const std::size_t from = some.first > first ? some.first : first;
+      const std::size_t to = some.last < last ? some.last : last;
+      add_values<1>(scores_ + r * kPage, values, out_stride_, shape_.kv.value_dim, from, to,
+                    out_ + r * out_stride_, out_stride_);
+    }
+  }
+
+  template <std::size_t kRows>
+  void score(std::size_t row, const K* keys, std::size_t tokens) {
+    if (!shape_.kv.value_in_key) {
+      return score_transposed<kRows>(q_ + row * q_stride_, q_stride_, keys, shape_.kv.key_dim,
+                                     tokens, scores_ + row * kPage);
+    }
+    constexpr std::size_t kTogether = kRows < kDotRows ? kRows : kDotRows;
+    for (std::size_t r = row; r < row + kRows; r += kTogether) {
+      score_rows<kTogether>(q_ + r * q_stride_, keys, q_stride_, tokens, scores_ + r * kPage);
+    }
+  }
+
+  /// Turns a row's scores into weights relative to its new maximum; scales what came before.
+  void soften(std::size_t row, Seen some) {
+    float* s = scores_ + row * kPage;
+    if (shape_.softcap != 0) cap(s);
+    const float nothing = -HUGE_VALF;
+    for (std::size_t t = 0; t < some.first; ++t) s[t] = nothing;
+    for (std::size_t t = some.last; t < kPage; ++t) s[t] = nothing;
+    Vec top = load(s);
+    for (std::size_t t = kLanes; t < kPage; t += kLanes) top = hn::Max(top, load(s + t));
+    const float before = max_[row];
+    const float highest = max_lanes(top);
+    const float now = highest > before ? highest : before;
+    const Vec most = set(now);
+    Vec sum = set(0);
+    for (std::size_t t = 0; t < kPage; t += kLanes) {
+      const Vec weight = exp_nonpositive(hn::Sub(load(s + t), most));
+      store(weight, s + t);
+      sum = hn::Add(sum, weight);
+    }
+    float* total = sums_ + row * kLanes;
+    if (now == before) return store(hn::Add(load(total), sum), total);
+    max_[row] = now;
+    const Vec shrink = exp_nonpositive(set(before - now));
+    store(hn::MulAdd(load(total), shrink, sum), total);
+    float* out = out_ + row * out_stride_;
+    for (std::size_t d = 0; d < out_stride_; d += kLanes) {
+      store(hn::Mul(load(out + d), shrink), out + d);
+    }
+  }
+
+  void cap(float* s) const {
+    const Vec top = set(shape_.softcap);
+    const Vec inverse = set(1.0f / shape_.softcap);
+    for (std::size_t t = 0; t < kPage; t += kLanes) store(softcap(load(s + t), top, inverse), s + t);
+  }
+
+  void finish() {
+    const std::size_t dim = shape_.kv.value_dim;
+    for (std::size_t r = 0; r < rows_; ++r) {
+      float total = sum_lanes(load(sums_ + r * kLanes));
+      if (block_.sinks != nullptr) {
+        const float sink = block_.sinks[head(r)] - max_[r];
+        total += hn::GetLane(exp_nonpositive(set(sink)));
+      }
+      const Vec inverse = hn::Div(set(1.0f), set(total));
+      auto* to = reinterpret_cast<Q*>(block_.out) + (query(r) * shape_.heads + head(r)) * dim;
+      for_vectors(dim, [&](std::size_t i, auto part) {
+        store(hn::Mul(load(out_ + r * out_stride_ + i, part), inverse), to + i, part);
+      });
+    }
+  }
+
+  const AttentionShape& shape_;
+  const AttentionBlock& block_;
+  std::size_t rows_;
+  std::size_t q_stride_;
+  std::size_t out_stride_;
+  float* q_;       // [rows][q_stride], scaled
+  float* out_;     // [rows][out_stride], not yet divided by the sum
+  float* scores_;  // [rows][kPage], then weights
+  float* sums_;    // [rows][kLanes] of weights
+  float* max_;     // [rows]
+};
+
+template <class Q>
+void attend_as(const AttentionShape& shape, const AttentionBlock& block, float* scratch) {
+  if (shape.kv.element == Element::kBF16) return BlockAttention<Q, Bf16>(shape, block, scratch).run();
+  return BlockAttention<Q, float>(shape, block, scratch).run();
+}
+
+inline void attend(const AttentionShape& shape, const AttentionBlock& block, float* scratch) {
+  if (block.begin >= block.end) return;
+  if (shape.element == Element::kBF16) return attend_as<Bf16>(shape, block, scratch);
+  return attend_as<float>(shape, block, scratch);
+}
+
+}  // namespace tandem::kernels::HWY_NAMESPACE
+
+namespace tandem::kernels::TANDEM_LOOPS {
+
+const AttentionLoops kAttention = {HWY_NAMESPACE::attend};
+
+}  // namespace tandem::kernels::TANDEM_LOOPS

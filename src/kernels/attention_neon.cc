@@ -1,0 +1,3 @@
+// Attention loops for NEON.
+#define TANDEM_LOOPS neon
+#include "kernels/attention_loops.h"

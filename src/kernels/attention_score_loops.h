@@ -1,0 +1,135 @@
+#pragma once
+// The two products of attention over one page. A score and an output element are each one chain of
+// multiply-adds in a fixed order, so tiles of any shape give the same bits.
+
+#include "kernels/kv_spec.h"
+#include "kernels/simd.h"
+
+namespace tandem::kernels::HWY_NAMESPACE {
+
+inline constexpr std::size_t kPage = kPageTokens;
+/// Rows and vectors of a tile: 16 accumulators, or 8 where there are 16 registers.
+inline constexpr std::size_t kTileRows = 4;
+inline constexpr std::size_t kTileVectors = kLanes == 8 ? 2 : 4;
+inline constexpr std::size_t kDotRows = kLanes == 8 ? 2 : 4;
+inline constexpr std::size_t kDotTokens = 4;
+
+/// scores[r][t] = q[r] . key[t] for t < tokens (a few more are computed), keys transposed.
+template <std::size_t kRows, class E>
+void score_transposed(const float* q, std::size_t q_stride, const E* keys, std::size_t key_dim,
+                      std::size_t tokens, float* scores) {
+  for (std::size_t t = 0; t < tokens; t += kTileVectors * kLanes) {
+    Vec sums[kRows][kTileVectors];
+    for (auto& row : sums) {
+      for (Vec& sum : row) sum = set(0);
+    }
+    for (std::size_t d = 0; d < key_dim; ++d) {
+      Vec k[kTileVectors];
+      for (std::size_t j = 0; j < kTileVectors; ++j) k[j] = load(keys + d * kPage + t + j * kLanes);
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const Vec x = set(q[r * q_stride + d]);
+        for (std::size_t j = 0; j < kTileVectors; ++j) sums[r][j] = hn::MulAdd(x, k[j], sums[r][j]);
+      }
+    }
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t j = 0; j < kTileVectors; ++j) {
+        store(sums[r][j], scores + r * kPage + t + j * kLanes);
+      }
+    }
+  }
+}
+
+/// out[i] = sum over the lanes of v[i], always as a tree of neighbouring lanes.
+template <std::size_t kCount>
+HWY_INLINE void sums_over_lanes(Vec (&v)[kCount], float* out) {
+#if HWY_TARGET == HWY_SCALAR
+  for (std::size_t i = 0; i < kCount; ++i) out[i] = hn::GetLane(v[i]);
+#else
+  constexpr std::size_t kStep = kCount < kLanes ? kCount : kLanes;
+  static_assert(kCount % kStep == 0);
+  for (std::size_t first = 0; first < kCount; first += kStep) {
+    Vec* part = v + first;
+    std::size_t count = kStep;
+    for (std::size_t lanes = kLanes; lanes > 1; lanes /= 2) {
+      const std::size_t next = count > 1 ? count / 2 : 1;
+      for (std::size_t i = 0; i < next; ++i) {
+        const Vec low = part[count > 1 ? 2 * i : 0];
+        const Vec high = part[count > 1 ? 2 * i + 1 : 0];
+        part[i] = hn::Add(hn::ConcatEven(kF32, high, low), hn::ConcatOdd(kF32, high, low));
+      }
+      count = next;
+    }
+    float lanes[kLanes];
+    store(part[0], lanes);
+    std::memcpy(out + first, lanes, kStep * sizeof(float));
+  }
+#endif
+}
+
+/// The same with keys in rows of key_stride elements; q is padded with zeros to key_stride.
+template <std::size_t kRows, class E>
+void score_rows(const float* q, const E* keys, std::size_t key_stride, std::size_t tokens,
+                float* scores) {
+  for (std::size_t t = 0; t < tokens; t += kDotTokens) {
+    Vec sums[kRows * kDotTokens];
+    for (Vec& sum : sums) sum = set(0);
+    for (std::size_t d = 0; d < key_stride; d += kLanes) {
+      Vec k[kDotTokens];
+      for (std::size_t j = 0; j < kDotTokens; ++j) k[j] = load(keys + (t + j) * key_stride + d);
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const Vec x = load(q + r * key_stride + d);
+        for (std::size_t j = 0; j < kDotTokens; ++j) {
+          sums[r * kDotTokens + j] = hn::MulAdd(x, k[j], sums[r * kDotTokens + j]);
+        }
+      }
+    }
+    float out[kRows * kDotTokens];
+    sums_over_lanes(sums, out);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      std::memcpy(scores + r * kPage + t, out + r * kDotTokens, kDotTokens * sizeof(float));
+    }
+  }
+}
+
+/// out[r][d .. d + kVectors * kLanes) += weights[r][t] * values[t] for t in [first, last).
+template <std::size_t kRows, std::size_t kVectors, class E>
+HWY_INLINE void add_values_tile(const float* weights, const E* values, std::size_t stride,
+                                std::size_t first, std::size_t last, float* out,
+                                std::size_t out_stride) {
+  Vec sums[kRows][kVectors];
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t j = 0; j < kVectors; ++j) {
+      sums[r][j] = load(out + r * out_stride + j * kLanes);
+    }
+  }
+  for (std::size_t t = first; t < last; ++t) {
+    Vec v[kVectors];
+    for (std::size_t j = 0; j < kVectors; ++j) v[j] = load(values + t * stride + j * kLanes);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const Vec w = set(weights[r * kPage + t]);
+      for (std::size_t j = 0; j < kVectors; ++j) sums[r][j] = hn::MulAdd(w, v[j], sums[r][j]);
+    }
+  }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t j = 0; j < kVectors; ++j) {
+      store(sums[r][j], out + r * out_stride + j * kLanes);
+    }
+  }
+}
+
+/// The same over all of `dim` (rounded up to whole vectors).
+template <std::size_t kRows, class E>
+void add_values(const float* weights, const E* values, std::size_t stride, std::size_t dim,
+                std::size_t first, std::size_t last, float* out, std::size_t out_stride) {
+  if (first >= last) return;
+  std::size_t d = 0;
+  for (; d + kTileVectors * kLanes <= dim; d += kTileVectors * kLanes) {
+    add_values_tile<kRows, kTileVectors>(weights, values + d, stride, first, last, out + d,
+                                         out_stride);
+  }
+  for (; d < dim; d += kLanes) {
+    add_values_tile<kRows, 1>(weights, values + d, stride, first, last, out + d, out_stride);
+  }
+}
+
+}  // namespace tandem::kernels::HWY_NAMESPACE

@@ -1,0 +1,92 @@
+#include "kernels/norm.h"
+
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "kernels/cpu_node.h"
+#include "kernels/row_loops.h"
+#include "kernels/rows.h"
+
+namespace tandem::kernels {
+namespace {
+
+struct RowShape {
+  std::int64_t rows;
+  std::int64_t cols;
+};
+
+RowShape rows_of(const mx::array& x) {
+  const std::int64_t cols = x.shape(-1);
+  return {cols == 0 ? 0 : static_cast<std::int64_t>(x.size()) / cols, cols};
+}
+
+void check_weight(const mx::array& x, const mx::array& weight) {
+  check(weight.ndim() == 1 && weight.dtype() == mx::float32 && weight.shape(0) == x.shape(-1),
+        "a norm's weight is float32, as long as a row");
+}
+
+mx::array mlx_rms_norm(const Context& context, const mx::array& x, const mx::array& weight,
+                       float epsilon) {
+  const mx::array wide = as_f32(context, x);
+  return activation(context, mx::fast::rms_norm(wide, weight, epsilon, context.stream));
+}
+
+}  // namespace
+
+mx::array rms_norm(const Context& context, const mx::array& x, const mx::array& weight,
+                   float epsilon) {
+  check_weight(x, weight);
+  if (context.backend == Backend::kMlx) return mlx_rms_norm(context, x, weight, epsilon);
+  const Element element = element_of(context);
+  const auto loop = row_table(context.isa)[element].rms_norm;
+  return cpu_node(
+      context, "rms_norm", {activation(context, x), weight}, x.shape(), context.dtype(),
+      [loop, pool = context.pool, epsilon, item = bytes_of(element)](auto in, auto out) {
+        const auto [rows, cols] = rows_of(in[0]);
+        const std::byte* from = bytes_at(in[0]);
+        const float* w = in[1].template data<float>();
+        std::byte* to = bytes_at(out[0]);
+        for_rows(pool, rows, cols, [&, n = cols](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t r = begin; r < end; ++r) {
+            const auto at = static_cast<std::size_t>(r * n) * item;
+            loop(from + at, w, to + at, static_cast<std::size_t>(n), epsilon);
+          }
+        });
+      });
+}
+
+Residual add_rms_norm(const Context& context, const mx::array& x, const mx::array& delta,
+                      const mx::array& weight, float epsilon) {
+  check_weight(x, weight);
+  check(x.shape() == delta.shape(), "a residual has the shape of what it is added to");
+  if (context.backend == Backend::kMlx) {
+    const mx::array sum = activation(
+        context, mx::add(as_f32(context, x), as_f32(context, delta), context.stream));
+    return {sum, mlx_rms_norm(context, sum, weight, epsilon)};
+  }
+  const Element element = element_of(context);
+  const RowLoops& loops = row_table(context.isa)[element];
+  std::vector<mx::array> both = cpu_node(
+      context, "add_rms_norm", {activation(context, x), activation(context, delta), weight},
+      {x.shape(), x.shape()}, {context.dtype(), context.dtype()},
+      [&loops, pool = context.pool, epsilon, item = bytes_of(element)](auto in, auto out) {
+        const auto [rows, cols] = rows_of(in[0]);
+        const std::byte* a = bytes_at(in[0]);
+        const std::byte* b = bytes_at(in[1]);
+        const float* w = in[2].template data<float>();
+        std::byte* sum = bytes_at(out[0]);
+        std::byte* to = bytes_at(out[1]);
+        for_rows(pool, rows, cols, [&, n = cols](std::int64_t begin, std::int64_t end) {
+          const auto count = static_cast<std::size_t>(n);
+          for (std::int64_t r = begin; r < end; ++r) {
+            const auto at = static_cast<std::size_t>(r) * count * item;
+            loops.add(a + at, b + at, sum + at, count);
+            loops.rms_norm(sum + at, w, to + at, count, epsilon);
+          }
+        });
+      });
+  return {both[0], both[1]};
+}
+
+}  // namespace tandem::kernels
