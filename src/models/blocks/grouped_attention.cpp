@@ -1,0 +1,68 @@
+#include "models/blocks/grouped_attention.h"
+
+#include "kernels/norm.h"
+
+namespace tandem::models {
+
+GroupedAttentionBlock::Plan GroupedAttentionBlock::plan(WeightPlanner& planner,
+                                                        const Architecture& model,
+                                                        const std::string& prefix) {
+  const auto& spec = std::get<GroupedAttention>(model.attention);
+  const int q_rows = spec.heads * spec.head_dim;
+  const int kv_rows = spec.kv_heads * spec.head_dim;
+  Plan plan;
+  if (spec.fused) {
+    plan.qkv.push_back(planner.linear(prefix + "qkv_proj", q_rows + 2 * kv_rows, model.hidden,
+                                      spec.qkv_bias));
+  } else {
+    const RowsOf modules[] = {
+        {prefix + "q_proj", q_rows}, {prefix + "k_proj", kv_rows}, {prefix + "v_proj", kv_rows}};
+    plan.qkv = planner.fused(modules, model.hidden, spec.qkv_bias);
+  }
+  plan.out = planner.linear(prefix + "o_proj", model.hidden, q_rows, spec.out_bias);
+  if (spec.head_norms) {
+    plan.q_norm = planner.vector(prefix + "q_norm.weight", spec.head_dim, model.norm_offset);
+    plan.k_norm = planner.vector(prefix + "k_norm.weight", spec.head_dim, model.norm_offset);
+  }
+  return plan;
+}
+
+GroupedAttentionBlock::GroupedAttentionBlock(WeightReader& reader, const Plan& plan,
+                                             const Architecture& model, const LayerSpec& layer,
+                                             kernels::KvType kv_type)
+    : rope_(model.ropes[static_cast<std::size_t>(layer.rope)]), epsilon_(model.norm_epsilon) {
+  const auto& spec = std::get<GroupedAttention>(model.attention);
+  spec_.heads = spec.heads;
+  spec_.kv = {spec.kv_heads, spec.head_dim, spec.head_dim, false, kv_type};
+  spec_.scale = spec.scale;
+  spec_.softcap = spec.softcap;
+  spec_.window = layer.window;
+  const int kv_rows = spec.kv_heads * spec.head_dim;
+  const int parts[] = {spec.heads * spec.head_dim, kv_rows, kv_rows};
+  qkv_ = reader.projection(plan.qkv, parts);
+  out_ = reader.linear(plan.out);
+  if (plan.q_norm) q_norm_ = reader.vector(*plan.q_norm);
+  if (plan.k_norm) k_norm_ = reader.vector(*plan.k_norm);
+}
+
+mx::array GroupedAttentionBlock::heads(const kernels::Context& context, const mx::array& x,
+                                       int count, const std::optional<mx::array>& norm) const {
+  const mx::array split =
+      mx::reshape(x, {x.shape(0), count, spec_.kv.key_dim}, context.stream);
+  return norm ? kernels::rms_norm(context, split, *norm, epsilon_) : split;
+}
+
+mx::array GroupedAttentionBlock::operator()(const kernels::Context& context, const mx::array& x,
+                                            const mx::array& positions,
+                                            std::span<const kernels::SequenceRows> rows) const {
+  const std::vector<mx::array> parts = qkv_(context, x);
+  const mx::array q =
+      kernels::rope(context, heads(context, parts[0], spec_.heads, q_norm_), positions, rope_);
+  const mx::array k =
+      kernels::rope(context, heads(context, parts[1], spec_.kv.heads, k_norm_), positions, rope_);
+  const mx::array v = heads(context, parts[2], spec_.kv.heads, std::nullopt);
+  const mx::array mixed = kernels::attention(context, spec_, q, k, v, rows);
+  return out_(context, mx::reshape(mixed, {x.shape(0), -1}, context.stream));
+}
+
+}  // namespace tandem::models

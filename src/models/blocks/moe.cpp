@@ -1,0 +1,118 @@
+#include "models/blocks/moe.h"
+
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "kernels/activation.h"
+
+namespace tandem::models {
+namespace {
+
+MlpSpec shared_spec(const MoeSpec& spec) { return {spec.act, spec.shared_width, false, false}; }
+
+/// One stack out of `count` modules PREFIX.i.NAME.
+MatrixPlan one_by_one(WeightPlanner& planner, const std::string& prefix, const std::string& name,
+                      int count, int rows, int cols) {
+  std::vector<Source> sources;
+  std::vector<Piece> pieces;
+  for (int expert = 0; expert < count && planner.status().ok(); ++expert) {
+    sources.push_back(planner.source(fmt::format("{}.{}.{}", prefix, expert, name), 0, rows, cols));
+    pieces.push_back({expert, 0, 0, rows});
+  }
+  if (sources.empty()) return {};
+  return planner.stack(std::move(sources), std::move(pieces), count, rows, cols);
+}
+
+/// Rows [first, first + rows) of each of the stacked matrices of one tensor.
+MatrixPlan rows_of_each(WeightPlanner& planner, const Source& source, int first, int rows) {
+  std::vector<Piece> pieces;
+  for (int expert = 0; expert < source.count; ++expert) {
+    pieces.push_back({0, expert, first, rows});
+  }
+  return planner.stack({source}, std::move(pieces), source.count, rows, source.cols);
+}
+
+/// A stacked tensor as it is.
+MatrixPlan stacked(WeightPlanner& planner, const Source& source) {
+  return planner.stack({source}, {{0, 0, 0, source.count * source.rows}}, source.count,
+                       source.rows, source.cols);
+}
+
+void plan_experts(WeightPlanner& planner, const Architecture& model, const std::string& prefix,
+                  MoeBlock::Plan& plan) {
+  const MoeSpec& spec = *model.moe;
+  const int count = spec.router.experts;
+  const int hidden = model.hidden;
+  const std::string experts = prefix + "experts";
+  if (planner.has(experts + ".gate_up_proj")) {
+    const Source both =
+        planner.bare_source(experts + ".gate_up_proj", count, 2 * spec.width, hidden);
+    plan.gate = rows_of_each(planner, both, 0, spec.width);
+    plan.up = rows_of_each(planner, both, spec.width, spec.width);
+    plan.down = stacked(planner, planner.bare_source(experts + ".down_proj", count, hidden,
+                                                     spec.width));
+    return;
+  }
+  // A folder may have one module for each expert under either set of names.
+  auto names = model.names.expert;
+  if (!planner.has(fmt::format("{}.0.{}.weight", experts, names[0]))) {
+    names = {"gate_proj", "up_proj", "down_proj"};
+  }
+  if (planner.has(fmt::format("{}.0.{}.weight", experts, names[0]))) {
+    plan.gate = one_by_one(planner, experts, names[0], count, spec.width, hidden);
+    plan.up = one_by_one(planner, experts, names[1], count, spec.width, hidden);
+    plan.down = one_by_one(planner, experts, names[2], count, hidden, spec.width);
+    return;
+  }
+  const std::string switched = prefix + "switch_mlp.";
+  plan.gate = stacked(planner, planner.source(switched + "gate_proj", count, spec.width, hidden));
+  plan.up = stacked(planner, planner.source(switched + "up_proj", count, spec.width, hidden));
+  plan.down = stacked(planner, planner.source(switched + "down_proj", count, hidden, spec.width));
+}
+
+}  // namespace
+
+MoeBlock::Plan MoeBlock::plan(WeightPlanner& planner, const Architecture& model,
+                              const std::string& layer) {
+  const MoeSpec& spec = *model.moe;
+  std::string prefix = layer + model.names.moe.front() + ".";
+  for (const std::string& module : model.names.moe) {
+    if (!planner.has(layer + module + ".gate.weight")) continue;
+    prefix = layer + module + ".";
+    break;
+  }
+  Plan plan;
+  plan.router = planner.linear(prefix + "gate", spec.router.experts, model.hidden, false);
+  if (spec.correction) {
+    plan.correction =
+        planner.vector(prefix + "gate.e_score_correction_bias", spec.router.experts);
+  }
+  plan_experts(planner, model, prefix, plan);
+  if (spec.shared_width > 0) {
+    plan.shared =
+        MlpBlock::plan(planner, shared_spec(spec), model.hidden, prefix + "shared_experts.");
+  }
+  return plan;
+}
+
+MoeBlock::MoeBlock(WeightReader& reader, const Plan& plan, const MoeSpec& spec)
+    : router_spec_(spec.router), act_(spec.act) {
+  router_ = reader.linear(plan.router);
+  if (plan.correction) correction_ = reader.vector(*plan.correction);
+  gate_ = reader.experts(plan.gate, spec.router.top_k);
+  up_ = reader.experts(plan.up, spec.router.top_k);
+  down_ = reader.experts(plan.down, spec.router.top_k);
+  if (plan.shared) shared_.emplace(reader, *plan.shared, shared_spec(spec));
+}
+
+mx::array MoeBlock::operator()(const kernels::Context& context, const mx::array& x) const {
+  const kernels::Routing routing =
+      kernels::route(context, router_(context, x), router_spec_, correction_);
+  const mx::array routed = kernels::moe_mlp(context, x, routing, gate_.matrix(), up_.matrix(),
+                                            down_.matrix(), act_);
+  return shared_ ? kernels::add(context, routed, (*shared_)(context, x)) : routed;
+}
+
+}  // namespace tandem::models

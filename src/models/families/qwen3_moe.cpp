@@ -1,0 +1,35 @@
+// Qwen 3 MoE: Qwen 3's attention; softmax over all experts, then the best few.
+// Source: transformers' and mlx-lm's qwen3_moe.
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "models/families/common.h"
+#include "models/families/families.h"
+
+namespace tandem::models::families {
+
+Architecture qwen3_moe(const config::ModelConfig& config, config::FieldReader& fields) {
+  Architecture out = qwen3(config, fields);
+  MoeSpec moe;
+  moe.act = out.mlp.act;
+  moe.width = fields.integer("moe_intermediate_size", 1, kMaxWidth);
+  moe.router.experts = fields.integer(
+      fields.has("num_experts") ? "num_experts" : "num_local_experts", 1, kMaxExperts);
+  moe.router.top_k = fields.integer("num_experts_per_tok", 1, std::max(1, moe.router.experts));
+  moe.router.normalize = fields.boolean_or("norm_topk_prob", false);
+  const int step = fields.integer_or("decoder_sparse_step", 1, 1, kMaxLayers);
+  const auto dense = fields.integers_or_empty("mlp_only_layers");
+  for (int i = 0; i < static_cast<int>(out.layers.size()); ++i) {
+    const bool only_mlp = std::find(dense.begin(), dense.end(), i) != dense.end();
+    out.layers[static_cast<std::size_t>(i)].moe = !only_mlp && (i + 1) % step == 0;
+  }
+  // Unlike Qwen 3, a window that is switched on holds for every layer.
+  const bool on = fields.boolean_or("use_sliding_window", false);
+  apply_windows(fields, out, on ? read_window(config, fields, 4096) : 0, [&](int) { return on; });
+  out.moe = moe;
+  return out;
+}
+
+}  // namespace tandem::models::families

@@ -1,0 +1,54 @@
+#pragma once
+// One layer: attention and MLP between norms.
+
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "models/blocks/grouped_attention.h"
+#include "models/blocks/latent_attention.h"
+#include "models/blocks/mlp.h"
+#include "models/blocks/moe.h"
+
+namespace tandem::models {
+
+struct LayerPlan {
+  std::variant<GroupedAttentionBlock::Plan, LatentAttentionBlock::Plan> attention;
+  std::variant<MlpBlock::Plan, MoeBlock::Plan> mlp;
+  VectorPlan input_norm;
+  VectorPlan mlp_norm;                     // before the MLP
+  std::optional<VectorPlan> attention_out_norm;  // sandwich norms only
+  std::optional<VectorPlan> mlp_out_norm;
+};
+
+/// `prefix`: "model.layers.0.".
+LayerPlan plan_layer(WeightPlanner& planner, const Architecture& model, int index,
+                     const std::string& prefix);
+
+/// Stored bytes of the layer's matrices.
+std::uint64_t stored_bytes(const LayerPlan& plan);
+
+class Layer {
+ public:
+  Layer(WeightReader& reader, const LayerPlan& plan, const Architecture& model, int index,
+        kernels::KvType kv_type);
+
+  const kernels::KvSpec& kv() const;
+  const mx::array& input_norm() const { return input_norm_; }
+  const mx::array& mlp_norm() const { return mlp_norm_; }
+  /// Both halves take the normed input and return what is added to the residual.
+  mx::array attend(const kernels::Context& context, const mx::array& x, const mx::array& positions,
+                   std::span<const kernels::SequenceRows> rows) const;
+  mx::array transform(const kernels::Context& context, const mx::array& x) const;
+
+ private:
+  float epsilon_;
+  std::variant<GroupedAttentionBlock, LatentAttentionBlock> attention_;
+  std::variant<MlpBlock, MoeBlock> mlp_;
+  mx::array input_norm_;
+  mx::array mlp_norm_;
+  std::optional<mx::array> attention_out_norm_;
+  std::optional<mx::array> mlp_out_norm_;
+};
+
+}  // namespace tandem::models

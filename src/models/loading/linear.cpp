@@ -1,0 +1,61 @@
+#include "models/loading/linear.h"
+
+#include <utility>
+
+#include "base/check.h"
+#include "kernels/linear.h"
+
+namespace tandem::models {
+
+Linear::Linear(kernels::Matrix matrix, std::optional<mx::array> bias)
+    : matrix_(std::move(matrix)), bias_(std::move(bias)) {}
+
+const kernels::Matrix& Linear::matrix() const {
+  check(matrix_.has_value(), "a linear is used after it is loaded");
+  return *matrix_;
+}
+
+mx::array Linear::operator()(const kernels::Context& context, const mx::array& x) const {
+  return kernels::linear(context, x, matrix(), bias_);
+}
+
+mx::array Linear::per_head(const kernels::Context& context, const mx::array& x) const {
+  return kernels::linear_per_head(context, x, matrix());
+}
+
+Projection::Projection(std::vector<Linear> linears, std::span<const int> parts)
+    : linears_(std::move(linears)) {
+  std::size_t linear = 0;
+  int begin = 0;
+  for (const int size : parts) {
+    if (begin == linears_[linear].matrix().rows()) {
+      ++linear;
+      begin = 0;
+    }
+    parts_.push_back({linear, begin, size});
+    begin += size;
+  }
+  check(linear + 1 == linears_.size() && begin == linears_[linear].matrix().rows(),
+        "the parts of a projection cover its rows");
+}
+
+std::vector<mx::array> Projection::operator()(const kernels::Context& context,
+                                              const mx::array& x) const {
+  std::vector<mx::array> wholes;
+  wholes.reserve(linears_.size());
+  for (const Linear& linear : linears_) wholes.push_back(linear(context, x));
+  std::vector<mx::array> out;
+  out.reserve(parts_.size());
+  for (const Part& part : parts_) {
+    const mx::array& whole = wholes[part.linear];
+    if (part.size == whole.shape(1)) {
+      out.push_back(whole);
+      continue;
+    }
+    out.push_back(mx::slice(whole, {0, part.begin}, {whole.shape(0), part.begin + part.size},
+                            context.stream));
+  }
+  return out;
+}
+
+}  // namespace tandem::models

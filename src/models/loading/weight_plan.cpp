@@ -1,0 +1,243 @@
+#include "models/loading/weight_plan.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+
+namespace tandem::models {
+namespace {
+
+constexpr std::string_view kFloats = "BF16, F16 or F32";
+
+bool is_float(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
+}
+
+
+/// [count, rows, cols], or [rows, cols] when `leading` is 0.
+std::vector<std::int64_t> shape_of(int leading, std::int64_t rows, std::int64_t cols) {
+  std::vector<std::int64_t> shape;
+  if (leading > 0) shape.push_back(leading);
+  shape.push_back(rows);
+  shape.push_back(cols);
+  return shape;
+}
+
+bool known_quantization(const Quantization& q) {
+  constexpr int kBits[] = {2, 3, 4, 5, 6, 8};
+  constexpr int kGroups[] = {32, 64, 128};
+  return std::find(std::begin(kBits), std::end(kBits), q.bits) != std::end(kBits) &&
+         std::find(std::begin(kGroups), std::end(kGroups), q.group) != std::end(kGroups);
+}
+
+}  // namespace
+
+bool Format::operator==(const Format& other) const {
+  if (kind != other.kind || dtype != other.dtype) return false;
+  if (kind == Kind::kQuantized) return quantization == other.quantization;
+  return kind != Kind::kFp8 || (blocks.block_rows == other.blocks.block_rows &&
+                                blocks.block_cols == other.blocks.block_cols);
+}
+
+RowBytes row_bytes(const Source& source) {
+  const auto cols = static_cast<std::size_t>(source.cols);
+  const Format& format = source.format;
+  if (format.kind == Format::Kind::kDense) return {cols * size_of(format.dtype), 0};
+  if (format.kind == Format::Kind::kFp8) return {cols, 0};
+  const auto bits = static_cast<std::size_t>(format.quantization.bits);
+  const auto group = static_cast<std::size_t>(format.quantization.group);
+  return {cols * bits / 8, cols / group * size_of(format.dtype)};
+}
+
+std::uint64_t stored_bytes(const MatrixPlan& plan) {
+  std::uint64_t bytes = 0;
+  for (const Piece& piece : plan.pieces) {
+    const RowBytes row = row_bytes(plan.sources[static_cast<std::size_t>(piece.source)]);
+    bytes += static_cast<std::uint64_t>(piece.rows) * (row.weight + 2 * row.scales);
+  }
+  return bytes;
+}
+
+Error WeightPlanner::wrong_type(const std::string& tensor, DType dtype,
+                                std::string_view wanted) const {
+  return invalid(fmt::format("{}: tensor {} must be {}, not {}",
+                             std::filesystem::path(config_.file).parent_path().string(), tensor,
+                             wanted, dtype_name(dtype)));
+}
+
+void WeightPlanner::fail(Error error) {
+  if (status_.ok()) status_ = std::move(error);
+}
+
+const weights::TensorInfo* WeightPlanner::expect(const std::string& tensor,
+                                                 std::span<const std::int64_t> shape) {
+  const weights::TensorInfo* info = folder_.find(tensor);
+  if (info == nullptr ||
+      !std::equal(shape.begin(), shape.end(), info->shape.begin(), info->shape.end())) {
+    // Taking it fails with the folder's own message, which names the file.
+    const auto taken = folder_.take(tensor, shape);
+    check(!taken.ok(), "a tensor that is missing or misshapen cannot be taken");
+    fail(taken.error());
+    return nullptr;
+  }
+  folder_.skip(tensor);
+  return info;
+}
+
+void WeightPlanner::check_quantized(Source& source, const std::string& module, int leading) {
+  source.scales = module + ".scales";
+  source.biases = module + ".biases";
+  source.format.kind = Format::Kind::kQuantized;
+  const weights::TensorInfo* weight = folder_.find(source.weight);
+  const weights::TensorInfo* scales = folder_.find(source.scales);
+  if (weight == nullptr) {
+    expect(source.weight, shape_of(leading, source.rows, -1));
+    return;
+  }
+  if (weight->dtype != DType::kU32) {
+    fail(wrong_type(source.weight, weight->dtype, "U32"));
+    return;
+  }
+  // What config.json does not name is read off the shapes, as mlx-lm does.
+  Quantization q = config_.quantization ? config_.quantization->of(module) : Quantization{};
+  const bool named = config_.quantization && config_.quantization->overrides.contains(module);
+  if (!named && !weight->shape.empty() && !scales->shape.empty() && scales->shape.back() > 0) {
+    const Quantization seen{static_cast<int>(weight->shape.back() * 32 / source.cols),
+                            static_cast<int>(source.cols / scales->shape.back())};
+    if (known_quantization(seen)) q = seen;
+  }
+  if (source.cols % q.group != 0) {
+    fail(invalid(fmt::format("{}: {} has {} columns, which groups of {} do not divide",
+                             config_.file, module, source.cols, q.group)));
+    return;
+  }
+  source.format.quantization = q;
+  const std::int64_t words = static_cast<std::int64_t>(source.cols) * q.bits / 32;
+  expect(source.weight, shape_of(leading, source.rows, words));
+  const auto groups = shape_of(leading, source.rows, source.cols / q.group);
+  expect(source.scales, groups);
+  const weights::TensorInfo* biases = expect(source.biases, groups);
+  source.format.dtype = scales->dtype;
+  if (!is_float(scales->dtype)) {
+    fail(wrong_type(source.scales, scales->dtype, kFloats));
+  } else if (biases != nullptr && biases->dtype != scales->dtype) {
+    fail(wrong_type(source.biases, biases->dtype, dtype_name(scales->dtype)));
+  }
+}
+
+void WeightPlanner::check_fp8(Source& source) {
+  source.format.kind = Format::Kind::kFp8;
+  source.scale_inverse = source.weight + "_scale_inv";
+  if (!config_.fp8) {
+    fail(invalid(fmt::format("{}: tensor {} is F8_E4M3, but quantization_config does not say fp8",
+                             config_.file, source.weight)));
+    return;
+  }
+  source.format.blocks = *config_.fp8;
+  const auto blocks = [](int size, int block) { return (size + block - 1) / block; };
+  const auto shape = shape_of(0, blocks(source.rows, config_.fp8->block_rows),
+                              blocks(source.cols, config_.fp8->block_cols));
+  const weights::TensorInfo* scale = expect(source.scale_inverse, shape);
+  if (scale == nullptr) return;
+  source.format.dtype = scale->dtype;
+  if (!is_float(scale->dtype)) {
+    fail(wrong_type(source.scale_inverse, scale->dtype, kFloats));
+  }
+}
+
+Source WeightPlanner::described(const std::string& tensor, const std::string& module, int count,
+                                int rows, int cols) {
+  Source source;
+  source.weight = tensor;
+  source.count = std::max(1, count);
+  source.rows = rows;
+  source.cols = cols;
+  if (folder_.has(module + ".scales")) {
+    check_quantized(source, module, count);
+    return source;
+  }
+  const weights::TensorInfo* info = expect(tensor, shape_of(count, rows, cols));
+  if (info == nullptr) return source;
+  source.format.dtype = info->dtype;
+  if (info->dtype == DType::kF8E4M3 && count == 0) {
+    check_fp8(source);
+  } else if (!is_float(info->dtype)) {
+    fail(wrong_type(tensor, info->dtype, kFloats));
+  }
+  return source;
+}
+
+Source WeightPlanner::source(const std::string& module, int count, int rows, int cols) {
+  return described(module + ".weight", module, count, rows, cols);
+}
+
+Source WeightPlanner::bare_source(const std::string& tensor, int count, int rows, int cols) {
+  return described(tensor, tensor, count, rows, cols);
+}
+
+VectorPlan WeightPlanner::vector(const std::string& tensor, int size, float offset) {
+  const std::int64_t shape[] = {size};
+  const weights::TensorInfo* info = expect(tensor, shape);
+  if (info != nullptr && !is_float(info->dtype)) {
+    fail(wrong_type(tensor, info->dtype, kFloats));
+  }
+  return {{tensor}, size, offset};
+}
+
+LinearPlan WeightPlanner::linear(const std::string& module, int rows, int cols, bool bias) {
+  LinearPlan plan;
+  plan.matrix = stack({source(module, 0, rows, cols)}, {{0, 0, 0, rows}}, 1, rows, cols);
+  if (bias) plan.bias = vector(module + ".bias", rows);
+  return plan;
+}
+
+std::vector<LinearPlan> WeightPlanner::fused(std::span<const RowsOf> modules, int cols,
+                                             bool bias) {
+  std::vector<LinearPlan> plans;
+  for (const RowsOf& each : modules) {
+    plans.push_back(linear(each.module, each.rows, cols, bias));
+  }
+  const Format& format = plans.front().matrix.sources.front().format;
+  const bool alike = std::all_of(plans.begin(), plans.end(), [&](const LinearPlan& plan) {
+    return plan.matrix.sources.front().format == format;
+  });
+  if (!alike) return plans;
+  LinearPlan whole = std::move(plans.front());
+  for (std::size_t i = 1; i < plans.size(); ++i) {
+    MatrixPlan& next = plans[i].matrix;
+    next.pieces.front().source = static_cast<int>(i);
+    whole.matrix.rows += next.rows;
+    whole.matrix.sources.push_back(std::move(next.sources.front()));
+    whole.matrix.pieces.push_back(next.pieces.front());
+    if (!bias) continue;
+    whole.bias->size += plans[i].bias->size;
+    whole.bias->tensors.push_back(std::move(plans[i].bias->tensors.front()));
+  }
+  std::vector<LinearPlan> one;
+  one.push_back(std::move(whole));
+  return one;
+}
+
+MatrixPlan WeightPlanner::stack(std::vector<Source> sources, std::vector<Piece> pieces, int count,
+                                int rows, int cols) {
+  check(!sources.empty(), "a matrix has a source");
+  for (const Source& source : sources) {
+    if (source.format == sources.front().format) continue;
+    fail(invalid(fmt::format("{}: {} and {} are parts of one matrix and must be stored alike",
+                             config_.file, sources.front().weight, source.weight)));
+    break;
+  }
+  MatrixPlan plan;
+  plan.count = count;
+  plan.rows = rows;
+  plan.cols = cols;
+  plan.sources = std::move(sources);
+  plan.pieces = std::move(pieces);
+  return plan;
+}
+
+}  // namespace tandem::models

@@ -1,0 +1,63 @@
+#pragma once
+// Turns plans into weights ready to multiply: maps, decodes and gathers tensors.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "kernels/context.h"
+#include "models/decoder.h"
+#include "models/loading/linear.h"
+#include "models/loading/weight_plan.h"
+#include "weights/weight_folder.h"
+
+namespace tandem::models {
+
+/// Bytes of weights held, and read for one token.
+struct Footprint {
+  std::uint64_t held = 0;
+  std::uint64_t per_token = 0;
+};
+
+/// Keeps the first failure; what it returns after one is empty. A mapping lives only while its
+/// matrix is made, unless the matrix multiplies straight from it. fp8 becomes bfloat16, twice the
+/// bytes of the folder: the exact values, as transformers and mlx-lm decode them; a folder that
+/// mlx-lm quantized is the one to use where that does not fit.
+class WeightReader {
+ public:
+  /// `total`: stored bytes of everything that will be read, for progress.
+  WeightReader(const kernels::Context& context, weights::WeightFolder& folder,
+               const LoadProgress& progress, std::uint64_t total)
+      : context_(context), folder_(folder), progress_(progress), total_(total) {}
+
+  /// A matrix that every token reads whole.
+  Linear linear(const LinearPlan& plan);
+  /// The plans' rows, cut into parts of these sizes.
+  Projection projection(const std::vector<LinearPlan>& plans, std::span<const int> parts);
+  /// Stacked experts of which a token reads `top_k`.
+  Linear experts(const MatrixPlan& plan, int top_k);
+  /// A table of which a token reads one row.
+  Linear table(const MatrixPlan& plan);
+  mx::array vector(const VectorPlan& plan);
+
+  /// Counts a table that is the head too: then every token reads it whole.
+  void count_as_head(const Linear& table);
+
+  const Status& status() const { return status_; }
+  const Footprint& footprint() const { return footprint_; }
+
+ private:
+  std::optional<kernels::Matrix> matrix(const MatrixPlan& plan);
+  void advance(std::uint64_t bytes);
+
+  const kernels::Context& context_;
+  weights::WeightFolder& folder_;
+  const LoadProgress& progress_;
+  std::uint64_t total_;
+  std::uint64_t done_ = 0;
+  Footprint footprint_;
+  Status status_;
+};
+
+}  // namespace tandem::models
