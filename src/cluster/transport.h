@@ -9,6 +9,9 @@
 
 namespace tandem::cluster {
 
+/// The gateway's place in the ring; stages are ranks 0 to S-1.
+inline constexpr int kGatewayRank = -1;
+
 /// Moves encoded frames from the predecessor and to the successor, in order, each exactly once.
 /// grpc: one bidirectional stream per neighbour pair. mlx: one all_gather per exchange, in which
 /// every rank takes part (see mlx_transport.h). One thread calls receive(), the same or another one
@@ -22,6 +25,9 @@ class Transport {
   virtual Result<std::string> receive(Deadline deadline) = 0;
   /// Queues a frame for the successor; at most kMaxQueuedFrames wait, then blocks until `deadline`.
   virtual Status send(std::string frame, Deadline deadline) = 0;
+  /// Sends no more and waits until the successor has taken everything queued: for a rank that is
+  /// about to end. kDeadlineExceeded when it did not in time.
+  virtual Status drain(Deadline deadline) = 0;
   /// Wakes every blocked call with kCancelled. Any thread.
   virtual void close() = 0;
 };
