@@ -37,11 +37,20 @@ class Tokenizer {
   /// bos_token, eos_token, ... as tokenizer_config.json gives them; for templates.
   std::optional<std::string> special_token(std::string_view name) const;
 
-  struct Impl;
-  const Impl& impl() const { return *impl_; }
+  /// Whether an id adds text of its own: it is known, and not a special token to skip.
+  bool is_text(std::int32_t id, bool skip_special_tokens) const;
+  /// A token whose text is the same wherever it stands; for StreamDecoder.
+  struct Anchor {
+    std::int32_t id;
+    std::string text;
+  };
+  const std::optional<Anchor>& anchor() const;
 
  private:
+  struct Impl;
   explicit Tokenizer(std::unique_ptr<Impl> impl);
+  std::optional<Anchor> find_anchor() const;
+
   std::unique_ptr<Impl> impl_;
 };
 
@@ -49,7 +58,9 @@ class Tokenizer {
 inline constexpr std::size_t kMaxTextBytes = 64 << 20;
 
 /// Turns a stream of ids into a stream of text. A piece is held back while it could end inside a
-/// character; push() never returns half a character. One thread.
+/// character; push() never returns half a character. Each push costs the same however long the
+/// stream is. The pieces together are what decode() gives for all ids, but that bytes which belong
+/// to no character may give another number of U+FFFD. One thread.
 class StreamDecoder {
  public:
   /// tokenizer outlives the decoder.
@@ -60,11 +71,13 @@ class StreamDecoder {
   Result<std::string> finish();
 
  private:
+  Result<std::string> pending_text() const;
+
   const Tokenizer* tokenizer_;
   bool skip_special_tokens_;
-  std::vector<std::int32_t> ids_;
-  std::size_t prefix_ = 0;
-  std::size_t read_ = 0;
+  bool started_ = false;               // some text was returned
+  std::vector<std::int32_t> pending_;  // ids whose text is not complete
+  std::size_t emitted_ = 0;            // bytes of their text that were returned
 };
 
 }  // namespace tandem::text

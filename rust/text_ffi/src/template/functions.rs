@@ -1,0 +1,81 @@
+//! The functions that chat templates call.
+
+use std::ffi::CString;
+use std::sync::{Arc, Mutex};
+
+use minijinja::{Environment, Error, ErrorKind, Value};
+
+/// Longest text that strftime_now gives, bytes.
+const MAX_TIME_BYTES: usize = 4096;
+
+/// What a template raised with raise_exception.
+#[derive(Clone, Default)]
+pub struct Raised(Arc<Mutex<Option<String>>>);
+
+impl Raised {
+    pub fn message(&self) -> Option<String> {
+        self.0.lock().ok().and_then(|message| message.clone())
+    }
+
+    fn set(&self, text: String) {
+        if let Ok(mut message) = self.0.lock() {
+            *message = Some(text);
+        }
+    }
+}
+
+/// One rendering: its time, and what it raises.
+#[derive(Clone, Default)]
+pub struct Call {
+    /// Seconds since 1970.
+    now: i64,
+    raised: Raised,
+}
+
+impl Call {
+    pub fn at(now: i64) -> Call {
+        Call { now, raised: Raised::default() }
+    }
+
+    pub fn raised(&self) -> Raised {
+        self.raised.clone()
+    }
+}
+
+pub fn register(env: &mut Environment<'static>) {
+    env.remove_global("debug");
+    env.add_function("cycler", minijinja_contrib::globals::cycler);
+    env.add_function("joiner", minijinja_contrib::globals::joiner);
+}
+
+pub fn register_call(env: &mut Environment<'static>, call: Call) {
+    let raised = call.raised;
+    env.add_function("raise_exception", move |message: Value| -> Result<Value, Error> {
+        raised.set(message.to_string());
+        Err(Error::new(ErrorKind::InvalidOperation, message.to_string()))
+    });
+    let now = call.now;
+    env.add_function("strftime_now", move |format: &str| strftime(format, now));
+}
+
+/// Local time as C's strftime writes it. Python's %f is always zero.
+fn strftime(format: &str, now: i64) -> Result<String, Error> {
+    // A leading character keeps an empty result apart from a failure.
+    let format = CString::new(format!("x{}", format.replace("%f", "000000")))
+        .map_err(|_| Error::new(ErrorKind::InvalidOperation, "strftime_now: embedded zero"))?;
+    let seconds = now as libc::time_t;
+    let mut buffer = vec![0u8; MAX_TIME_BYTES];
+    // SAFETY: the pointers are to live values of the right type; strftime writes at most the size
+    // given and returns what it wrote.
+    let size = unsafe {
+        let mut time: libc::tm = std::mem::zeroed();
+        if libc::localtime_r(&seconds, &mut time).is_null() {
+            return Err(Error::new(ErrorKind::InvalidOperation, "strftime_now: time out of range"));
+        }
+        libc::strftime(buffer.as_mut_ptr().cast(), buffer.len(), format.as_ptr(), &time)
+    };
+    if size == 0 {
+        return Err(Error::new(ErrorKind::InvalidOperation, "strftime_now: format too long"));
+    }
+    Ok(String::from_utf8_lossy(&buffer[1..size]).into_owned())
+}

@@ -1,0 +1,9 @@
+# Our tokenizer and chat templates against Python's tokenizers and transformers.
+set(TANDEM_ORACLE_PYTHON ${CMAKE_SOURCE_DIR}/.deps/oracle/bin/python CACHE FILEPATH
+    "Python of the venv with transformers; ./test makes it")
+add_executable(text_probe ${CMAKE_CURRENT_SOURCE_DIR}/tools/text_probe.cpp)
+target_link_libraries(text_probe PRIVATE tandem_text nlohmann_json::nlohmann_json)
+add_test(NAME oracle.text
+  COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/text_oracle/run.sh ${TANDEM_ORACLE_PYTHON}
+          ${CMAKE_CURRENT_SOURCE_DIR}/text_oracle/text_oracle.py $<TARGET_FILE:text_probe>)
+set_tests_properties(oracle.text PROPERTIES TIMEOUT 600 LABELS oracle)
