@@ -79,9 +79,9 @@ Routing route(const Context& context, const mx::array& logits, const RouterSpec&
       [spec, pool = context.pool](auto in, auto out) {
         const auto experts = static_cast<std::size_t>(spec.experts);
         const auto top_k = static_cast<std::size_t>(spec.top_k);
-        std::span<const float> correction;
-        if (in.size() > 1) correction = {in[1].template data<float>(), experts};
-        const float* logits = in[0].template data<float>();
+        std::span<const float> added;
+        if (in.size() > 1) added = {in[1].template data<float>(), experts};
+        const float* rows = in[0].template data<float>();
         auto* ids = out[0].template data<std::int32_t>();
         auto* weights = out[1].template data<float>();
         for_rows(pool, in[0].shape(0), spec.experts * std::int64_t{spec.top_k + 1},
@@ -89,7 +89,7 @@ Routing route(const Context& context, const mx::array& logits, const RouterSpec&
                    RouteScratch scratch;
                    for (auto t = static_cast<std::size_t>(begin);
                         t < static_cast<std::size_t>(end); ++t) {
-                     route_token(spec, {logits + t * experts, experts}, correction, scratch,
+                     route_token(spec, {rows + t * experts, experts}, added, scratch,
                                  {ids + t * top_k, top_k}, {weights + t * top_k, top_k});
                    }
                  });

@@ -1,0 +1,221 @@
+#include "kernels/attention.h"
+
+#include <gtest/gtest.h>
+
+#include "attention_checks.h"
+#include "node_support.h"
+
+namespace tandem::kernels {
+namespace {
+
+constexpr unsigned kSeed = 51;
+
+AttentionSpec spec_of(const AttentionCase& c) {
+  return {c.heads, c.kv, c.scale, c.softcap, c.window};
+}
+
+/// Rows [begin, begin + count) of [length, heads, dim].
+mx::array rows_of(const std::vector<float>& values, int begin, int count, int heads, int dim,
+                  mx::Dtype dtype) {
+  const auto row = static_cast<std::ptrdiff_t>(heads) * dim;
+  return array_of({values.begin() + begin * row, values.begin() + (begin + count) * row},
+                  {count, heads, dim}, dtype);
+}
+
+/// A sequence that is being fed.
+struct Feed {
+  AttentionValues values;
+  Pages pages;
+  KvSequence kv;
+  int position = 0;
+  std::vector<float> out;
+
+  Feed(const AttentionCase& c, Rng& rng)
+      : values(attention_values(c, rng)), pages(c.kv, c.length) {
+    kv.pages = pages.list();
+  }
+};
+
+/// One call for the next `counts[i]` positions of every feed; results are appended to `out`.
+void step(const Context& context, const AttentionCase& c, std::vector<Feed*> feeds,
+          const std::vector<int>& counts, const std::optional<mx::array>& sinks) {
+  std::vector<mx::array> q, k, v;
+  std::vector<SequenceRows> rows;
+  int row = 0;
+  for (std::size_t i = 0; i < feeds.size(); ++i) {
+    Feed& feed = *feeds[i];
+    const auto part = [&](const std::vector<float>& all, int heads, int dim) {
+      return rows_of(all, feed.position, counts[i], heads, dim, context.dtype());
+    };
+    q.push_back(part(feed.values.q, c.heads, c.kv.key_dim));
+    k.push_back(part(feed.values.k, c.kv.heads, c.kv.key_dim));
+    if (!c.kv.value_in_key) v.push_back(part(feed.values.v, c.kv.heads, c.kv.value_dim));
+    rows.push_back({row, counts[i], feed.position, &feed.kv});
+    row += counts[i];
+  }
+  std::optional<mx::array> values;
+  if (!v.empty()) values = mx::concatenate(v, 0, context.stream);
+  const std::vector<float> out =
+      values_of(attention(context, spec_of(c), mx::concatenate(q, 0, context.stream),
+                          mx::concatenate(k, 0, context.stream), values, rows, sinks));
+  auto at = out.begin();
+  for (std::size_t i = 0; i < feeds.size(); ++i) {
+    const auto size = static_cast<std::ptrdiff_t>(counts[i]) * c.heads * c.kv.value_dim;
+    feeds[i]->out.insert(feeds[i]->out.end(), at, at + size);
+    feeds[i]->position += counts[i];
+    at += size;
+  }
+}
+
+std::optional<mx::array> sinks_of(const AttentionCase& c, Rng& rng) {
+  if (!c.sinks) return std::nullopt;
+  return array_of(random_values(rng, c.heads), {c.heads});
+}
+
+TEST(Attention, LoopsMatchDoubleOnEveryInstructionSet) {
+  for (const Isa isa : available_isas()) {
+    for (const AttentionCase& c : attention_cases()) {
+      for (const Element element : kElements) {
+        EXPECT_LE(check_attention(attention_loops(isa), c, element, kSeed), 1)
+            << isa_name(isa) << " " << c.name << " " << name_of(element);
+      }
+    }
+  }
+}
+
+TEST(Attention, LoopsGiveTheSameBitsInAnyChunksAndBlocks) {
+  const unsigned seed = std::random_device{}();
+  std::printf("seed %u\n", seed);
+  for (const Isa isa : available_isas()) {
+    for (const AttentionCase& c : attention_cases()) {
+      EXPECT_TRUE(chunks_agree(attention_loops(isa), c, Element::kF32, seed))
+          << isa_name(isa) << " " << c.name << " seed " << seed;
+    }
+  }
+}
+
+TEST(Attention, RandomSchedulesOfABatchGiveTheBitsOfEachSequenceAlone) {
+  const unsigned seed = std::random_device{}();
+  std::printf("seed %u\n", seed);
+  Rng rng(seed);
+  ThreadPool one(1);
+  ThreadPool four(4);
+  for (const AttentionCase& base : attention_cases()) {
+    for (const Isa isa : available_isas()) {
+      SCOPED_TRACE(base.name + " " + std::string(isa_name(isa)) + " seed " + std::to_string(seed));
+      const auto activations = rng() % 2 == 0 ? Activations::kInt8 : Activations::kBF16;
+      const Context alone = test_context(Backend::kCpu, activations, isa, &one);
+      const Context together = test_context(Backend::kCpu, activations, isa, &four);
+      const std::optional<mx::array> sinks = sinks_of(base, rng);
+      const auto data = static_cast<unsigned>(rng());
+      std::vector<AttentionCase> cases;
+      std::vector<std::unique_ptr<Feed>> batch;
+      std::vector<std::vector<float>> want;
+      for (unsigned i = 0; i < 3; ++i) {
+        cases.push_back(base);
+        cases.back().length = 1 + static_cast<int>(rng() % base.length);
+        Rng single(data + i), again(data + i);
+        Feed whole(cases.back(), single);
+        step(alone, base, {&whole}, {cases.back().length}, sinks);
+        want.push_back(whole.out);
+        batch.push_back(std::make_unique<Feed>(cases.back(), again));
+      }
+      for (;;) {
+        std::vector<Feed*> feeds;
+        std::vector<int> counts;
+        bool left = false;
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+          const int rest = cases[i].length - batch[i]->position;
+          left = left || rest > 0;
+          if (rest == 0 || rng() % 3 == 0) continue;
+          feeds.push_back(batch[i].get());
+          counts.push_back(rng() % 2 == 0 ? 1 : 1 + static_cast<int>(rng() % rest));
+        }
+        if (!left) break;
+        if (!feeds.empty()) step(together, base, feeds, counts, sinks);
+      }
+      for (std::size_t i = 0; i < batch.size(); ++i) {
+        EXPECT_TRUE(same_bits(batch[i]->out, want[i])) << "sequence " << i;
+      }
+    }
+  }
+}
+
+TEST(Attention, MatchesMlxInPrefillAndDecode) {
+  Rng rng(kSeed);
+  ThreadPool pool(2);
+  for (const AttentionCase& c : attention_cases()) {
+    for (const Activations activations : {Activations::kInt8, Activations::kBF16}) {
+      SCOPED_TRACE(c.name);
+      const Isa isa = available_isas().front();
+      const Context cpu = test_context(Backend::kCpu, activations, isa, &pool);
+      const Context mlx = test_context(Backend::kMlx, activations, isa, nullptr);
+      const std::optional<mx::array> sinks = sinks_of(c, rng);
+      const auto data = static_cast<unsigned>(rng());
+      std::vector<std::unique_ptr<Feed>> ours, theirs;
+      for (unsigned i = 0; i < 2; ++i) {
+        Rng a(data + i), b(data + i);
+        ours.push_back(std::make_unique<Feed>(c, a));
+        theirs.push_back(std::make_unique<Feed>(c, b));
+      }
+      const int first = std::max(1, c.length - 3);
+      for (int n = first; n <= c.length; ++n) {
+        const int count = n == first ? first : 1;
+        step(cpu, c, {ours[0].get(), ours[1].get()}, {count, count}, sinks);
+        step(mlx, c, {theirs[0].get(), theirs[1].get()}, {count, count}, sinks);
+      }
+      for (int i = 0; i < 2; ++i) {
+        EXPECT_LE(largest_difference(ours[i]->out, theirs[i]->out),
+                  activations == Activations::kBF16 ? 0.04 : 1e-5);
+      }
+    }
+  }
+}
+
+TEST(Attention, ChunksOfOneSequenceInOneCallSeeEachOther) {
+  ThreadPool pool(2);
+  const AttentionCase c{"two chunks", {1, 16, 16, false, KvType::kF32}, 2, 100, 0.25f};
+  Rng a(1), b(1);
+  Feed whole(c, a);
+  Feed split(c, b);
+  const Context context =
+      test_context(Backend::kCpu, Activations::kF32, available_isas().front(), &pool);
+  step(context, c, {&whole}, {100}, std::nullopt);
+  const auto part = [&](const std::vector<float>& values, int heads) {
+    return rows_of(values, 0, 100, heads, 16, mx::float32);
+  };
+  const std::vector<SequenceRows> rows = {{0, 30, 0, &split.kv}, {30, 70, 30, &split.kv}};
+  const std::vector<float> out =
+      values_of(attention(context, spec_of(c), part(split.values.q, 2), part(split.values.k, 1),
+                          part(split.values.v, 1), rows));
+  EXPECT_TRUE(same_bits(out, whole.out));
+}
+
+TEST(Attention, ACopiedPageServesAnotherSequence) {
+  ThreadPool pool(1);
+  const AttentionCase c{"shared prefix", {2, 24, 16, false, KvType::kBF16}, 4, 90, 0.2f};
+  Rng a(2), b(2);
+  Feed first(c, a);
+  Feed second(c, b);
+  const Context context =
+      test_context(Backend::kCpu, Activations::kInt8, available_isas().front(), &pool);
+  step(context, c, {&first}, {90}, std::nullopt);
+  // Positions [0, 80) come from the first sequence's pages, the second of which is half its own.
+  for (int page = 0; page < 2; ++page) {
+    std::memcpy(second.kv.pages[page], first.kv.pages[page], kv_page_bytes(c.kv));
+  }
+  second.position = 80;
+  step(context, c, {&second}, {10}, std::nullopt);
+  EXPECT_TRUE(same_bits(second.out, {first.out.end() - 10 * 4 * 16, first.out.end()}));
+}
+
+TEST(Attention, PagesAreWholeCacheLines) {
+  for (const AttentionCase& c : attention_cases()) {
+    EXPECT_EQ(kv_page_bytes(c.kv) % 64, 0u) << c.name;
+  }
+  EXPECT_EQ(kv_page_bytes({8, 64, 64, false, KvType::kBF16}), 64u * 8 * 2 * 64 * 2);
+  EXPECT_EQ(kv_page_bytes({1, 576, 512, true, KvType::kBF16}), 64u * 576 * 2);
+}
+
+}  // namespace
+}  // namespace tandem::kernels
