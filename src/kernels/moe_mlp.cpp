@@ -1,0 +1,264 @@
+// The gated MLP of chosen experts, and of the one "expert" of a dense block.
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "kernels/cpu_node.h"
+#include "kernels/linear.h"
+#include "kernels/linear_mlx.h"
+#include "kernels/matrix_impl.h"
+#include "kernels/moe.h"
+#include "kernels/prepared_rows.h"
+#include "kernels/row_loops.h"
+#include "kernels/stored.h"
+
+namespace tandem::kernels {
+namespace {
+
+// Intermediate values of one pass over the experts; more tokens are taken in several passes.
+constexpr std::int64_t kScratchBytes = 64 << 20;
+constexpr std::int64_t kGrainElements = 8 * 1024;
+
+/// What a node owns.
+struct Experts {
+  ProductContext context;
+  Matrix gate;
+  Matrix up;
+  Matrix down;
+  GatedActivation act;
+  const RowLoops* rows;  // float32 table
+};
+
+/// (token, expert) pairs sorted by expert, then token. A slot is a pair's place in that order.
+struct Slots {
+  struct Run {
+    int expert = 0;
+    std::int32_t first = 0;  // slot
+    int count = 0;
+  };
+  std::vector<std::int32_t> token;     // of each slot
+  std::vector<float> weight;           // of each slot
+  std::vector<std::int32_t> of_token;  // the slots of token t: [t * k, (t + 1) * k), ascending
+  std::vector<Run> runs;               // experts that have slots
+};
+
+Slots sort_pairs(const std::int32_t* ids, const float* weights, std::int32_t first, int tokens,
+                 int k, int experts) {
+  const auto pairs = static_cast<std::size_t>(tokens) * static_cast<std::size_t>(k);
+  std::vector<std::int32_t> next(static_cast<std::size_t>(experts) + 1, 0);
+  for (std::size_t p = 0; p < pairs; ++p) {
+    check(ids[p] >= 0 && ids[p] < experts, "chosen experts exist");
+    ++next[static_cast<std::size_t>(ids[p]) + 1];
+  }
+  Slots slots;
+  for (int e = 0; e < experts; ++e) {
+    const auto at = static_cast<std::size_t>(e);
+    if (next[at + 1] != 0) slots.runs.push_back({e, next[at], next[at + 1]});
+    next[at + 1] += next[at];
+  }
+  slots.token.resize(pairs);
+  slots.weight.resize(pairs);
+  slots.of_token.resize(pairs);
+  for (std::size_t p = 0; p < pairs; ++p) {
+    const std::int32_t slot = next[static_cast<std::size_t>(ids[p])]++;
+    slots.token[static_cast<std::size_t>(slot)] =
+        first + static_cast<std::int32_t>(p / static_cast<std::size_t>(k));
+    slots.weight[static_cast<std::size_t>(slot)] = weights[p];
+    slots.of_token[p] = slot;
+  }
+  for (int t = 0; t < tokens; ++t) {
+    const auto begin = slots.of_token.begin() + std::ptrdiff_t{t} * k;
+    std::sort(begin, begin + k);
+  }
+  return slots;
+}
+
+/// Scratch of one pass.
+struct Scratch {
+  std::unique_ptr<float[]> gate;
+  std::unique_ptr<float[]> up;
+  std::unique_ptr<float[]> down;
+
+  Scratch(std::int64_t pairs, int inner, int outer)
+      : gate(std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(pairs * inner))),
+        up(std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(pairs * inner))),
+        down(std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(pairs * outer))) {}
+};
+
+Product product_of(const Matrix& w, const Slots::Run& run, float* y) {
+  Product product;
+  product.w = w.impl().matrix(run.expert);
+  product.count = run.count;
+  product.y = y + std::int64_t{run.first} * w.rows();
+  product.y_stride = static_cast<std::size_t>(w.rows());
+  return product;
+}
+
+/// gate and up of every slot, then act(gate) * up in place of gate.
+void run_inner(const Experts& e, PreparedRows& rows, const Slots& slots, Scratch& scratch) {
+  std::vector<Product> products;
+  products.reserve(2 * slots.runs.size());
+  for (const Slots::Run& run : slots.runs) {
+    for (const auto& [w, y] : {std::pair{&e.gate, &scratch.gate}, std::pair{&e.up, &scratch.up}}) {
+      Product product = product_of(*w, run, y->get());
+      rows.attach(product);
+      product.in = slots.token.data() + run.first;
+      products.push_back(product);
+    }
+  }
+  multiply(*e.context.loops, e.context.pool, products);
+  const int inner = e.gate.rows();
+  const std::int64_t n = static_cast<std::int64_t>(slots.token.size()) * inner;
+  in_parallel(e.context.pool, n, kGrainElements, [&](std::int64_t begin, std::int64_t end, int) {
+    float* gate = scratch.gate.get() + begin;
+    e.rows->gated(gate, scratch.up.get() + begin, gate, static_cast<std::size_t>(end - begin),
+                  e.act);
+  });
+}
+
+/// down of every slot, into `y`.
+void run_outer(const Experts& e, const Slots& slots, const Scratch& scratch, float* y) {
+  const auto pairs = static_cast<std::int64_t>(slots.token.size());
+  const int inner = e.down.cols();
+  std::unique_ptr<Int8Buffer> int8;
+  const TileMatrix w = e.down.impl().matrix(0);
+  if (e.context.int8 && w.bits != 0) {
+    int8 = std::make_unique<Int8Buffer>(pairs, inner, w.group);
+    quantize(*e.context.loops, e.context.pool, scratch.gate.get(), int8->rows(), pairs);
+  }
+  std::vector<std::int32_t> index(slots.token.size());
+  std::iota(index.begin(), index.end(), 0);
+  std::vector<Product> products;
+  products.reserve(slots.runs.size());
+  for (const Slots::Run& run : slots.runs) {
+    Product product = product_of(e.down, run, y);
+    product.in = index.data() + run.first;
+    if (int8 != nullptr) {
+      product.int8 = &int8->rows();
+    } else {
+      product.x = scratch.gate.get();
+    }
+    products.push_back(product);
+  }
+  multiply(*e.context.loops, e.context.pool, products);
+}
+
+void store_row(const float* from, mx::array& y, std::int64_t at, int n) {
+  if (y.dtype() == mx::float32) {
+    std::copy(from, from + n, reinterpret_cast<float*>(y.data<char>()) + at);
+    return;
+  }
+  auto* to = reinterpret_cast<std::uint16_t*>(y.data<char>()) + at;
+  for (int i = 0; i < n; ++i) to[i] = bf16_of_float(from[i]);
+}
+
+/// y[first + t] = the weighted sum of t's slots, in ascending expert id.
+void combine(const Experts& e, const Slots& slots, const Scratch& scratch, std::int64_t first,
+             int tokens, int k, mx::array& y) {
+  const int n = e.down.rows();
+  const std::int64_t grain = std::max<std::int64_t>(1, kGrainElements / std::max(1, n * k));
+  in_parallel(e.context.pool, tokens, grain, [&](std::int64_t begin, std::int64_t end, int) {
+    std::vector<float> sum(static_cast<std::size_t>(n));
+    for (std::int64_t t = begin; t < end; ++t) {
+      std::fill(sum.begin(), sum.end(), 0.0F);
+      for (int j = 0; j < k; ++j) {
+        const auto slot =
+            static_cast<std::size_t>(slots.of_token[static_cast<std::size_t>(t * k + j)]);
+        const float weight = slots.weight[slot];
+        const float* from = scratch.down.get() + slot * static_cast<std::size_t>(n);
+        float* to = sum.data();
+        for (int i = 0; i < n; ++i) to[i] += weight * from[i];
+      }
+      store_row(sum.data(), y, (first + t) * n, n);
+    }
+  });
+}
+
+void run_experts(const Experts& e, std::span<const mx::array> in, mx::array& y) {
+  const mx::array& x = in[0];
+  const int tokens = x.shape(0);
+  const int k = in[1].shape(1);
+  const int inner = e.gate.rows();
+  const int outer = e.down.rows();
+  const auto* ids = reinterpret_cast<const std::int32_t*>(in[1].data<char>());
+  const auto* weights = reinterpret_cast<const float*>(in[2].data<char>());
+  PreparedRows rows(e.context, x, tokens, x.shape(1));
+  const std::int64_t bytes = std::int64_t{4} * k * (2 * inner + outer);
+  const auto most = static_cast<int>(
+      std::clamp<std::int64_t>(kScratchBytes / std::max<std::int64_t>(bytes, 1), 1, tokens));
+  Scratch scratch(std::int64_t{most} * k, inner, outer);
+  for (int first = 0; first < tokens; first += most) {
+    const int count = std::min(most, tokens - first);
+    const std::int64_t at = std::int64_t{first} * k;
+    const Slots slots = sort_pairs(ids + at, weights + at, first, count, k, e.gate.count());
+    run_inner(e, rows, slots, scratch);
+    run_outer(e, slots, scratch, scratch.down.get());
+    combine(e, slots, scratch, first, count, k, y);
+  }
+}
+
+/// A dense block: every token has the one expert, with no weight.
+void run_dense(const Experts& e, const mx::array& x, mx::array& y) {
+  const int tokens = x.shape(0);
+  PreparedRows rows(e.context, x, tokens, x.shape(1));
+  Slots slots;
+  slots.token.resize(static_cast<std::size_t>(tokens));
+  std::iota(slots.token.begin(), slots.token.end(), 0);
+  slots.runs = {{0, 0, tokens}};
+  const bool in_place = y.dtype() == mx::float32;
+  const int outer = e.down.rows();
+  Scratch scratch(tokens, e.gate.rows(), in_place ? 0 : outer);
+  run_inner(e, rows, slots, scratch);
+  float* to = in_place ? reinterpret_cast<float*>(y.data<char>()) : scratch.down.get();
+  run_outer(e, slots, scratch, to);
+  if (in_place) return;
+  for (std::int64_t t = 0; t < tokens; ++t) store_row(to + t * outer, y, t * outer, outer);
+}
+
+Experts experts_of(const Context& context, const mx::array& x, const Matrix& gate, const Matrix& up,
+                   const Matrix& down, GatedActivation act) {
+  check(x.ndim() == 2 && gate.cols() == x.shape(1) && up.cols() == x.shape(1) &&
+            up.rows() == gate.rows() && down.cols() == gate.rows() && gate.count() == up.count() &&
+            gate.count() == down.count(),
+        "the matrices of an MLP fit each other and x");
+  return {ProductContext(context), gate, up, down, act, &row_table(context.isa)[Element::kF32]};
+}
+
+}  // namespace
+
+mx::array moe_mlp(const Context& context, const mx::array& x, const Routing& routing,
+                  const Matrix& gate, const Matrix& up, const Matrix& down, GatedActivation act) {
+  if (context.backend == Backend::kMlx) {
+    return mlx::moe_mlp(context, x, routing, gate, up, down, act);
+  }
+  check(routing.ids.ndim() == 2 && routing.ids.shape(0) == x.shape(0) &&
+            routing.ids.shape() == routing.weights.shape() && routing.ids.dtype() == mx::int32 &&
+            routing.weights.dtype() == mx::float32,
+        "a routing has int32 ids and float32 weights [tokens, k]");
+  return cpu_node(
+      context, "moe_mlp", {as_rows(context, x), routing.ids, routing.weights},
+      {x.shape(0), down.rows()}, context.dtype(),
+      [e = experts_of(context, x, gate, up, down, act)](
+          std::span<const mx::array> in, std::span<mx::array> out) { run_experts(e, in, out[0]); });
+}
+
+mx::array gated_mlp(const Context& context, const mx::array& x, const Matrix& gate,
+                    const Matrix& up, const Matrix& down, GatedActivation act) {
+  if (context.backend == Backend::kMlx) {
+    const mx::array h = gated(context, mlx::linear(context, x, gate, std::nullopt),
+                              mlx::linear(context, x, up, std::nullopt), act);
+    return mlx::linear(context, h, down, std::nullopt);
+  }
+  return cpu_node(context, "gated_mlp", {as_rows(context, x)}, {x.shape(0), down.rows()},
+                  context.dtype(),
+                  [e = experts_of(context, x, gate, up, down, act)](std::span<const mx::array> in,
+                                                                    std::span<mx::array> out) {
+                    run_dense(e, in[0], out[0]);
+                  });
+}
+
+}  // namespace tandem::kernels

@@ -1,0 +1,84 @@
+#include "kernels/prepared_rows.h"
+
+#include "base/check.h"
+#include "kernels/stored.h"
+
+namespace tandem::kernels {
+namespace {
+
+constexpr std::int64_t kConvertGrain = 32 * 1024;  // elements
+
+template <class T>
+const T* data(const mx::array& x) {
+  return reinterpret_cast<const T*>(x.data<char>());
+}
+
+}  // namespace
+
+ProductContext::ProductContext(const Context& context)
+    : loops(&product_loops(context.isa)),
+      pool(context.pool),
+      int8(context.activations == Activations::kInt8) {}
+
+Int8Buffer::Int8Buffer(std::int64_t rows, int cols, int group) {
+  const auto elements = static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols);
+  const std::size_t groups = elements / static_cast<std::size_t>(group);
+  q_ = std::make_unique_for_overwrite<std::int8_t[]>(elements);
+  floats_ = std::make_unique_for_overwrite<float[]>(2 * groups);
+  counts_ = std::make_unique_for_overwrite<std::int32_t[]>(groups);
+  rows_ = {q_.get(), floats_.get(), floats_.get() + groups, counts_.get(), cols, group};
+}
+
+PreparedRows::PreparedRows(const ProductContext& context, const mx::array& x, std::int64_t rows,
+                           int cols)
+    : context_(context), rows_(rows), cols_(cols) {
+  if (x.dtype() == mx::float32) {
+    x_ = data<float>(x);
+    return;
+  }
+  const std::int64_t n = rows * cols;
+  converted_ = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(n));
+  const auto* from = data<std::uint16_t>(x);
+  float* to = converted_.get();
+  in_parallel(context.pool, n, kConvertGrain, [=](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i) to[i] = float_of_bf16(from[i]);
+  });
+  x_ = to;
+}
+
+void PreparedRows::attach(Product& product) {
+  check(product.w.cols == cols_, "a row has as many elements as the matrix has columns");
+  if (product.w.bits == 0 || !context_.int8) {
+    product.x = x_;
+    return;
+  }
+  for (const auto& buffer : int8_) {
+    if (buffer->rows().group == product.w.group) {
+      product.int8 = &buffer->rows();
+      return;
+    }
+  }
+  int8_.push_back(std::make_unique<Int8Buffer>(rows_, cols_, product.w.group));
+  product.int8 = &int8_.back()->rows();
+  quantize(*context_.loops, context_.pool, x_, *product.int8, rows_);
+}
+
+mx::array as_rows(const Context& context, const mx::array& x) {
+  if (x.dtype() == mx::float32 || x.dtype() == mx::bfloat16) return x;
+  return mx::astype(x, mx::float32, context.stream);
+}
+
+std::vector<float> to_floats(const mx::array& values) {
+  std::vector<float> floats(values.size());
+  for (std::size_t i = 0; i < floats.size(); ++i) {
+    if (values.dtype() == mx::float32) {
+      floats[i] = data<float>(values)[i];
+    } else {
+      const std::uint16_t bits = data<std::uint16_t>(values)[i];
+      floats[i] = values.dtype() == mx::bfloat16 ? float_of_bf16(bits) : float_of_f16(bits);
+    }
+  }
+  return floats;
+}
+
+}  // namespace tandem::kernels

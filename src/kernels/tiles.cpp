@@ -1,0 +1,268 @@
+#include "kernels/tiles.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "kernels/stored.h"
+
+namespace tandem::kernels {
+namespace {
+
+using Words = std::array<std::uint32_t, kTileRows>;
+
+std::uint32_t load_word(const std::byte* from) {
+  std::uint32_t word;
+  std::memcpy(&word, from, sizeof(word));
+  return word;
+}
+
+float load_stored(Stored type, const std::byte* base, std::size_t index) {
+  if (type == Stored::kF32) {
+    float value;
+    std::memcpy(&value, base + index * sizeof(value), sizeof(value));
+    return value;
+  }
+  std::uint16_t half;
+  std::memcpy(&half, base + index * sizeof(half), sizeof(half));
+  return type == Stored::kBF16 ? float_of_bf16(half) : float_of_f16(half);
+}
+
+std::size_t header_bytes(const TileMatrix& m) { return 2 * kTileRows * stored_bytes(m.stored); }
+
+std::size_t group_bytes(const TileMatrix& m) {
+  return header_bytes(m) + static_cast<std::size_t>(m.group / kBlockCols * m.bits) * kVectorBytes;
+}
+
+std::size_t row_bytes(const TileMatrix& m) {
+  if (m.bits == 0) return static_cast<std::size_t>(m.cols) * stored_bytes(m.stored);
+  return static_cast<std::size_t>(m.cols / kBlockCols) * static_cast<std::size_t>(m.bits) * 4;
+}
+
+/// Stored `index` of the `bits` words that hold 32 packed elements.
+std::uint32_t packed(const std::uint32_t* words, int bits, int index) {
+  const int at = index * bits;
+  const int word = at / 32;
+  const int shift = at % 32;
+  std::uint32_t value = words[word] >> shift;
+  if (shift + bits > 32) value |= words[word + 1] << (32 - shift);
+  return value & ((1U << bits) - 1);
+}
+
+/// Nibbles 0..7 of a word to the order 0 4 1 5 2 6 3 7: low halves are columns 0 to 3.
+std::uint32_t shuffle_nibbles(std::uint32_t x) {
+  std::uint32_t t = (x ^ (x >> 8)) & 0x0000FF00U;
+  x ^= t ^ (t << 8);
+  t = (x ^ (x >> 4)) & 0x00F000F0U;
+  return x ^ t ^ (t << 4);
+}
+
+/// Adds plane `width` bits wide (element bits [low, low + width)) of one row's 32 elements.
+std::byte* pack_plane(const std::array<std::uint8_t, kBlockCols>& q, int low, int width, int row,
+                      std::byte* out) {
+  const int per_byte = 8 / width;
+  for (int vector = 0; vector < width; ++vector) {
+    for (int column = 0; column < 4; ++column) {
+      unsigned byte = 0;
+      for (int part = 0; part < per_byte; ++part) {
+        const auto index = static_cast<std::size_t>((vector * per_byte + part) * 4 + column);
+        const unsigned value = static_cast<unsigned>(q[index]) >> low & ((1U << width) - 1);
+        byte |= value << (part * width);
+      }
+      out[vector * kVectorBytes + row * 4 + column] = static_cast<std::byte>(byte);
+    }
+  }
+  return out + width * kVectorBytes;
+}
+
+/// The widths of the planes of `bits`, lower bits first; 0 ends.
+std::array<int, 2> planes(int bits) {
+  switch (bits) {
+    case 3:
+      return {2, 1};
+    case 5:
+      return {4, 1};
+    case 6:
+      return {4, 2};
+    default:
+      return {bits, 0};
+  }
+}
+
+/// 32 columns of 16 rows; sources of missing rows are null.
+void pack_block(int bits, const std::array<const std::byte*, kTileRows>& rows, std::size_t offset,
+                std::byte* out) {
+  if (bits == 4 || bits == 8) {
+    for (int vector = 0; vector < bits; ++vector) {
+      Words words{};
+      for (std::size_t row = 0; row < kTileRows; ++row) {
+        if (rows[row] != nullptr) words[row] = load_word(rows[row] + offset + vector * 4);
+      }
+      if (bits == 4) {
+        for (std::uint32_t& word : words) word = shuffle_nibbles(word);
+      }
+      std::memcpy(out + vector * kVectorBytes, words.data(), sizeof(words));
+    }
+    return;
+  }
+  std::memset(out, 0, static_cast<std::size_t>(bits) * kVectorBytes);
+  for (int row = 0; row < kTileRows; ++row) {
+    const std::byte* source = rows[static_cast<std::size_t>(row)];
+    if (source == nullptr) continue;
+    std::array<std::uint32_t, 8> words{};
+    std::memcpy(words.data(), source + offset, static_cast<std::size_t>(bits) * 4);
+    std::array<std::uint8_t, kBlockCols> q{};
+    for (int i = 0; i < kBlockCols; ++i) {
+      q[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(packed(words.data(), bits, i));
+    }
+    int low = 0;
+    std::byte* plane = out;
+    for (const int width : planes(bits)) {
+      if (width == 0) break;
+      plane = pack_plane(q, low, width, row, plane);
+      low += width;
+    }
+  }
+}
+
+void pack_quantized(const TileMatrix& m, const RowMajor& source, int first, int count,
+                    std::byte* out) {
+  const std::size_t element = stored_bytes(m.stored);
+  const int groups = m.cols / m.group;
+  std::array<const std::byte*, kTileRows> rows{};
+  for (int row = 0; row < count; ++row) {
+    rows[static_cast<std::size_t>(row)] =
+        source.weight + static_cast<std::size_t>(first + row) * row_bytes(m);
+  }
+  std::size_t offset = 0;
+  for (int g = 0; g < groups; ++g) {
+    std::memset(out, 0, header_bytes(m));
+    for (int row = 0; row < count; ++row) {
+      const std::size_t index =
+          (static_cast<std::size_t>(first + row) * static_cast<std::size_t>(groups) +
+           static_cast<std::size_t>(g)) *
+          element;
+      std::byte* slot = out + static_cast<std::size_t>(row) * element;
+      std::memcpy(slot, source.scales + index, element);
+      std::memcpy(slot + kTileRows * element, source.biases + index, element);
+    }
+    out += header_bytes(m);
+    for (int block = 0; block < m.group / kBlockCols; ++block) {
+      pack_block(m.bits, rows, offset, out);
+      offset += static_cast<std::size_t>(m.bits) * 4;
+      out += m.bits * kVectorBytes;
+    }
+  }
+}
+
+template <class T>
+void pack_dense(const TileMatrix& m, const RowMajor& source, int first, int count, std::byte* out) {
+  constexpr int kCols = 64;  // columns at a time, so that both sides stay in the first cache
+  for (int begin = 0; begin < m.cols; begin += kCols) {
+    const int end = std::min(begin + kCols, m.cols);
+    for (int row = 0; row < count; ++row) {
+      const std::byte* from = source.weight + static_cast<std::size_t>(first + row) * row_bytes(m);
+      for (int col = begin; col < end; ++col) {
+        const auto index = static_cast<std::size_t>(col);
+        std::memcpy(out + (index * kTileRows + static_cast<std::size_t>(row)) * sizeof(T),
+                    from + index * sizeof(T), sizeof(T));
+      }
+    }
+  }
+}
+
+/// The eight byte vectors' element (j, column) of one lane of a block in tile form.
+std::uint32_t tile_element(const std::byte* block, int bits, int lane, int j, int column) {
+  std::uint32_t value = 0;
+  int low = 0;
+  for (const int width : planes(bits)) {
+    if (width == 0) break;
+    const int per_byte = 8 / width;
+    const std::byte* vector = block + (j / per_byte) * kVectorBytes;
+    const auto byte = static_cast<std::uint32_t>(vector[lane * 4 + column]);
+    value |= (byte >> (j % per_byte * width) & ((1U << width) - 1)) << low;
+    low += width;
+    block += width * kVectorBytes;
+  }
+  return value;
+}
+
+}  // namespace
+
+std::size_t stored_bytes(Stored stored) { return stored == Stored::kF32 ? 4 : 2; }
+
+int tile_count(int rows) { return (rows + kTileRows - 1) / kTileRows; }
+
+std::size_t tile_bytes(const TileMatrix& shape) {
+  if (shape.bits != 0)
+    return static_cast<std::size_t>(shape.cols / shape.group) * group_bytes(shape);
+  const std::size_t bytes = row_bytes(shape) * kTileRows;
+  return (bytes + kVectorBytes - 1) / kVectorBytes * kVectorBytes;
+}
+
+void pack_tile(const TileMatrix& shape, const RowMajor& source, int tile, std::byte* out) {
+  const int first = tile * kTileRows;
+  const int count = std::min(kTileRows, shape.rows - first);
+  if (shape.bits != 0) {
+    pack_quantized(shape, source, first, count, out);
+    return;
+  }
+  if (count < kTileRows) std::memset(out, 0, tile_bytes(shape));
+  if (shape.stored == Stored::kF32) {
+    pack_dense<std::uint32_t>(shape, source, first, count, out);
+  } else {
+    pack_dense<std::uint16_t>(shape, source, first, count, out);
+  }
+}
+
+void unpack_row(const TileMatrix& matrix, int row, float* out) {
+  const auto lane = static_cast<std::size_t>(row % kTileRows);
+  const std::byte* tile =
+      matrix.tiles + static_cast<std::size_t>(row / kTileRows) * matrix.tile_bytes;
+  if (matrix.bits == 0) {
+    for (int col = 0; col < matrix.cols; ++col) {
+      out[col] = load_stored(matrix.stored, tile, static_cast<std::size_t>(col) * kTileRows + lane);
+    }
+    return;
+  }
+  for (int g = 0; g < matrix.cols / matrix.group; ++g) {
+    const std::byte* group = tile + static_cast<std::size_t>(g) * group_bytes(matrix);
+    const float scale = load_stored(matrix.stored, group, lane);
+    const float bias = load_stored(matrix.stored, group, kTileRows + lane);
+    const std::byte* block = group + header_bytes(matrix);
+    for (int col = 0; col < matrix.group; col += 4) {
+      const int j = col % kBlockCols / 4;
+      for (int c = 0; c < 4; ++c) {
+        const std::uint32_t q = tile_element(block, matrix.bits, static_cast<int>(lane), j, c);
+        *out++ = scale * static_cast<float>(q) + bias;
+      }
+      if (j == 7) block += matrix.bits * kVectorBytes;
+    }
+  }
+}
+
+void dequantize_row(const TileMatrix& shape, const RowMajor& source, int row, float* out) {
+  const std::byte* from = source.weight + static_cast<std::size_t>(row) * row_bytes(shape);
+  if (shape.bits == 0) {
+    for (int col = 0; col < shape.cols; ++col) {
+      out[col] = load_stored(shape.stored, from, static_cast<std::size_t>(col));
+    }
+    return;
+  }
+  const auto groups = static_cast<std::size_t>(shape.cols / shape.group);
+  std::array<std::uint32_t, 8> words{};
+  for (int begin = 0; begin < shape.cols; begin += kBlockCols) {
+    const std::size_t index =
+        static_cast<std::size_t>(row) * groups + static_cast<std::size_t>(begin / shape.group);
+    const float scale = load_stored(shape.stored, source.scales, index);
+    const float bias = load_stored(shape.stored, source.biases, index);
+    const auto bytes = static_cast<std::size_t>(shape.bits) * 4;
+    std::memcpy(words.data(), from, bytes);
+    from += bytes;
+    for (int i = 0; i < kBlockCols; ++i) {
+      out[begin + i] = scale * static_cast<float>(packed(words.data(), shape.bits, i)) + bias;
+    }
+  }
+}
+
+}  // namespace tandem::kernels
