@@ -3,6 +3,9 @@
 
 #include <filesystem>
 
+#include "cluster/credentials.h"
+#include "tandem/error.h"
+
 namespace tandem::cluster {
 
 /// --cluster-key-file, --tls-cert, --tls-key, --tls-ca, --insecure. Empty paths: not given.
@@ -13,5 +16,10 @@ struct SecurityOptions {
   std::filesystem::path tls_ca;
   bool insecure = false;                   // allows a non-loopback address without key or TLS
 };
+
+/// Reads the files (errors of load_credentials). With `insecure` and no secret the cluster key is a
+/// public constant: such processes find only each other, and anyone may be one of them.
+/// kInvalidArgument: insecure together with a secret.
+Result<Credentials> read_security(const SecurityOptions& options);
 
 }  // namespace tandem::cluster

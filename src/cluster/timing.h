@@ -38,6 +38,9 @@ inline constexpr milliseconds kSilence{1500};
 /// Silence of the gateway after which a worker gives its rank up. Longer than kSilence: the gateway's
 /// machine may be a laptop under load, and giving up loses the caches.
 inline constexpr seconds kGatewaySilence{10};
+/// gRPC's own probes on control connections, for a peer whose machine is gone.
+inline constexpr milliseconds kKeepalive{2000};
+inline constexpr milliseconds kKeepaliveTimeout{2000};
 /// How often watchers look at the clock.
 inline constexpr milliseconds kWatch{50};
 /// A watcher that itself slept this much longer than asked (suspended machine, stopped process) has
@@ -47,6 +50,9 @@ inline constexpr milliseconds kOwnPause{500};
 inline constexpr seconds kLostTick{2};
 /// How long a failed link waits for the reason (an exit status, a stall) before it is the reason.
 inline constexpr milliseconds kBlame{120};
+
+/// The heartbeat stream itself, which other deadlines end: longer than any process lives.
+inline constexpr std::chrono::hours kForever{24 * 365};
 
 // ---- computing
 

@@ -1,0 +1,48 @@
+#pragma once
+// One member's way into the ring, whichever transport it uses.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/deadline.h"
+#include "cluster/credentials.h"
+#include "cluster/transport.h"
+#include "tandem/error.h"
+
+namespace tandem::cluster {
+
+struct RingOptions {
+  std::string transport = "grpc";    // or "mlx"
+  std::string cluster;
+  std::uint64_t epoch = 0;
+  int rank = kGatewayRank;
+  int stages = 1;
+  std::string listen = "127.0.0.1:0";
+  Credentials credentials;
+};
+
+/// Where the others are; which fields count depends on the transport, as in StartRequest.
+struct RingPeers {
+  std::string successor;             // grpc: host:port
+  std::string mlx_backend;
+  std::string mlx_hostfile;          // contents
+  int mlx_rank = 0;
+};
+
+/// open(), tell the others address(), join(), then transport().
+class RingEnd {
+ public:
+  /// Errors of GrpcTransport::listen; kInvalidArgument for an unknown transport.
+  static Result<std::unique_ptr<RingEnd>> open(const RingOptions& options);
+  virtual ~RingEnd() = default;
+
+  /// Where this member can be reached, host:port.
+  virtual std::string address() const = 0;
+  /// Waits for both neighbours.
+  virtual Status join(const RingPeers& peers, Deadline deadline) = 0;
+  /// For frames after join(); close() at any time.
+  virtual Transport& transport() = 0;
+};
+
+}  // namespace tandem::cluster
