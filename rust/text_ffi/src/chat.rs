@@ -47,12 +47,11 @@ pub fn render(template: &Template, chat: &Chat, max_bytes: usize) -> Result<Stri
     variables.insert("tools".into(), list_of_objects("tools", chat.tools)?);
     variables.insert("documents".into(), list_of_objects("documents", chat.documents)?);
     variables.insert("add_generation_prompt".into(), chat.add_generation_prompt.into());
-    let variables = variables.into_iter().map(|(name, value)| (name, from_json(value))).collect();
     let input_bytes = [chat.messages, chat.tools, chat.documents, chat.special_tokens, chat.kwargs]
         .iter()
         .map(|text| text.len())
         .sum();
-    let prompt = template.render(variables, Call::at(chat.now), input_bytes, max_bytes)?;
+    let prompt = template.render(from_json(Json::Object(variables)), Call::at(chat.now), input_bytes, max_bytes)?;
     match final_text {
         Some(text) => cut_at_tag(&prompt, &text),
         None => Ok(prompt),

@@ -2,11 +2,14 @@
 //! they are known not to hold anything that a template made.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use minijinja::value::{Enumerator, Object, ObjectRepr};
 use minijinja::Value;
 use serde_json::Value as Json;
+
+use super::repr::write_repr;
 
 #[derive(Debug)]
 pub struct InputList(Vec<Value>);
@@ -22,6 +25,10 @@ impl Object for InputList {
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         Enumerator::Seq(self.0.len())
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_repr(f, &Value::from_dyn_object(self.clone()), 0)
     }
 }
 
@@ -48,6 +55,10 @@ impl Object for InputObject {
 
     fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
         Some(self.entries.len())
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_repr(f, &Value::from_dyn_object(self.clone()), 0)
     }
 }
 

@@ -44,7 +44,6 @@ impl Call {
 
 pub fn register(env: &mut Environment<'static>) {
     env.remove_global("debug");
-    env.add_function("cycler", minijinja_contrib::globals::cycler);
     env.add_function("joiner", minijinja_contrib::globals::joiner);
 }
 

@@ -5,6 +5,7 @@ mod data;
 mod filters;
 mod functions;
 mod json;
+mod repr;
 mod source;
 mod strings;
 
@@ -64,11 +65,11 @@ impl Template {
         &self.source
     }
 
-    /// `variables` are what the template sees besides the functions. `input_bytes` is the size of
-    /// what they were made from.
+    /// `variables` is an object: what the template sees besides the functions. `input_bytes` is the
+    /// size of what it was made from.
     pub fn render(
         &self,
-        variables: Vec<(String, Value)>,
+        variables: Value,
         call: Call,
         input_bytes: usize,
         max_bytes: usize,
@@ -79,7 +80,7 @@ impl Template {
 
     fn render_here(
         &self,
-        variables: Vec<(String, Value)>,
+        variables: Value,
         call: Call,
         fuel: u64,
         max_bytes: usize,
@@ -88,8 +89,7 @@ impl Template {
         env.set_fuel(Some(fuel));
         let raised = call.raised();
         functions::register_call(&mut env, call);
-        let context: Value = variables.into_iter().collect();
-        let rendered = env.get_template(NAME).and_then(|template| template.render(context));
+        let rendered = env.get_template(NAME).and_then(|template| template.render(variables));
         match rendered {
             Ok(text) if text.len() > max_bytes => Err(Failure::limit(format!(
                 "the prompt has {} bytes, more than {max_bytes}",

@@ -191,18 +191,37 @@ fn splitlines(text: &str, args: &[Value]) -> Result<Value, Error> {
         keep => keep.unwrap_or(false),
     };
     kwargs.assert_all_used()?;
-    let mut lines = Vec::new();
+    let mut parts = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let Some((at, c)) = rest.char_indices().find(|(_, c)| is_line_end(*c)) else {
-            lines.push(rest);
-            break;
-        };
-        let size = if rest[at..].starts_with("\r\n") { 2 } else { c.len_utf8() };
-        lines.push(&rest[..if keep { at + size } else { at }]);
-        rest = &rest[at + size..];
+        let (end, next) = line_end(rest);
+        parts.push(&rest[..if keep { next } else { end }]);
+        rest = &rest[next..];
     }
-    Ok(list(lines))
+    Ok(list(parts))
+}
+
+/// The lines of Python's str.splitlines.
+pub fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (end, next) = line_end(rest);
+        let line = &rest[..end];
+        rest = &rest[next..];
+        Some(line)
+    })
+}
+
+/// Where the first line ends and where the next begins.
+fn line_end(text: &str) -> (usize, usize) {
+    match text.char_indices().find(|(_, c)| is_line_end(*c)) {
+        None => (text.len(), text.len()),
+        Some((at, _)) if text[at..].starts_with("\r\n") => (at, at + 2),
+        Some((at, c)) => (at, at + c.len_utf8()),
+    }
 }
 
 fn is_line_end(c: char) -> bool {
