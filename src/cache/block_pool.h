@@ -1,0 +1,53 @@
+#pragma once
+// Equal blocks of memory with reference counts.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <vector>
+
+namespace tandem::cache {
+
+/// Hands out blocks by number. Idle blocks are kept for the next allocation, up to a few. Not
+/// thread-safe.
+class BlockPool {
+ public:
+  /// with_memory false: blocks are numbers only, for arrays that live elsewhere and are counted here.
+  BlockPool(std::size_t block_bytes, bool with_memory);
+
+  /// A block with one reference, filled with zeros; nullopt when there is no memory.
+  std::optional<int> allocate();
+  void add_reference(int block);
+  /// Drops a reference; the last one makes the block idle.
+  void release(int block);
+
+  int references(int block) const;
+  /// The block's bytes, aligned to 64; nullptr without memory.
+  std::byte* data(int block) const;
+  std::size_t block_bytes() const { return block_bytes_; }
+  /// Blocks with a reference.
+  std::size_t live() const { return live_; }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  struct Free {
+    void operator()(std::byte* memory) const { ::operator delete(memory, kAlignment); }
+  };
+  using Memory = std::unique_ptr<std::byte, Free>;
+  struct Block {
+    Memory memory;
+    int references = 0;
+  };
+  Memory new_memory() const;
+
+  std::size_t block_bytes_;
+  bool with_memory_;
+  std::vector<Block> blocks_;
+  std::vector<int> unused_;    // numbers without a reference
+  std::vector<Memory> spare_;  // memory of blocks that went idle
+  std::size_t live_ = 0;
+};
+
+}  // namespace tandem::cache

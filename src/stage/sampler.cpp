@@ -1,0 +1,176 @@
+#include "stage/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "stage/distribution.h"
+#include "stage/filters.h"
+#include "stage/random.h"
+
+namespace tandem::stage {
+namespace {
+
+/// Largest magnitude of a penalty, bias or temperature; keeps every product finite.
+constexpr float kMaxFactor = 1e6F;
+
+Error not_finite() {
+  return Error{ErrorCode::kInternal, "the model's logits are not finite numbers"};
+}
+
+class ParamsCheck {
+ public:
+  explicit ParamsCheck(std::int32_t vocabulary) : vocabulary_(vocabulary) {}
+
+  void range(std::string_view field, float value, float min, float max) {
+    if (value >= min && value <= max) return;  // false for NaN
+    fail(field, fmt::format("must be in [{:g}, {:g}], not {:g}", min, max, value));
+  }
+  void rule(std::string_view field, bool holds, std::string_view what) {
+    if (!holds) fail(field, what);
+  }
+  void ids(std::string_view field, std::size_t count) {
+    if (count > kMaxSamplingIds) {
+      fail(field, fmt::format("has {} entries, the limit is {}", count, kMaxSamplingIds));
+    }
+  }
+  void id(std::string_view field, std::int32_t value) {
+    if (value >= 0 && value < vocabulary_) return;
+    fail(field, fmt::format("has token id {}, the vocabulary has {}", value, vocabulary_));
+  }
+  Status status() const { return status_; }
+
+ private:
+  void fail(std::string_view field, std::string_view why) {
+    if (status_.ok()) status_ = invalid(fmt::format("sampling: {} {}", field, why));
+  }
+  std::int32_t vocabulary_;
+  Status status_;
+};
+
+/// The last `context` tokens with how often each occurs; 0: all.
+std::map<std::int32_t, int> recent(std::span<const std::int32_t> history, std::int32_t context) {
+  const auto size = static_cast<std::size_t>(context);
+  if (context > 0 && history.size() > size) history = history.last(size);
+  std::map<std::int32_t, int> counts;
+  for (const std::int32_t token : history) ++counts[token];
+  return counts;
+}
+
+/// Walks the distribution in the order of ids until `draw` of the mass is behind.
+std::int32_t categorical(std::span<const Candidate> candidates, float temperature, double draw) {
+  float max = -std::numeric_limits<float>::infinity();
+  for (const Candidate& each : candidates) max = std::max(max, each.value);
+  const float inverse = 1.0F / temperature;
+  std::vector<float> weights(candidates.size());
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    // The most likely gets 0 even where the inverse overflows.
+    const float below = candidates[i].value - max;
+    weights[i] = below == 0 ? 1.0F : exp_negative(below * inverse);
+  }
+  double total = 0;
+  for (const float weight : weights) total += weight;
+  double left = draw * total;
+  std::size_t chosen = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] == 0) continue;
+    chosen = i;  // the last one with weight takes what rounding leaves over
+    left -= weights[i];
+    if (left < 0) break;
+  }
+  return candidates[chosen].id;
+}
+
+}  // namespace
+
+Status check_sampling(const SamplingParams& params, std::int32_t vocabulary) {
+  ParamsCheck check(vocabulary);
+  check.range("temperature", params.temperature, 0, kMaxFactor);
+  check.range("top_p", params.top_p, 0, 1);
+  check.rule("top_p", params.top_p > 0, "must be above 0");
+  check.rule("top_k", params.top_k >= 0, "must not be negative");
+  check.range("min_p", params.min_p, 0, 1);
+  check.rule("min_p", params.min_p < 1, "must be below 1");
+  check.rule("min_tokens_to_keep", params.min_tokens_to_keep >= 1, "must be at least 1");
+  check.range("xtc_probability", params.xtc_probability, 0, 1);
+  check.range("xtc_threshold", params.xtc_threshold, 0, 0.5F);
+  check.range("repetition_penalty", params.repetition_penalty, 0, kMaxFactor);
+  check.rule("repetition_penalty",
+             params.repetition_penalty == 0 || params.repetition_penalty >= 1 / kMaxFactor,
+             "must be 0 or at least 1e-6");
+  check.range("presence_penalty", params.presence_penalty, -kMaxFactor, kMaxFactor);
+  check.range("frequency_penalty", params.frequency_penalty, -kMaxFactor, kMaxFactor);
+  check.rule("repetition_context", params.repetition_context >= 0, "must not be negative");
+  check.rule("presence_context", params.presence_context >= 0, "must not be negative");
+  check.rule("frequency_context", params.frequency_context >= 0, "must not be negative");
+  check.ids("xtc_special_tokens", params.xtc_special_tokens.size());
+  for (const std::int32_t id : params.xtc_special_tokens) check.id("xtc_special_tokens", id);
+  check.ids("logit_bias", params.logit_bias.size());
+  for (const auto& [id, bias] : params.logit_bias) {
+    check.id("logit_bias", id);
+    check.range("logit_bias", bias, -kMaxFactor, kMaxFactor);
+  }
+  return check.status();
+}
+
+void penalize(std::span<float> logits, const SamplingParams& params,
+              std::span<const std::int32_t> history) {
+  const auto at = [&](std::int32_t id) -> float& { return logits[static_cast<std::size_t>(id)]; };
+  for (const auto& [id, bias] : params.logit_bias) at(id) += bias;
+  if (params.repetition_penalty != 0) {
+    for (const auto& [id, count] : recent(history, params.repetition_context)) {
+      float& logit = at(id);
+      logit = logit < 0 ? logit * params.repetition_penalty : logit / params.repetition_penalty;
+    }
+  }
+  if (params.presence_penalty != 0) {
+    for (const auto& [id, count] : recent(history, params.presence_context)) {
+      at(id) -= params.presence_penalty;
+    }
+  }
+  if (params.frequency_penalty != 0) {
+    for (const auto& [id, count] : recent(history, params.frequency_context)) {
+      at(id) -= params.frequency_penalty * static_cast<float>(count);
+    }
+  }
+}
+
+Result<SampledToken> sample(std::span<float> logits, const SamplingParams& params,
+                            std::span<const std::int32_t> history, std::uint64_t position,
+                            std::uint32_t top) {
+  penalize(logits, params, history);
+  const auto distribution = softmax(logits);
+  if (!distribution) return not_finite();
+  SampledToken token;
+  token.id = distribution->best.id;
+  token.top = top_logprobs(logits, *distribution, top);
+  if (params.temperature == 0) {
+    token.logprob = distribution->logprob(distribution->best.value);
+    return token;
+  }
+  for (float& logit : logits) logit = distribution->logprob(logit);
+  const auto candidates =
+      filter(logits, params, uniform(params.seed, position, Draw::kXtc));
+  token.id = categorical(candidates, params.temperature,
+                         uniform(params.seed, position, Draw::kToken));
+  token.logprob = logits[static_cast<std::size_t>(token.id)];
+  return token;
+}
+
+Result<TokenScore> score(std::span<const float> logits, std::int32_t id, std::uint32_t top) {
+  const auto distribution = softmax(logits);
+  if (!distribution) return not_finite();
+  TokenScore score;
+  score.id = id;
+  score.logprob = distribution->logprob(logits[static_cast<std::size_t>(id)]);
+  score.top = top_logprobs(logits, *distribution, top);
+  return score;
+}
+
+}  // namespace tandem::stage

@@ -1,0 +1,37 @@
+#pragma once
+// Draws the next token from a row of logits. Pure: same arguments, same token.
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "tandem/error.h"
+#include "tandem/tick.h"
+
+namespace tandem::stage {
+
+/// Most candidates that a token may come with.
+inline constexpr std::uint32_t kMaxTopLogprobs = 1024;
+/// Longest logit_bias and xtc_special_tokens.
+inline constexpr std::size_t kMaxSamplingIds = 4096;
+
+/// Every number finite and in the range that tick.h states, every id in [0, vocabulary). The error
+/// names the field.
+Status check_sampling(const SamplingParams& params, std::int32_t vocabulary);
+
+/// Adds logit_bias, then repetition, presence and frequency penalties over the last tokens of
+/// `history` (each its own context; a context of 0 is the whole history), as mlx-lm does.
+void penalize(std::span<float> logits, const SamplingParams& params,
+              std::span<const std::int32_t> history);
+
+/// The token at `position`. Changes `logits` by penalize() and uses them as scratch. The sequence of
+/// the result is not set. Fails (kInternal) when a logit is NaN or infinite.
+Result<SampledToken> sample(std::span<float> logits, const SamplingParams& params,
+                            std::span<const std::int32_t> history, std::uint64_t position,
+                            std::uint32_t top_logprobs);
+
+/// The log-probability of `id`; the sequence and position of the result are not set.
+Result<TokenScore> score(std::span<const float> logits, std::int32_t id,
+                         std::uint32_t top_logprobs);
+
+}  // namespace tandem::stage

@@ -1,0 +1,115 @@
+#include "stage/stage.h"
+
+#include <algorithm>
+#include <exception>
+#include <limits>
+#include <utility>
+
+#include <fmt/format.h>
+#include <mlx/mlx.h>
+
+#include "base/platform.h"
+#include "base/thread_pool.h"
+#include "config/message.h"
+#include "kernels/isa.h"
+#include "models/architecture.h"
+#include "stage/decoder_stage.h"
+#include "stage/hidden.h"
+#include "weights/weight_folder.h"
+
+namespace tandem::stage {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+/// {0, 0} stands for all layers.
+Result<models::LayerRange> resolve_range(models::LayerRange range, int layer_count) {
+  if (range == models::LayerRange{}) return models::LayerRange{0, layer_count};
+  if (range.first < 0 || range.first >= range.last || range.last > layer_count) {
+    return invalid(fmt::format("layers [{}, {}) are not a range of the model's {} layers",
+                               range.first, range.last, layer_count));
+  }
+  return range;
+}
+
+/// `free_before` is what was free before the weights were loaded: mapped weights still count as free.
+std::uint64_t kv_budget(std::uint64_t wanted, std::uint64_t free_before,
+                        std::uint64_t weight_bytes) {
+  if (wanted != 0) return wanted;
+  const std::uint64_t usable = free_before / 5 * 4;
+  // A model that fills the memory may still run from its file; it gets a little KV.
+  const std::uint64_t least = free_before / 20;
+  return std::max(least, usable - std::min(usable, weight_bytes));
+}
+
+Result<kernels::Context> make_context(const StageOptions& options, ThreadPool& pool) {
+  const auto device = options.gpu ? mx::Device::gpu : mx::Device::cpu;
+  if (!mx::is_available(mx::Device(device))) {
+    return invalid("device gpu: this build of MLX has no GPU, or the machine has none");
+  }
+  const auto isa = kernels::resolve_isa(options.isa);
+  if (!isa.ok()) return isa.error();
+  const bool mlx = options.gpu || options.mlx_kernels;
+  return kernels::Context{mlx ? kernels::Backend::kMlx : kernels::Backend::kCpu,
+                          options.activations, *isa, &pool,
+                          mx::new_thread_unsafe_stream(mx::Device(device))};
+}
+
+Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
+                                          const models::LoadProgress& progress) {
+  if (options.threads < 0 || options.threads > kMaxThreads) {
+    return invalid(fmt::format("threads: must be in [0, {}], not {}", kMaxThreads,
+                               options.threads));
+  }
+  const auto config = config::ModelConfig::load(options.folder);
+  if (!config.ok()) return config.error();
+  const auto model = models::architecture_of(*config);
+  if (!model.ok()) return model.error();
+  const auto range = resolve_range(options.layers, model->layer_count);
+  if (!range.ok()) return range.error();
+  auto weights = weights::WeightFolder::open(options.folder);
+  if (!weights.ok()) return weights.error();
+
+  const std::uint64_t free_before = platform::free_memory_bytes();
+  auto pool = std::make_unique<ThreadPool>(options.threads != 0 ? options.threads
+                                                                : platform::physical_cores());
+  const auto context = make_context(options, *pool);
+  if (!context.ok()) return context.error();
+  auto decoder = models::load_decoder(*config, *weights, *range, *context, progress);
+  if (!decoder.ok()) return decoder.error();
+
+  StageInfo info;
+  info.layers = *range;
+  info.layer_count = model->layer_count;
+  info.hidden_size = model->hidden;
+  info.vocabulary = model->vocabulary;
+  info.context_max = model->context_max;
+  info.hidden_dtype = hidden_dtype(*context);
+  info.weight_bytes = (*decoder)->weight_bytes();
+  info.weight_bytes_per_token = (*decoder)->weight_bytes_per_token();
+  info.kv_bytes_max = kv_budget(options.kv_bytes_max, free_before, info.weight_bytes);
+  auto stage = std::make_unique<DecoderStage>(
+      StageParts{info, std::move(pool), *context, std::move(*decoder)});
+  const StageInfo& made = stage->info();
+  if (made.kv_bytes_max / kernels::kPageTokens < made.kv_bytes_per_token) {
+    return Error{ErrorCode::kResourceLimit,
+                 fmt::format("KV memory: {} bytes hold not even {} tokens of {} bytes",
+                             made.kv_bytes_max, kernels::kPageTokens, made.kv_bytes_per_token)};
+  }
+  return std::unique_ptr<Stage>(std::move(stage));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Stage>> Stage::load(const StageOptions& options,
+                                           const models::LoadProgress& progress) {
+  try {
+    return load_stage(options, progress);
+  } catch (const std::exception& failure) {
+    return Error{ErrorCode::kInternal,
+                 config::one_line(fmt::format("{}: loading failed: {}", options.folder.string(),
+                                              failure.what()))};
+  }
+}
+
+}  // namespace tandem::stage

@@ -1,0 +1,79 @@
+#include "stage/tick_check.h"
+
+#include <cstddef>
+
+#include <fmt/format.h>
+
+#include "stage/sampler.h"
+
+namespace tandem::stage {
+namespace {
+
+Status check_entry(const TickEntry& entry, const TickRules& rules) {
+  const auto fail = [&](std::string_view why) {
+    return Status(invalid(fmt::format("sequence {}: {}", entry.sequence, why)));
+  };
+  if (entry.tokens.empty()) return fail("has no tokens");
+  const std::uint64_t end = std::uint64_t{entry.position} + entry.tokens.size();
+  if (end > static_cast<std::uint64_t>(rules.context_max)) {
+    return fail(fmt::format("{} tokens exceed the model's context of {}", end, rules.context_max));
+  }
+  for (const std::int32_t id : entry.tokens) {
+    if (id < 0 || id >= rules.vocabulary) {
+      return fail(fmt::format("token id {} is not in the vocabulary of {}", id, rules.vocabulary));
+    }
+  }
+  if (entry.top_logprobs > kMaxTopLogprobs) {
+    return fail(fmt::format("{} top_logprobs, the limit is {}", entry.top_logprobs,
+                            kMaxTopLogprobs));
+  }
+  if (!entry.sampling) return {};
+  const Status sampling = check_sampling(*entry.sampling, rules.vocabulary);
+  return sampling.ok() ? sampling : fail(sampling.error().message);
+}
+
+Status check_hidden(const Hidden& in, std::size_t rows, const TickRules& rules) {
+  const std::size_t expected = rules.first ? 0 : rows;
+  if (in.rows < 0 || static_cast<std::size_t>(in.rows) != expected) {
+    return invalid(fmt::format("hidden states: {} rows came, the tick has {}", in.rows, expected));
+  }
+  if (expected > 0 && (in.cols != rules.hidden_size || in.dtype != rules.hidden_dtype)) {
+    return invalid(fmt::format("hidden states: {} columns of {} came, the plan says {} of {}",
+                               in.cols, dtype_name(in.dtype), rules.hidden_size,
+                               dtype_name(rules.hidden_dtype)));
+  }
+  const std::size_t bytes =
+      expected * static_cast<std::size_t>(rules.hidden_size) * size_of(rules.hidden_dtype);
+  if (in.bytes.size() != bytes) {
+    return invalid(
+        fmt::format("hidden states: {} bytes came, {} rows need {}", in.bytes.size(), expected,
+                    bytes));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::size_t rows_of(const Tick& tick) {
+  std::size_t rows = 0;
+  for (const TickEntry& entry : tick.entries) rows += entry.tokens.size();
+  return rows;
+}
+
+Status check_tick(const Tick& tick, const Hidden& in, const TickRules& rules) {
+  const std::size_t rows = rows_of(tick);
+  if (rows > kMaxTickRows) {
+    return invalid(fmt::format("tick {}: {} tokens, the limit is {}", tick.number, rows,
+                               kMaxTickRows));
+  }
+  if (tick.kv_ops.size() > kMaxKvOps) {
+    return invalid(fmt::format("tick {}: {} cache operations, the limit is {}", tick.number,
+                               tick.kv_ops.size(), kMaxKvOps));
+  }
+  for (const TickEntry& entry : tick.entries) {
+    if (Status status = check_entry(entry, rules); !status.ok()) return status;
+  }
+  return check_hidden(in, rows, rules);
+}
+
+}  // namespace tandem::stage
