@@ -6,64 +6,20 @@
 #include <cmath>
 #include <limits>
 
-#include "unit/kernels/matrices.h"
+#include "unit/kernels/formats.h"
 
 namespace tandem::kernels {
 namespace {
 
+using test::Expected;
+using test::Format;
+using test::formats;
+using test::make;
+using test::product;
 using test::Random;
 using test::TestMatrix;
 
 constexpr std::uint64_t kSeed = 20240611;
-
-/// One format of weights.
-struct Format {
-  std::optional<Quantization> quantization;
-  DType type;
-  std::string name() const {
-    const std::string stored(dtype_name(type));
-    if (!quantization) return "dense_" + stored;
-    return std::to_string(quantization->bits) + "bit_" + std::to_string(quantization->group) +
-           "_" + stored;
-  }
-};
-
-std::vector<Format> formats() {
-  std::vector<Format> all;
-  for (const DType type : {DType::kBF16, DType::kF16, DType::kF32}) {
-    all.push_back({std::nullopt, type});
-    for (const int bits : {2, 3, 4, 5, 6, 8}) {
-      for (const int group : {32, 64, 128}) all.push_back({Quantization{bits, group}, type});
-    }
-  }
-  return all;
-}
-
-TestMatrix make(Random& random, const Format& format, int count, int rows, int cols,
-                std::size_t misalign = 0) {
-  if (!format.quantization) {
-    return test::dense_matrix(random, count, rows, cols, format.type, misalign);
-  }
-  return test::quantized_matrix(random, count, rows, cols, *format.quantization, format.type,
-                                misalign);
-}
-
-/// A result with the sum of its terms' magnitudes, which bounds rounding errors.
-struct Expected {
-  double value = 0;
-  double magnitude = 0;
-};
-
-Expected product(const TestMatrix& m, int index, int row, const float* x) {
-  Expected y;
-  const auto cols = static_cast<std::size_t>(m.data.cols);
-  const std::size_t at = (static_cast<std::size_t>(index * m.data.rows + row)) * cols;
-  for (std::size_t i = 0; i < cols; ++i) {
-    y.value += m.values[at + i] * x[i];
-    y.magnitude += std::abs(m.values[at + i] * x[i]);
-  }
-  return y;
-}
 
 /// The int8 rule: x = amax / 127 * round(x * 127 / amax) in each group of the weights.
 std::vector<float> through_int8(const std::vector<float>& x, int group) {
@@ -79,13 +35,7 @@ std::vector<float> through_int8(const std::vector<float>& x, int group) {
   return y;
 }
 
-std::vector<Isa> isas() { return available_isas(); }
-
 class EveryIsa : public testing::TestWithParam<Isa> {};
-
-std::string isa_test_name(const testing::TestParamInfo<Isa>& info) {
-  return std::string(isa_name(info.param));
-}
 
 void expect_close(const std::vector<float>& y, const TestMatrix& m, const std::vector<float>& x,
                   int tokens, double tolerance, const std::string& what) {
@@ -158,14 +108,12 @@ TEST_P(EveryIsa, LinearHasTheSameBitsInAnyBatchAndOnAnyThreads) {
         const Result<Matrix> w = Matrix::prepare(context, m.data);
         ASSERT_TRUE(w.ok());
         for (int begin = 0; begin < kTokens;) {
-          const int n = std::min<int>(kTokens - begin, threads == 1
-                                                           ? kTokens
-                                                           : 1 + static_cast<int>(random() % 40));
+          const int n = std::min<int>(kTokens - begin,
+                                      threads == 1 ? kTokens : 1 + static_cast<int>(random() % 40));
           const std::vector<float> part(x.begin() + begin * cols, x.begin() + (begin + n) * cols);
           const mx::array batch = mx::astype(test::array_of(part, {n, cols}), context.dtype());
           const std::vector<float> y = test::floats(linear(context, batch, *w));
-          ASSERT_EQ(std::memcmp(y.data(), alone.data() + begin * rows, y.size() * sizeof(float)),
-                    0)
+          ASSERT_EQ(std::memcmp(y.data(), alone.data() + begin * rows, y.size() * sizeof(float)), 0)
               << format.name() << " threads " << threads << " rows " << begin << "+" << n
               << " seed " << kSeed + 1;
           begin += n;
@@ -208,7 +156,8 @@ TEST_P(EveryIsa, ExtremeBytesDoNotSaturate) {
       data.cols = kCols;
       data.quantization = Quantization{bits, kCols};
       data.dtype = DType::kF32;
-      const std::vector<std::byte> packed(16 * kCols * bits / 8, static_cast<std::byte>(high * 255));
+      const std::vector<std::byte> packed(16 * kCols * bits / 8,
+                                          static_cast<std::byte>(high * 255));
       const std::vector<float> ones(16, 1.0F);
       const std::vector<float> zeros(16, 0.0F);
       data.weight = packed;
@@ -231,10 +180,9 @@ TEST_P(EveryIsa, ExtremeBytesDoNotSaturate) {
 TEST_P(EveryIsa, NonFiniteInputsStayInTheirRow) {
   Random random(kSeed + 3);
   ThreadPool pool(1);
-  const TestMatrix m =
-      test::quantized_matrix(random, 1, 20, 128, {4, 64}, DType::kBF16);
-  for (const float bad : {std::numeric_limits<float>::infinity(),
-                          std::numeric_limits<float>::quiet_NaN()}) {
+  const TestMatrix m = test::quantized_matrix(random, 1, 20, 128, {4, 64}, DType::kBF16);
+  for (const float bad :
+       {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
     std::vector<float> x = test::random_rows(random, 3, 128);
     x[128 + 70] = bad;
     const Context context = test::context_of(GetParam(), Activations::kInt8, &pool);
@@ -247,104 +195,7 @@ TEST_P(EveryIsa, NonFiniteInputsStayInTheirRow) {
   }
 }
 
-TEST_P(EveryIsa, LinearManyHasTheBitsOfLinear) {
-  Random random(kSeed + 4);
-  ThreadPool pool(3);
-  for (const Activations a : {Activations::kF32, Activations::kBF16, Activations::kInt8}) {
-    const Context context = test::context_of(GetParam(), a, &pool);
-    const mx::array x =
-        mx::astype(test::array_of(test::random_rows(random, 5, 256), {5, 256}), context.dtype());
-    std::vector<LinearSpec> specs;
-    for (const auto& [rows, format] :
-         {std::pair{40, Format{Quantization{4, 64}, DType::kBF16}},
-          std::pair{17, Format{Quantization{8, 32}, DType::kF16}},
-          std::pair{64, Format{std::nullopt, DType::kF32}},
-          std::pair{8, Format{Quantization{6, 64}, DType::kF32}}}) {
-      Result<Matrix> w = Matrix::prepare(context, make(random, format, 1, rows, 256).data);
-      ASSERT_TRUE(w.ok());
-      std::optional<mx::array> bias;
-      if (rows > 10) bias = test::array_of(test::random_rows(random, 1, rows), {rows});
-      if (rows == 17) bias = mx::astype(*bias, mx::bfloat16);
-      if (rows == 40) bias = mx::astype(*bias, mx::float16);
-      specs.push_back({std::move(*w), bias});
-    }
-    const std::vector<mx::array> many = linear_many(context, x, specs);
-    ASSERT_EQ(many.size(), specs.size());
-    for (std::size_t i = 0; i < many.size(); ++i) {
-      const mx::array one = linear(context, x, specs[i].w, specs[i].bias);
-      EXPECT_EQ(many[i].dtype(), context.dtype());
-      EXPECT_EQ(test::floats(many[i]), test::floats(one)) << i;
-    }
-  }
-}
-
-TEST_P(EveryIsa, LinearPerHeadMultipliesEachHeadWithItsMatrix) {
-  Random random(kSeed + 5);
-  ThreadPool pool(2);
-  for (const Format& format : {Format{Quantization{4, 32}, DType::kBF16},
-                               Format{Quantization{8, 64}, DType::kF32},
-                               Format{std::nullopt, DType::kBF16}}) {
-    constexpr int kHeads = 3;
-    constexpr int kTokens = 5;
-    const TestMatrix m = make(random, format, kHeads, 20, 64);
-    const std::vector<float> x = test::random_rows(random, kTokens * kHeads, 64);
-    for (const Backend backend : {Backend::kCpu, Backend::kMlx}) {
-      const Context context = test::context_of(GetParam(), Activations::kF32, &pool, backend);
-      const Result<Matrix> w = Matrix::prepare(context, m.data);
-      ASSERT_TRUE(w.ok());
-      const std::vector<float> y = test::floats(
-          linear_per_head(context, test::array_of(x, {kTokens, kHeads, 64}), *w));
-      for (int row = 0; row < kTokens * kHeads; ++row) {
-        for (int out = 0; out < 20; ++out) {
-          const Expected e = product(m, row % kHeads, out, x.data() + row * 64);
-          ASSERT_NEAR(y[static_cast<std::size_t>(row * 20 + out)], e.value,
-                      1e-4 * e.magnitude + 1e-3 * (backend == Backend::kMlx))
-              << format.name();
-        }
-      }
-    }
-  }
-}
-
-TEST(Linear, ReadsStridedInputs) {
-  Random random(kSeed + 6);
-  ThreadPool pool(1);
-  const Context context = test::context_of(isas().front(), Activations::kF32, &pool);
-  const TestMatrix m = test::dense_matrix(random, 1, 10, 6, DType::kF32);
-  const Result<Matrix> w = Matrix::prepare(context, m.data);
-  ASSERT_TRUE(w.ok());
-  const std::vector<float> x = test::random_rows(random, 6, 4);
-  const mx::array columns = mx::transpose(test::array_of(x, {6, 4}));
-  EXPECT_EQ(test::floats(linear(context, columns, *w)),
-            test::floats(linear(context, mx::contiguous(columns), *w)));
-}
-
-TEST(Embed, GivesRowsOfTheTable) {
-  Random random(kSeed + 7);
-  ThreadPool pool(2);
-  const std::vector<std::int32_t> ids = {0, 36, 5, 5, 17, 36, 1, 2};
-  for (const Format& format : formats()) {
-    const TestMatrix m = make(random, format, 1, 37, 128);
-    for (const Backend backend : {Backend::kCpu, Backend::kMlx}) {
-      for (const Activations a : {Activations::kF32, Activations::kBF16}) {
-        const Context context = test::context_of(isas().front(), a, &pool, backend);
-        const Result<Matrix> table = Matrix::prepare(context, m.data);
-        ASSERT_TRUE(table.ok());
-        const mx::array y = embed(context, mx::array(ids.data(), {8}, mx::int32), *table);
-        EXPECT_EQ(y.dtype(), context.dtype());
-        const std::vector<float> rows = test::floats(y);
-        for (std::size_t i = 0; i < rows.size(); ++i) {
-          const auto at = static_cast<std::size_t>(ids[i / 128]) * 128 + i % 128;
-          const double want = m.values[at];
-          const double step = a == Activations::kBF16 ? 4e-3 : 1e-6;
-          ASSERT_NEAR(rows[i], want, step * (std::abs(want) + 1.5)) << format.name();
-        }
-      }
-    }
-  }
-}
-
-INSTANTIATE_TEST_SUITE_P(Isas, EveryIsa, testing::ValuesIn(isas()), isa_test_name);
+INSTANTIATE_TEST_SUITE_P(Isas, EveryIsa, testing::ValuesIn(available_isas()), test::isa_test_name);
 
 }  // namespace
 }  // namespace tandem::kernels
