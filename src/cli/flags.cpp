@@ -1,0 +1,182 @@
+#include "cli/flags.h"
+
+#include <fmt/format.h>
+
+#include "cli/values.h"
+#include "config/hosts.h"
+#include "config/json.h"
+
+namespace tandem::cli {
+namespace {
+
+void add_placement_flags(CLI::App& app, ModelOptions& options) {
+  value_flag(app, "--ranks", "Ranks that the layers are split over; local processes unless --hosts",
+             [&options](const std::string& text) -> Status {
+               auto value = parse_integer(text, 1, limits::kRanksMax);
+               if (!value) return value.error();
+               options.ranks = static_cast<int>(*value);
+               return {};
+             })
+      ->type_name("N [1]");
+  value_flag(app, "--hosts", "Workers that run already, in rank order: host[:port],host[:port]",
+             [&options](const std::string& text) -> Status {
+               auto hosts = config::parse_hosts(text);
+               if (!hosts) return hosts.error();
+               options.hosts = text;
+               return {};
+             })
+      ->type_name("LIST");
+  app.add_option("--hostfile", options.hostfile, "Workers from a JSON file, as mlx.launch's")
+      ->type_name("FILE");
+  choice_flag<cluster::TransportKind>(
+      app, "--transport", "How frames travel between ranks [grpc]",
+      {{"grpc", cluster::TransportKind::kGrpc}, {"mlx", cluster::TransportKind::kMlx}},
+      [&options](cluster::TransportKind kind) { options.transport = kind; });
+  choice_flag<std::string>(app, "--mlx-backend", "MLX's backend with --transport mlx [ring]",
+                           {{"ring", "ring"}, {"mpi", "mpi"}, {"nccl", "nccl"}, {"jaccl", "jaccl"}},
+                           [&options](const std::string& name) { options.mlx_backend = name; });
+}
+
+void add_compute_flags(CLI::App& app, ModelOptions& options) {
+  integer_flag(app, "--threads", options.threads, 0, limits::kThreadsMax,
+               "Threads of each rank; 0: physical cores, shared between local ranks");
+  integer_flag(app, "--prefill-step-size", options.prefill_step_size, 1, limits::kPrefillStepMax,
+               "Prompt tokens in one step");
+  choice_flag<Device>(app, "--device", "gpu: Metal or CUDA [gpu where MLX has one, else cpu]",
+                      {{"cpu", Device::kCpu}, {"gpu", Device::kGpu}},
+                      [&options](Device device) { options.device = device; });
+  choice_flag<kernels::Activations>(
+      app, "--activations", "Precision between operations [int8 on cpu, bf16 on gpu]",
+      {{"f32", kernels::Activations::kF32},
+       {"bf16", kernels::Activations::kBF16},
+       {"int8", kernels::Activations::kInt8}},
+      [&options](kernels::Activations kind) { options.activations = kind; });
+  std::vector<std::pair<std::string, kernels::Isa>> isas;
+  for (const kernels::Isa isa :
+       {kernels::Isa::kBest, kernels::Isa::kAvx512Vnni, kernels::Isa::kAvx2, kernels::Isa::kNeon,
+        kernels::Isa::kPortable}) {
+    isas.emplace_back(kernels::isa_name(isa), isa);
+  }
+  choice_flag<kernels::Isa>(app, "--cpu-isa", "Instruction set of the CPU kernels [best]", isas,
+                            [&options](kernels::Isa isa) { options.isa = isa; });
+  app.add_flag("--mlx-kernels", options.mlx_kernels,
+               "MLX's own operations on the CPU too (slow; to compare)");
+}
+
+}  // namespace
+
+CLI::Option* value_flag(CLI::App& app, const std::string& names, const std::string& help,
+                        std::function<Status(const std::string&)> read) {
+  const std::string name = names.substr(0, names.find(','));
+  return app.add_option_function<std::string>(
+      names,
+      [name, read = std::move(read)](const std::string& text) {
+        if (auto status = read(text); !status.ok()) {
+          throw CLI::ValidationError(name, status.error().message);
+        }
+      },
+      help);
+}
+
+CLI::Option* integer_flag(CLI::App& app, const std::string& names, int& target, std::int64_t min,
+                          std::int64_t max, const std::string& help) {
+  return value_flag(app, names, help,
+                    [&target, min, max](const std::string& text) -> Status {
+                      auto value = parse_integer(text, min, max);
+                      if (!value) return value.error();
+                      target = static_cast<int>(*value);
+                      return {};
+                    })
+      ->type_name(fmt::format("N [{}]", target));
+}
+
+CLI::Option* real_flag(CLI::App& app, const std::string& names, float& target, double min,
+                       double max, const std::string& help) {
+  return value_flag(app, names, help,
+                    [&target, min, max](const std::string& text) -> Status {
+                      auto value = parse_real(text, min, max);
+                      if (!value) return value.error();
+                      target = static_cast<float>(*value);
+                      return {};
+                    })
+      ->type_name(fmt::format("X [{}]", target));
+}
+
+void add_model_flags(CLI::App& app, ModelOptions& options) {
+  app.add_option("MODEL,--model", options.model,
+                 "A model folder, or a Hugging Face repo id in the local cache; none: the embedded "
+                 "model")
+      ->type_name("");
+  add_placement_flags(app, options);
+  add_security_flags(app, options.security);
+  add_compute_flags(app, options);
+}
+
+void add_security_flags(CLI::App& app, cluster::SecurityOptions& options) {
+  app.add_option("--cluster-key-file", options.cluster_key_file,
+                 "File with the secret that all hosts of the cluster share")
+      ->type_name("FILE");
+  app.add_option("--tls-cert", options.tls_cert, "This host's certificate (PEM)")
+      ->type_name("FILE");
+  app.add_option("--tls-key", options.tls_key, "The certificate's private key (PEM)")
+      ->type_name("FILE");
+  app.add_option("--tls-ca", options.tls_ca, "The authority that signs the cluster's certificates")
+      ->type_name("FILE");
+  app.add_flag("--insecure", options.insecure,
+               "Allow addresses other than loopback without key or TLS");
+}
+
+void add_sampling_flags(CLI::App& app, SamplingOptions& options) {
+  SamplingParams& params = options.params;
+  value_flag(app, "--max-tokens,-m", "Tokens to generate at most; -1: until the context is full",
+             [&options](const std::string& text) -> Status {
+               auto value = parse_integer(text, -1, limits::kMaxTokensMax);
+               if (!value) return value.error();
+               if (*value == 0) return invalid("must be at least 1, or -1 for no limit");
+               options.max_tokens = static_cast<int>(*value);
+               return {};
+             })
+      ->type_name(fmt::format("N [{}]", options.max_tokens));
+  real_flag(app, "--temp", params.temperature, 0, limits::kTemperatureMax,
+            "Sampling temperature; 0: always the likeliest token");
+  real_flag(app, "--top-p", params.top_p, 0, 1, "Nucleus sampling; 0 or 1: off");
+  real_flag(app, "--min-p", params.min_p, 0, 1,
+            "Least probability of a token, relative to the likeliest; 0: off");
+  integer_flag(app, "--top-k", params.top_k, 0, limits::kTopKMax,
+               "Draw from the k likeliest tokens; 0: off");
+  params.xtc_threshold = 0;  // mlx_lm.generate's default
+  real_flag(app, "--xtc-probability", params.xtc_probability, 0, 1,
+            "Probability of XTC at each token; 0: off");
+  real_flag(app, "--xtc-threshold", params.xtc_threshold, 0, 0.5,
+            "Probability from which XTC removes a token");
+  integer_flag(app, "--min-tokens-to-keep", params.min_tokens_to_keep, 1, limits::kTopKMax,
+               "Tokens that --min-p always keeps");
+  value_flag(app, "--seed", "Seed of the draws; another one each time when absent",
+             [&options](const std::string& text) -> Status {
+               auto seed = parse_seed(text);
+               if (!seed) return seed.error();
+               options.seed = *seed;
+               return {};
+             })
+      ->type_name("N");
+  app.add_option("--extra-eos-token", options.extra_eos_tokens,
+                 "Further tokens that end the answer (several may follow)")
+      ->type_name("TOKEN")
+      ->expected(1, limits::kExtraEosMax);
+}
+
+void add_template_flags(CLI::App& app, TemplateOptions& options) {
+  app.add_option("--system-prompt", options.system_prompt, "System message of the chat template")
+      ->type_name("TEXT");
+  value_flag(app, "--chat-template-config", "Further variables of the chat template, a JSON object",
+             [&options](const std::string& text) -> Status {
+               auto json = config::parse_json(text, "the value");
+               if (!json) return json.error();
+               if (!json->is_object()) return invalid("must be a JSON object");
+               options.config = text;
+               return {};
+             })
+      ->type_name("JSON");
+}
+
+}  // namespace tandem::cli

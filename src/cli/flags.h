@@ -1,0 +1,58 @@
+#pragma once
+// Groups of flags that several commands share, bound to their options.
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cli/options.h"
+#include "tandem/error.h"
+
+namespace tandem::cli {
+
+/// A flag whose text `read` turns into a value; what it refuses becomes "--flag: rule".
+CLI::Option* value_flag(CLI::App& app, const std::string& names, const std::string& help,
+                        std::function<Status(const std::string&)> read);
+/// A whole number in [min, max]; help shows the current value of `target` as the default.
+CLI::Option* integer_flag(CLI::App& app, const std::string& names, int& target, std::int64_t min,
+                          std::int64_t max, const std::string& help);
+/// A number in [min, max].
+CLI::Option* real_flag(CLI::App& app, const std::string& names, float& target, double min,
+                       double max, const std::string& help);
+/// One of the named values.
+template <class T>
+CLI::Option* choice_flag(CLI::App& app, const std::string& names, const std::string& help,
+                         std::vector<std::pair<std::string, T>> choices,
+                         std::function<void(T)> store);
+
+/// MODEL, --ranks, --hosts, --device and what else every command that loads a model takes.
+void add_model_flags(CLI::App& app, ModelOptions& options);
+/// --cluster-key-file, --tls-cert, --tls-key, --tls-ca, --insecure.
+void add_security_flags(CLI::App& app, cluster::SecurityOptions& options);
+/// --temp, --top-p, ..., --max-tokens. `options.max_tokens` holds the default.
+void add_sampling_flags(CLI::App& app, SamplingOptions& options);
+/// --system-prompt, --chat-template-config.
+void add_template_flags(CLI::App& app, TemplateOptions& options);
+
+template <class T>
+CLI::Option* choice_flag(CLI::App& app, const std::string& names, const std::string& help,
+                         std::vector<std::pair<std::string, T>> choices,
+                         std::function<void(T)> store) {
+  std::string list;
+  for (const auto& [name, value] : choices) list += (list.empty() ? "" : "|") + name;
+  auto read = [choices = std::move(choices), store = std::move(store),
+               list](const std::string& text) -> Status {
+    for (const auto& [name, value] : choices) {
+      if (name != text) continue;
+      store(value);
+      return {};
+    }
+    return invalid("must be " + list + ", not \"" + text + "\"");
+  };
+  return value_flag(app, names, help, std::move(read))->type_name(list);
+}
+
+}  // namespace tandem::cli

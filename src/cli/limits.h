@@ -1,0 +1,35 @@
+#pragma once
+// Every limit and default of the command line, with its unit.
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tandem::cli::limits {
+
+inline constexpr int kRanksMax = 1024;            // processes
+inline constexpr int kThreadsMax = 1024;          // of one rank
+inline constexpr int kPrefillStepDefault = 2048;  // prompt tokens in one tick
+inline constexpr int kPrefillStepMax = 1 << 16;
+inline constexpr int kMaxTokensGenerate = 100;  // mlx_lm.generate's default
+inline constexpr int kMaxTokensChat = 256;      // mlx_lm.chat's default
+inline constexpr int kMaxTokensMax = 1 << 30;
+inline constexpr int kTopKMax = 1 << 24;
+inline constexpr int kTopLogprobsMax = 1024;  // candidates a token
+inline constexpr int kExtraEosMax = 64;       // tokens
+inline constexpr double kTemperatureMax = 100;
+inline constexpr std::size_t kPromptBytesMax = 64U << 20;  // of text read from standard input
+inline constexpr std::size_t kIdsBytesMax = 256U << 20;    // of an --ids file
+inline constexpr std::size_t kIdsMax = 16U << 20;          // ids of a prompt
+inline constexpr std::size_t kChatLineBytesMax = 1U << 20;
+inline constexpr int kBenchPromptDefault = 512;    // tokens
+inline constexpr int kBenchGenerateDefault = 128;  // tokens
+inline constexpr int kBenchRepeatsDefault = 5;
+inline constexpr int kBenchTokensMax = 1 << 24;
+inline constexpr int kBenchRepeatsMax = 10000;
+inline constexpr int kBenchConcurrencyMax = 1024;    // requests at once
+inline constexpr int kBenchMegabytesDefault = 1024;  // 10^6 bytes read by `bench memory`
+inline constexpr int kBenchMegabytesMax = 1 << 20;
+inline constexpr int kTickSecondsMax =
+    3600;  // backstop: the cluster notices lost ranks long before
+
+}  // namespace tandem::cli::limits

@@ -1,0 +1,107 @@
+#pragma once
+// What the command line says, as plain values. Filled by parse_command().
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "cli/limits.h"
+#include "cluster/launcher.h"
+#include "cluster/security.h"
+#include "cluster/worker.h"
+#include "kernels/context.h"
+#include "kernels/isa.h"
+#include "tandem/tick.h"
+
+namespace tandem::cli {
+
+/// kAuto: the GPU when MLX was built with one, else the CPU.
+enum class Device { kAuto, kCpu, kGpu };
+
+/// Options of every command that loads a model.
+struct ModelOptions {
+  std::string model;         // MODEL; empty: the embedded one
+  std::optional<int> ranks;  // local processes; absent: 1, or as many as hosts
+  std::string hosts;         // --hosts list; empty: none
+  std::string hostfile;      // --hostfile; empty: none
+  cluster::TransportKind transport = cluster::TransportKind::kGrpc;
+  std::string mlx_backend = "ring";
+  cluster::SecurityOptions security;
+  int threads = 0;  // of each rank; 0: physical cores shared between local ranks
+  int prefill_step_size = limits::kPrefillStepDefault;
+  Device device = Device::kAuto;
+  std::optional<kernels::Activations> activations;  // absent: int8 on the CPU, bf16 on the GPU
+  kernels::Isa isa = kernels::Isa::kBest;
+  bool mlx_kernels = false;
+};
+
+/// How tokens are drawn and where a generation ends.
+struct SamplingOptions {
+  SamplingParams params;              // greedy; mlx-lm's defaults
+  std::optional<std::uint64_t> seed;  // absent: another one each time
+  std::vector<std::string> extra_eos_tokens;
+  int max_tokens = limits::kMaxTokensGenerate;  // -1: until the context is full
+};
+
+/// How a chat template is filled.
+struct TemplateOptions {
+  std::optional<std::string> system_prompt;
+  std::optional<std::string> config;  // JSON object of further variables
+};
+
+struct GenerateOptions {
+  ModelOptions model;
+  SamplingOptions sampling;
+  TemplateOptions chat_template;
+  std::optional<std::string> prompt;  // absent or "-": standard input
+  std::optional<std::string> prompt_ids;
+  std::optional<std::string> prefill_response;
+  bool ignore_chat_template = false;
+  bool verbose = true;
+  bool json = false;
+};
+
+struct ChatOptions {
+  ModelOptions model;
+  SamplingOptions sampling;
+  TemplateOptions chat_template;
+};
+
+struct ScoreOptions {
+  ModelOptions model;
+  std::string ids_file;
+  int top_logprobs = 0;
+  bool json = false;
+};
+
+struct BenchOptions {
+  ModelOptions model;
+  int prompt = limits::kBenchPromptDefault;      // tokens a request
+  int generate = limits::kBenchGenerateDefault;  // tokens a request
+  int repeats = limits::kBenchRepeatsDefault;
+  int concurrency = 1;  // requests at once
+  bool json = false;
+};
+
+struct BenchMemoryOptions {
+  int threads = 0;  // 0: 1 and physical cores
+  int megabytes = limits::kBenchMegabytesDefault;
+  int repeats = limits::kBenchRepeatsDefault;
+  bool json = false;
+};
+
+struct WorkerCommand {
+  cluster::WorkerOptions worker;
+};
+
+/// Text to print on standard output and nothing else to do.
+struct HelpText {
+  std::string text;
+};
+
+using Command = std::variant<HelpText, GenerateOptions, ChatOptions, ScoreOptions, BenchOptions,
+                             BenchMemoryOptions, WorkerCommand>;
+
+}  // namespace tandem::cli

@@ -1,0 +1,23 @@
+#pragma once
+// What a command says about ranks and speed, for people and as JSON.
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "cli/generation.h"
+#include "cluster/pipeline.h"
+
+namespace tandem::cli {
+
+/// One line a rank: who holds which layers.
+std::string rank_table(const std::vector<cluster::RankInfo>& ranks);
+/// Speed and memory after an answer.
+std::string speed_lines(const Answer& answer, const std::vector<cluster::RankInfo>& ranks);
+/// [{"rank", "layers": [first, last), "memory_bytes"}...]
+nlohmann::ordered_json ranks_json(const std::vector<cluster::RankInfo>& ranks);
+/// --json of `generate`.
+nlohmann::ordered_json answer_json(const Answer& answer,
+                                   const std::vector<cluster::RankInfo>& ranks);
+
+}  // namespace tandem::cli

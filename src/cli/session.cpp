@@ -1,0 +1,84 @@
+#include "cli/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "base/platform.h"
+#include "cli/gpu.h"
+#include "cli/progress.h"
+#include "cli/report.h"
+#include "config/hosts.h"
+
+namespace tandem::cli {
+namespace {
+
+Result<std::vector<config::Host>> wanted_hosts(const ModelOptions& options) {
+  if (!options.hosts.empty()) return config::parse_hosts(options.hosts);
+  if (options.hostfile.empty()) return std::vector<config::Host>{};
+  auto file = config::load_hostfile(options.hostfile);
+  if (!file) return file.error();
+  return file->hosts;
+}
+
+}  // namespace
+
+Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
+                                                  const std::filesystem::path& folder, int cores,
+                                                  bool gpu) {
+  cluster::PipelineOptions out;
+  auto hosts = wanted_hosts(options);
+  if (!hosts) return hosts.error();
+  out.hosts = std::move(*hosts);
+  if (!out.hosts.empty() && options.ranks) {
+    const auto ranks = static_cast<std::size_t>(*options.ranks);
+    if (ranks > out.hosts.size()) {
+      return invalid(fmt::format("--ranks: {} ranks need as many hosts, and {} are given", ranks,
+                                 out.hosts.size()));
+    }
+    out.hosts.resize(ranks);
+  }
+  out.ranks = out.hosts.empty() ? options.ranks.value_or(1) : static_cast<int>(out.hosts.size());
+  if (options.device == Device::kGpu && !gpu && out.hosts.empty()) {
+    return invalid("--device: MLX has no GPU on this machine");
+  }
+  out.stage.folder = folder;
+  out.stage.gpu = options.device == Device::kGpu ||
+                  (options.device == Device::kAuto && gpu && options.isa == kernels::Isa::kBest);
+  out.stage.mlx_kernels = options.mlx_kernels;
+  out.stage.activations = options.activations.value_or(out.stage.gpu ? kernels::Activations::kBF16
+                                                                     : kernels::Activations::kInt8);
+  out.stage.isa = options.isa;
+  out.stage.threads = options.threads;
+  if (options.threads == 0 && out.hosts.empty()) out.stage.threads = std::max(1, cores / out.ranks);
+  out.transport = options.transport;
+  out.mlx_backend = options.mlx_backend;
+  out.security = options.security;
+  return out;
+}
+
+Result<Session> Session::open(const ModelOptions& options, const std::filesystem::path& folder,
+                              Console& console, bool quiet) {
+  auto wanted = pipeline_options(options, folder, platform::physical_cores(), gpu_available());
+  if (!wanted) return wanted.error();
+  Session session;
+  {
+    LoadingDisplay display(console, quiet);
+    auto pipeline =
+        cluster::open_pipeline(*wanted, [&](int rank, std::uint64_t done, std::uint64_t total) {
+          display.update(rank, done, total);
+        });
+    if (!pipeline) return pipeline.error();
+    session.pipeline_ = std::move(*pipeline);
+  }
+  if (!quiet) console.note(rank_table(session.pipeline_->ranks()));
+  session.engine_ = std::make_unique<scheduler::Engine>(
+      *session.pipeline_, scheduler::EngineOptions{.prefill_step_size = options.prefill_step_size,
+                                                   .sequences_max = limits::kBenchConcurrencyMax});
+  return session;
+}
+
+}  // namespace tandem::cli
