@@ -75,8 +75,8 @@ class ArchitectureDecoder final : public Decoder {
     const mx::array normed =
         kernels::rms_norm(context_, hidden, *final_norm_, model_.norm_epsilon);
     const mx::array logits =
-        mx::astype(head_(context_, normed), mx::float32, context_.stream);
-    return kernels::softcap(context_, logits, model_.logit_softcap);
+        kernels::softcap(context_, head_(context_, normed), model_.logit_softcap);
+    return mx::astype(logits, mx::float32, context_.stream);
   }
 
  private:

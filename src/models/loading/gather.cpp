@@ -171,13 +171,13 @@ Buffer turned(std::span<const std::byte> bytes, std::size_t item, int count, int
   return out;
 }
 
-/// Dense elements of the quantized matrices, in the scales' own precision.
-MatrixData dense(const MatrixData& from) {
+/// Dense elements of the quantized matrices.
+MatrixData dense(const MatrixData& from, DType type) {
   MatrixData to;
   to.count = from.count;
   to.rows = from.rows;
   to.cols = from.cols;
-  to.dtype = from.dtype == DType::kBF16 ? DType::kBF16 : DType::kF32;
+  to.dtype = type;
   Buffer bytes;
   for (int m = 0; m < from.count; ++m) {
     for (const float value : kernels::dequantize(from, m)) {
@@ -211,7 +211,8 @@ float from_e4m3(std::uint8_t bits) {
   return values[bits];
 }
 
-Result<MatrixData> gather(weights::WeightFolder& folder, const MatrixPlan& plan) {
+Result<MatrixData> gather(weights::WeightFolder& folder, const MatrixPlan& plan,
+                          DType dense_type) {
   auto gathered = gather_rows(folder, plan);
   if (!gathered.ok()) return gathered;
   MatrixData data = *std::move(gathered);
@@ -219,7 +220,7 @@ Result<MatrixData> gather(weights::WeightFolder& folder, const MatrixPlan& plan)
   data.rows = plan.transposed ? plan.cols : plan.rows;
   data.cols = plan.transposed ? plan.rows : plan.cols;
   if (!plan.transposed) return data;
-  if (data.quantization) data = dense(data);
+  if (data.quantization) data = dense(data, dense_type);
   MatrixData out;
   out.count = plan.count;
   out.rows = plan.rows;

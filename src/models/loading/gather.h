@@ -9,9 +9,10 @@
 namespace tandem::models {
 
 /// Maps the plan's tensors. A plan that is a whole tensor borrows the mapping; any other is copied.
-/// A transposed plan and fp8 come out dense: fp8 as bfloat16, a quantized one in its scales' type
-/// (float32 for float16 scales).
-Result<kernels::MatrixData> gather(weights::WeightFolder& folder, const MatrixPlan& plan);
+/// A transposed plan and fp8 come out dense: fp8 as bfloat16, a quantized one as `dense_type`
+/// (kF32: its exact values, or kBF16: half the bytes).
+Result<kernels::MatrixData> gather(weights::WeightFolder& folder, const MatrixPlan& plan,
+                                   DType dense_type);
 
 /// The plan's vector as float32.
 Result<std::vector<float>> gather_vector(weights::WeightFolder& folder, const VectorPlan& plan);

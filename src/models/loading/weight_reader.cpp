@@ -14,7 +14,9 @@ void WeightReader::advance(std::uint64_t bytes) {
 
 std::optional<kernels::Matrix> WeightReader::matrix(const MatrixPlan& plan) {
   if (!status_.ok()) return std::nullopt;
-  auto data = gather(folder_, plan);
+  // Rewritten weights are as precise as the activations that meet them.
+  const bool exact = context_.activations == kernels::Activations::kF32;
+  auto data = gather(folder_, plan, exact ? DType::kF32 : DType::kBF16);
   if (!data.ok()) {
     status_ = data.error();
     return std::nullopt;

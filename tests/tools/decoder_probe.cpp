@@ -1,0 +1,173 @@
+// Prints what a decoder computes, without pipeline, scheduler or sampler: the logits of every
+// position, and a greedy continuation. For tests/oracle and for hunting a wrong layer.
+//   decoder_probe MODEL IDS.json OUT.f32 [--activations f32|bf16|int8] [--chunk N] [--cut LAYER]
+//                 [--greedy N] [--threads N] [--mlx-kernels]
+// IDS.json is a list of token ids. OUT gets float32 [tokens, vocabulary], row-major. The
+// continuation is printed as a JSON list. --cut runs the layers as two ranges.
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "base/thread_pool.h"
+#include "config/model_config.h"
+#include "kernels/isa.h"
+#include "models/architecture.h"
+#include "models/decoder.h"
+#include "weights/weight_folder.h"
+
+namespace tandem {
+namespace {
+
+namespace mx = mlx::core;
+
+struct Options {
+  std::string model, ids, out;
+  std::string activations = "f32";
+  int chunk = 1 << 20;
+  int cut = 0;
+  int greedy = 0;
+  int threads = 1;
+  bool mlx_kernels = false;
+};
+
+template <class T>
+T must(Result<T> result) {
+  if (result.ok()) return *std::move(result);
+  std::cerr << result.error().message << "\n";
+  std::exit(result.error().code == ErrorCode::kInvalidArgument ? 2 : 1);
+}
+
+/// The KV of one sequence in one layer, with the pages that positions up to `tokens` need.
+struct Cache {
+  kernels::KvSequence kv;
+  std::vector<std::unique_ptr<std::byte[]>> pages;
+
+  Cache(const kernels::KvSpec& spec, int tokens) {
+    for (int page = 0; page * kernels::kPageTokens < tokens; ++page) {
+      const std::size_t bytes = kernels::kv_page_bytes(spec) + 64;
+      pages.push_back(std::make_unique<std::byte[]>(bytes));
+      const auto at = reinterpret_cast<std::uintptr_t>(pages.back().get());
+      kv.pages.push_back(reinterpret_cast<std::byte*>((at + 63) / 64 * 64));
+    }
+  }
+};
+
+/// One range of layers with its caches.
+struct Part {
+  std::unique_ptr<models::Decoder> decoder;
+  std::vector<std::unique_ptr<Cache>> caches;
+};
+
+mx::array run(std::vector<Part>& parts, const std::vector<int>& ids, int position,
+              const kernels::Context& context) {
+  const int count = static_cast<int>(ids.size());
+  std::vector<int> positions(ids.size());
+  for (int i = 0; i < count; ++i) positions[static_cast<std::size_t>(i)] = position + i;
+  mx::array hidden = parts.front().decoder->embed(mx::array(ids.data(), {count}, mx::int32));
+  for (Part& part : parts) {
+    std::vector<std::vector<kernels::SequenceRows>> rows;
+    for (auto& cache : part.caches) rows.push_back({{0, count, position, &cache->kv}});
+    const models::BatchInputs inputs{mx::array(positions.data(), {count}, mx::int32), rows};
+    hidden = part.decoder->forward(hidden, inputs);
+    hidden.eval();
+  }
+  mx::array logits = mx::contiguous(parts.back().decoder->head(hidden), false, context.stream);
+  logits.eval();
+  return logits;
+}
+
+kernels::Activations activations(const std::string& name) {
+  if (name == "bf16") return kernels::Activations::kBF16;
+  return name == "int8" ? kernels::Activations::kInt8 : kernels::Activations::kF32;
+}
+
+Options parse(int argc, char** argv) {
+  if (argc < 4) {
+    std::cerr << "usage: decoder_probe MODEL IDS.json OUT.f32 [options]\n";
+    std::exit(2);
+  }
+  Options options{argv[1], argv[2], argv[3]};
+  for (int i = 4; i < argc; ++i) {
+    const std::string flag = argv[i];
+    if (flag == "--mlx-kernels") {
+      options.mlx_kernels = true;
+      continue;
+    }
+    const std::string value = i + 1 < argc ? argv[++i] : "";
+    if (flag == "--activations") options.activations = value;
+    if (flag == "--chunk") options.chunk = std::atoi(value.c_str());
+    if (flag == "--cut") options.cut = std::atoi(value.c_str());
+    if (flag == "--greedy") options.greedy = std::atoi(value.c_str());
+    if (flag == "--threads") options.threads = std::atoi(value.c_str());
+  }
+  return options;
+}
+
+int probe(const Options& options) {
+  std::ifstream file(options.ids);
+  std::vector<int> ids = nlohmann::json::parse(file).get<std::vector<int>>();
+  ThreadPool pool(options.threads);
+  const kernels::Context context{
+      .backend = options.mlx_kernels ? kernels::Backend::kMlx : kernels::Backend::kCpu,
+      .activations = activations(options.activations),
+      .isa = must(kernels::resolve_isa(kernels::Isa::kBest)),
+      .pool = &pool,
+      .stream = mx::default_stream(mx::Device::cpu)};
+  mx::set_default_device(mx::Device::cpu);
+  const auto config = must(config::ModelConfig::load(options.model));
+  const int layers = must(models::architecture_of(config)).layer_count;
+  std::vector<models::LayerRange> ranges{{0, layers}};
+  if (options.cut > 0) ranges = {{0, options.cut}, {options.cut, layers}};
+
+  const int prompt = static_cast<int>(ids.size());
+  std::vector<Part> parts;
+  for (const models::LayerRange range : ranges) {
+    auto folder = must(weights::WeightFolder::open(options.model));
+    Part part;
+    part.decoder = must(models::load_decoder(config, folder, range, context, nullptr));
+    for (const kernels::KvSpec& spec : part.decoder->kv_specs()) {
+      part.caches.push_back(std::make_unique<Cache>(spec, prompt + options.greedy));
+    }
+    std::cerr << "layers [" << range.first << ", " << range.last << "): "
+              << part.decoder->weight_bytes() << " bytes, "
+              << part.decoder->weight_bytes_per_token() << " a token\n";
+    parts.push_back(std::move(part));
+  }
+  std::ofstream out(options.out, std::ios::binary);
+  int next = 0;
+  const auto feed = [&](const std::vector<int>& tokens, int position) {
+    const mx::array logits = run(parts, tokens, position, context);
+    const auto vocabulary = static_cast<std::size_t>(logits.shape(1));
+    const float* data = logits.data<float>();
+    const float* last = data + (tokens.size() - 1) * vocabulary;
+    next = static_cast<int>(std::max_element(last, last + vocabulary) - last);
+    if (position < prompt) {
+      out.write(reinterpret_cast<const char*>(data),
+                static_cast<std::streamsize>(logits.nbytes()));
+    }
+  };
+  for (int at = 0; at < prompt; at += options.chunk) {
+    const int end = std::min(prompt, at + options.chunk);
+    feed({ids.begin() + at, ids.begin() + end}, at);
+  }
+  std::vector<int> continuation;
+  for (int i = 0; i < options.greedy; ++i) {
+    continuation.push_back(next);
+    if (i + 1 < options.greedy) feed({next}, prompt + i);
+  }
+  std::cout << nlohmann::json(continuation).dump() << "\n";
+  return 0;
+}
+
+}  // namespace
+}  // namespace tandem
+
+int main(int argc, char** argv) { return tandem::probe(tandem::parse(argc, argv)); }
