@@ -81,59 +81,82 @@ class BlockAttention {
     }
   }
 
-  void attend_page(std::int64_t page, std::size_t first, std::size_t last) {
-    const std::byte* at = block_.pages[page] + block_.head_offset;
-    const auto* keys = reinterpret_cast<const K*>(at);
-    const auto* values = reinterpret_cast<const K*>(at + shape_.kv.value_offset);
-    const std::size_t tokens = seen(last - 1, page).last;
-    std::size_t row = first;
-    for (; row + kTileRows <= last; row += kTileRows) {
-      attend_rows<kTileRows>(page, row, keys, values, tokens);
+  /// One page of the head, and the page that comes next (null: none, or asked for already).
+  struct Page {
+    std::int64_t index = 0;
+    const K* keys = nullptr;
+    const K* values = nullptr;
+    const K* next_keys = nullptr;
+    const K* next_values = nullptr;
+    std::size_t tokens = 0;  // that any row sees, from the start of the page
+  };
+  const K* keys_of(std::int64_t page) const {
+    return reinterpret_cast<const K*>(block_.pages[page] + block_.head_offset);
+  }
+  const K* values_of(std::int64_t page) const {
+    return reinterpret_cast<const K*>(block_.pages[page] + block_.head_offset +
+                                      shape_.kv.value_offset);
+  }
+
+  void attend_page(std::int64_t index, std::size_t first, std::size_t last) {
+    Page page{.index = index, .keys = keys_of(index), .values = values_of(index),
+              .tokens = seen(last - 1, index).last};
+    if (position(rows_ - 1) / kPageTokens > index) {
+      page.next_keys = keys_of(index + 1);
+      page.next_values = values_of(index + 1);
     }
-    for (; row < last; ++row) attend_rows<1>(page, row, keys, values, tokens);
+    for (std::size_t row = first; row < last;) {
+      if (row + kTileRows <= last) {
+        attend_rows<kTileRows>(page, row);
+        row += kTileRows;
+      } else {
+        attend_rows<1>(page, row++);
+      }
+      page.next_keys = nullptr;
+      page.next_values = nullptr;
+    }
   }
 
   template <std::size_t kRows>
-  void attend_rows(std::int64_t page, std::size_t row, const K* keys, const K* values,
-                   std::size_t tokens) {
-    score<kRows>(row, keys, tokens);
+  void attend_rows(const Page& page, std::size_t row) {
+    score<kRows>(page, row);
     std::size_t first = 0;
     std::size_t last = kPage;
     for (std::size_t r = row; r < row + kRows; ++r) {
-      const Seen some = seen(r, page);
+      const Seen some = seen(r, page.index);
       soften(r, some);
       first = some.first > first ? some.first : first;
       last = some.last < last ? some.last : last;
     }
     // What all of the rows see is added for them together, the rest before and after it.
     if (first > last) first = last;
-    add_edges<kRows>(page, row, values, 0, first);
-    add_values<kRows>(scores_ + row * kPage, values, out_stride_, shape_.kv.value_dim, first, last,
-                      out_ + row * out_stride_, out_stride_);
-    add_edges<kRows>(page, row, values, last, kPage);
+    add_edges<kRows>(page, row, 0, first);
+    add_values<kRows>(scores_ + row * kPage, page.values, out_stride_, shape_.kv.value_dim, first,
+                      last, out_ + row * out_stride_, out_stride_, page.next_values);
+    add_edges<kRows>(page, row, last, kPage);
   }
 
   template <std::size_t kRows>
-  void add_edges(std::int64_t page, std::size_t row, const K* values, std::size_t first,
-                 std::size_t last) {
+  void add_edges(const Page& page, std::size_t row, std::size_t first, std::size_t last) {
     for (std::size_t r = row; r < row + kRows; ++r) {
-      const Seen some = seen(r, page);
+      const Seen some = seen(r, page.index);
       const std::size_t from = some.first > first ? some.first : first;
       const std::size_t to = some.last < last ? some.last : last;
-      add_values<1>(scores_ + r * kPage, values, out_stride_, shape_.kv.value_dim, from, to,
+      add_values<1>(scores_ + r * kPage, page.values, out_stride_, shape_.kv.value_dim, from, to,
                     out_ + r * out_stride_, out_stride_);
     }
   }
 
   template <std::size_t kRows>
-  void score(std::size_t row, const K* keys, std::size_t tokens) {
+  void score(const Page& page, std::size_t row) {
     if (!shape_.kv.value_in_key) {
-      return score_transposed<kRows>(q_ + row * q_stride_, q_stride_, keys, shape_.kv.key_dim,
-                                     tokens, scores_ + row * kPage);
+      return score_transposed<kRows>(q_ + row * q_stride_, q_stride_, page.keys, shape_.kv.key_dim,
+                                     page.tokens, scores_ + row * kPage, page.next_keys);
     }
     constexpr std::size_t kTogether = kRows < kDotRows ? kRows : kDotRows;
     for (std::size_t r = row; r < row + kRows; r += kTogether) {
-      score_rows<kTogether>(q_ + r * q_stride_, keys, q_stride_, tokens, scores_ + r * kPage);
+      score_rows<kTogether>(q_ + r * q_stride_, page.keys, q_stride_, page.tokens,
+                            scores_ + r * kPage);
     }
   }
 

@@ -2,22 +2,32 @@
 // The two products of attention over one page. A score and an output element are each one chain of
 // multiply-adds in a fixed order, so tiles of any shape give the same bits.
 
+#include <hwy/cache_control.h>
+
 #include "kernels/kv_spec.h"
 #include "kernels/simd.h"
 
 namespace tandem::kernels::HWY_NAMESPACE {
 
 inline constexpr std::size_t kPage = kPageTokens;
+inline constexpr std::size_t kCacheLine = 64;
 /// Rows and vectors of a tile: 16 accumulators, or 8 where there are 16 registers.
 inline constexpr std::size_t kTileRows = 4;
 inline constexpr std::size_t kTileVectors = kLanes == 8 ? 2 : 4;
 inline constexpr std::size_t kDotRows = kLanes == 8 ? 2 : 4;
 inline constexpr std::size_t kDotTokens = 4;
 
-/// scores[r][t] = q[r] . key[t] for t < tokens (a few more are computed), keys transposed.
+/// Asks for the cache lines of `count` elements at p.
+template <class E>
+HWY_INLINE void prefetch(const E* p, std::size_t count) {
+  for (std::size_t i = 0; i < count; i += kCacheLine / sizeof(E)) hwy::Prefetch(p + i);
+}
+
+/// scores[r][t] = q[r] . key[t] for t < tokens (a few more are computed), keys transposed. Asks for
+/// the keys at `ahead` on the way, unless it is null.
 template <std::size_t kRows, class E>
 void score_transposed(const float* q, std::size_t q_stride, const E* keys, std::size_t key_dim,
-                      std::size_t tokens, float* scores) {
+                      std::size_t tokens, float* scores, const E* ahead) {
   for (std::size_t t = 0; t < tokens; t += kTileVectors * kLanes) {
     Vec sums[kRows][kTileVectors];
     for (auto& row : sums) {
@@ -25,6 +35,7 @@ void score_transposed(const float* q, std::size_t q_stride, const E* keys, std::
     }
     for (std::size_t d = 0; d < key_dim; ++d) {
       Vec k[kTileVectors];
+      if (ahead != nullptr) prefetch(ahead + d * kPage + t, kTileVectors * kLanes);
       for (std::size_t j = 0; j < kTileVectors; ++j) k[j] = load(keys + d * kPage + t + j * kLanes);
       for (std::size_t r = 0; r < kRows; ++r) {
         const Vec x = set(q[r * q_stride + d]);
@@ -91,11 +102,12 @@ void score_rows(const float* q, const E* keys, std::size_t key_stride, std::size
   }
 }
 
-/// out[r][d .. d + kVectors * kLanes) += weights[r][t] * values[t] for t in [first, last).
+/// out[r][d .. d + kVectors * kLanes) += weights[r][t] * values[t] for t in [first, last). Asks for
+/// the values at `ahead` on the way, unless it is null.
 template <std::size_t kRows, std::size_t kVectors, class E>
 HWY_INLINE void add_values_tile(const float* weights, const E* values, std::size_t stride,
                                 std::size_t first, std::size_t last, float* out,
-                                std::size_t out_stride) {
+                                std::size_t out_stride, const E* ahead) {
   Vec sums[kRows][kVectors];
   for (std::size_t r = 0; r < kRows; ++r) {
     for (std::size_t j = 0; j < kVectors; ++j) {
@@ -104,6 +116,7 @@ HWY_INLINE void add_values_tile(const float* weights, const E* values, std::size
   }
   for (std::size_t t = first; t < last; ++t) {
     Vec v[kVectors];
+    if (ahead != nullptr) prefetch(ahead + t * stride, kVectors * kLanes);
     for (std::size_t j = 0; j < kVectors; ++j) v[j] = load(values + t * stride + j * kLanes);
     for (std::size_t r = 0; r < kRows; ++r) {
       const Vec w = set(weights[r * kPage + t]);
@@ -120,15 +133,17 @@ HWY_INLINE void add_values_tile(const float* weights, const E* values, std::size
 /// The same over all of `dim` (rounded up to whole vectors).
 template <std::size_t kRows, class E>
 void add_values(const float* weights, const E* values, std::size_t stride, std::size_t dim,
-                std::size_t first, std::size_t last, float* out, std::size_t out_stride) {
+                std::size_t first, std::size_t last, float* out, std::size_t out_stride,
+                const E* ahead = nullptr) {
   if (first >= last) return;
   std::size_t d = 0;
   for (; d + kTileVectors * kLanes <= dim; d += kTileVectors * kLanes) {
     add_values_tile<kRows, kTileVectors>(weights, values + d, stride, first, last, out + d,
-                                         out_stride);
+                                         out_stride, ahead == nullptr ? nullptr : ahead + d);
   }
   for (; d < dim; d += kLanes) {
-    add_values_tile<kRows, 1>(weights, values + d, stride, first, last, out + d, out_stride);
+    add_values_tile<kRows, 1>(weights, values + d, stride, first, last, out + d, out_stride,
+                              ahead == nullptr ? nullptr : ahead + d);
   }
 }
 
