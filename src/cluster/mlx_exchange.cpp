@@ -144,12 +144,11 @@ std::size_t MlxExchange::next_capacity(std::span<const Header> headers) {
     if (left == 0 && goes_on) wanted = std::max<std::size_t>(wanted, header.total);
     if (header.total <= kStickyBytes) largest = std::max<std::size_t>(largest, header.total);
   }
-  // A size is kept until it has not been seen for several times round the ring.
-  if (largest >= sticky_) {
-    sticky_ = largest;
-    sticky_age_ = 0;
-  } else if (++sticky_age_ > 8 * size_) {
-    sticky_ = largest;
+  // The largest size of the last window: several times round the ring.
+  sticky_next_ = std::max(sticky_next_, largest);
+  if (largest >= sticky_ || ++sticky_age_ > 8 * size_) {
+    sticky_ = sticky_next_;
+    sticky_next_ = 0;
     sticky_age_ = 0;
   }
   return slot_for(std::max(wanted, sticky_));

@@ -85,8 +85,9 @@ class MlxExchange {
   std::size_t incoming_total_ = 0;
   bool within_ = false;
   std::vector<std::size_t> expected_;    // of each rank: the offset of its next piece
-  std::size_t sticky_ = 0;
-  int sticky_age_ = 0;
+  std::size_t sticky_ = kFirstSlotBytes - kSlotHeaderBytes;
+  std::size_t sticky_next_ = 0;          // largest size of the window that is under way
+  int sticky_age_ = 0;                   // exchanges of it so far
 };
 
 }  // namespace tandem::cluster
