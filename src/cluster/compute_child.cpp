@@ -120,8 +120,7 @@ Result<std::unique_ptr<stage::Stage>> ComputeChild::load_stage(const v1::LoadReq
 Status ComputeChild::join(RingEnd& ring) {
   v1::StartRequest start;
   if (!start.ParseFromString(wait_for(ControlKind::kStart))) return invalid("bad start request");
-  const RingPeers peers{start.successor_address(), start.mlx_backend(), start.mlx_hostfile(),
-                        start.mlx_rank()};
+  const RingPeers peers{start.successor_address(), start.mlx_backend(), start.mlx_hostfile()};
   const auto allowed = std::chrono::milliseconds(start.connect_ms());
   auto joined = ring.join(peers, after(std::min<Clock::duration>(allowed, timing::kRingStart)));
   v1::StartReply reply;

@@ -2,12 +2,16 @@
 
 #include <array>
 #include <charconv>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+
+#include <fmt/format.h>
 
 #include "cluster/process.h"
 
@@ -16,34 +20,76 @@ namespace {
 
 using AddressList = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
+Result<AddressList> resolve(const std::string& name, std::uint16_t port, int kind) {
+  addrinfo hints{};
+  hints.ai_socktype = kind;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(name.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) {
+    return Error{ErrorCode::kUnavailable, name + ": no such host"};
+  }
+  return AddressList(found, &::freeaddrinfo);
+}
+
+// An address and port as text, the way people write them.
+struct Written {
+  std::array<char, NI_MAXHOST> name{};
+  std::array<char, NI_MAXSERV> port{};
+  bool good = false;
+  Written(const sockaddr* address, socklen_t length)
+      : good(::getnameinfo(address, length, name.data(), NI_MAXHOST, port.data(), NI_MAXSERV,
+                           NI_NUMERICHOST | NI_NUMERICSERV) == 0) {}
+};
+
+Written own_address(const Fd& socket) {
+  sockaddr_storage own{};
+  socklen_t length = sizeof own;
+  auto* address = reinterpret_cast<sockaddr*>(&own);
+  if (::getsockname(socket.get(), address, &length) != 0) length = 0;
+  return {address, length};
+}
+
 }  // namespace
 
 Result<std::string> local_address_towards(const config::Host& host) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_DGRAM;
-  addrinfo* found = nullptr;
-  const std::string port = std::to_string(host.port);
-  if (::getaddrinfo(host.name.c_str(), port.c_str(), &hints, &found) != 0) {
-    return Error{ErrorCode::kUnavailable, host.name + ": no such host"};
-  }
-  const AddressList list(found, &::freeaddrinfo);
-  for (const addrinfo* entry = list.get(); entry != nullptr; entry = entry->ai_next) {
+  auto list = resolve(host.name, host.port, SOCK_DGRAM);
+  if (!list) return list.error();
+  for (const addrinfo* entry = list->get(); entry != nullptr; entry = entry->ai_next) {
     const Fd socket(::socket(entry->ai_family, entry->ai_socktype, entry->ai_protocol));
-    if (!socket.valid()) continue;
-    sockaddr_storage own{};
-    socklen_t length = sizeof own;
-    auto* address = reinterpret_cast<sockaddr*>(&own);
     // Connecting a datagram socket only looks up the route.
-    if (::connect(socket.get(), entry->ai_addr, entry->ai_addrlen) != 0 ||
-        ::getsockname(socket.get(), address, &length) != 0) {
+    if (!socket.valid() || ::connect(socket.get(), entry->ai_addr, entry->ai_addrlen) != 0) {
       continue;
     }
-    std::array<char, NI_MAXHOST> name{};
-    if (::getnameinfo(address, length, name.data(), name.size(), nullptr, 0, NI_NUMERICHOST) == 0) {
-      return std::string(name.data());
-    }
+    const Written own = own_address(socket);
+    if (own.good) return std::string(own.name.data());
   }
   return Error{ErrorCode::kUnavailable, host.name + ": no route to it"};
+}
+
+Result<std::string> ip_of(const std::string& name) {
+  auto list = resolve(name, 0, SOCK_STREAM);
+  if (!list) return list.error();
+  const Written first(list->get()->ai_addr, list->get()->ai_addrlen);
+  if (!first.good) return Error{ErrorCode::kUnavailable, name + ": no such host"};
+  return std::string(first.name.data());
+}
+
+Result<std::uint16_t> free_port(const std::string& name) {
+  auto list = resolve(name, 0, SOCK_STREAM);
+  if (!list) return list.error();
+  const addrinfo& entry = *list->get();
+  const Fd socket(::socket(entry.ai_family, entry.ai_socktype, entry.ai_protocol));
+  if (!socket.valid() || ::bind(socket.get(), entry.ai_addr, entry.ai_addrlen) != 0) {
+    return Error{ErrorCode::kUnavailable, name + ": not an address of this machine"};
+  }
+  const Written own = own_address(socket);
+  const int port = own.good ? port_of(fmt::format(":{}", own.port.data())) : 0;
+  if (port == 0) return Error{ErrorCode::kInternal, name + ": no free port"};
+  return static_cast<std::uint16_t>(port);
+}
+
+std::string host_of(std::string_view address) {
+  if (address.starts_with('[')) return std::string(address.substr(1, address.find(']') - 1));
+  return std::string(address.substr(0, address.rfind(':')));
 }
 
 int port_of(std::string_view address) {

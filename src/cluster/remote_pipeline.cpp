@@ -78,7 +78,10 @@ class RemotePipeline final : public Pipeline {
 RemotePipeline::~RemotePipeline() {
   const int failed = watch_ ? watch_->failed_rank() : -1;
   if (watch_) watch_->end();
-  if (ring_) ring_->transport().close();
+  if (ring_) ring_->close();
+  // A broken mlx ring may hold a thread inside MLX for ever: it is left to exit_process().
+  if (ring_ && plan_.transport == "mlx" && dead_) static_cast<void>(ring_.release());
+  ring_.reset();  // while the ranks live: mlx says goodbye to them
   std::vector<std::thread> stops;
   for (std::size_t i = 0; i < members_.size(); ++i) {
     Member& member = members_[i];
@@ -109,7 +112,7 @@ Status RemotePipeline::open(const PipelineOptions& options, const Credentials& c
   }
   watch_ = std::make_unique<RingWatch>(std::move(watched), [this] {
     for (Member& member : members_) member.client->cancel();
-    ring_->transport().close();
+    ring_->close();
   });
   auto loaded = load_all(members_, options.stage, plan_, *watch_, progress);
   if (!loaded) return loaded;

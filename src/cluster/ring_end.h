@@ -26,23 +26,27 @@ struct RingOptions {
 struct RingPeers {
   std::string successor;             // grpc: host:port
   std::string mlx_backend;
-  std::string mlx_hostfile;          // contents
-  int mlx_rank = 0;
+  std::string mlx_hostfile;          // contents: every member's address, the gateway's first
 };
 
-/// open(), tell the others address(), join(), then transport().
+/// open(), tell the others address(), join(), then transport(). The `mlx` transport joins one group
+/// in the life of a process and may leave a thread inside MLX when the ring broke: the process then
+/// ends by exit_process().
 class RingEnd {
  public:
   /// Errors of GrpcTransport::listen; kInvalidArgument for an unknown transport.
   static Result<std::unique_ptr<RingEnd>> open(const RingOptions& options);
   virtual ~RingEnd() = default;
 
-  /// Where this member can be reached, host:port.
+  /// Where this member can be reached, host:port. mlx: a port that was free a moment ago, because
+  /// MLX binds it itself.
   virtual std::string address() const = 0;
   /// Waits for both neighbours.
   virtual Status join(const RingPeers& peers, Deadline deadline) = 0;
-  /// For frames after join(); close() at any time.
+  /// After join().
   virtual Transport& transport() = 0;
+  /// Ends join() (grpc only) and every later wait with kCancelled. Any thread.
+  virtual void close() = 0;
 };
 
 }  // namespace tandem::cluster

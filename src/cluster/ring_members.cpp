@@ -11,6 +11,7 @@
 #include "base/platform.h"
 #include "cluster/crew.h"
 #include "cluster/load_messages.h"
+#include "cluster/mlx_group.h"
 #include "cluster/net_address.h"
 #include "cluster/timing.h"
 
@@ -65,6 +66,20 @@ void cancel_all(Members& members) {
   for (Member& member : members) {
     if (member.client) member.client->cancel();
   }
+}
+
+// MLX's ring wants IP addresses, the gateway's first. Other backends find each other by themselves.
+Result<std::string> mlx_hostfile(const Members& members, const RingPlan& plan,
+                                 const RingEnd& gateway) {
+  if (plan.transport != "mlx" || plan.mlx_backend != "ring") return std::string();
+  std::vector<std::string> addresses{gateway.address()};
+  for (const Member& member : members) {
+    auto ip = ip_of(member.host.name);
+    if (!ip) return ip.error();
+    const int port = port_of(member.link);
+    addresses.push_back(config::to_string({*ip, static_cast<std::uint16_t>(port), {}}));
+  }
+  return ring_hostfile(addresses);
 }
 
 // A failure that the watch found explains the call that it broke.
@@ -146,9 +161,11 @@ Status load_all(Members& members, const stage::StageOptions& options, const Ring
 
 Status join_all(Members& members, const RingPlan& plan, RingEnd& gateway, RingWatch& watch) {
   const int count = static_cast<int>(members.size());
+  auto hostfile = mlx_hostfile(members, plan, gateway);
+  if (!hostfile) return hostfile.error();
   const auto join = [&](int rank, Crew& /*crew*/) -> Status {
     if (rank == count) {
-      return gateway.join({members.front().link, plan.mlx_backend, {}, 0},
+      return gateway.join({members.front().link, plan.mlx_backend, *hostfile},
                           after(timing::kRingStart));
     }
     Member& member = members[static_cast<std::size_t>(rank)];
@@ -158,6 +175,8 @@ Status join_all(Members& members, const RingPlan& plan, RingEnd& gateway, RingWa
                                       ? members[static_cast<std::size_t>(rank) + 1].link
                                       : gateway.address());
     request.set_mlx_backend(plan.mlx_backend);
+    request.set_mlx_hostfile(*hostfile);
+    request.set_mlx_rank(rank + 1);
     request.set_connect_ms(static_cast<int>(
         std::chrono::duration_cast<std::chrono::milliseconds>(timing::kRingStart).count()));
     if (auto joined = member.client->join(std::move(request)); !joined) {
@@ -168,7 +187,7 @@ Status join_all(Members& members, const RingPlan& plan, RingEnd& gateway, RingWa
   Crew crew;
   const auto abort = [&] {
     cancel_all(members);
-    gateway.transport().close();
+    gateway.close();
   };
   return or_watched(crew.run(count + 1, join, abort, {}), watch);
 }

@@ -161,7 +161,7 @@ Status serve(const WorkerOptions& options, StopSignals& signals, ControlChannel*
     static_cast<void>(parent->send(ControlKind::kPort, port, after(timing::kControl)));
     watch = std::make_unique<ParentWatch>(*parent, supervisor);
   }
-  listening(config::to_string(setup->listen));
+  if (parent == nullptr) listening(config::to_string(setup->listen));
   supervisor.serve();
   signals.end();
   service.stop();

@@ -29,8 +29,8 @@ struct WorkerOptions {
   bool parent = false;
 };
 
-/// Serves until SIGTERM, SIGINT or (with `parent`) the parent's end. `listening` is called once with
-/// the address, for the line on the terminal. kUnavailable: the port is in use, kInvalidArgument: an
+/// Serves until SIGTERM, SIGINT or (with `parent`) the parent's end. Without `parent`,
+/// `listening` is called once with the address, for the line on the terminal. kUnavailable: the port is in use, kInvalidArgument: an
 /// address that `security` does not allow. Takes over SIGTERM, SIGINT and SIGPIPE of the process.
 Status run_worker(const WorkerOptions& options,
                   const std::function<void(const std::string& address)>& listening);

@@ -1,0 +1,92 @@
+"""Writes a tiny random llama checkpoint in the ordinary folder layout, with the standard library."""
+
+import array
+import json
+import pathlib
+import random
+import struct
+import sys
+
+
+def byte_alphabet():
+    """The printable stand-ins that byte-level tokenizers use for the 256 bytes."""
+    kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = iter(range(256, 512))
+    return [chr(byte) if byte in kept else chr(next(others)) for byte in range(256)]
+
+
+def tokenizer():
+    vocabulary = {letter: index for index, letter in enumerate(byte_alphabet())}
+    vocabulary["<s>"] = 256
+    vocabulary["</s>"] = 257
+    special = [{"id": index, "content": text, "special": True, "single_word": False,
+                "lstrip": False, "rstrip": False, "normalized": False}
+               for text, index in (("<s>", 256), ("</s>", 257))]
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+                  "use_regex": True}
+    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": special,
+            "normalizer": None, "pre_tokenizer": byte_level, "post_processor": None,
+            "decoder": byte_level,
+            "model": {"type": "BPE", "vocab": vocabulary, "merges": []}}
+
+
+def tensors(config, rng):
+    hidden, inter = config["hidden_size"], config["intermediate_size"]
+    size = hidden // config["num_attention_heads"]
+    kv = config["num_key_value_heads"] * size
+
+    def matrix(rows, cols):
+        scale = cols ** -0.5
+        return [rows, cols], array.array("f", (rng.gauss(0, scale) for _ in range(rows * cols)))
+
+    def ones(count):
+        return [count], array.array("f", (1 + rng.gauss(0, 0.05) for _ in range(count)))
+
+    yield "model.embed_tokens.weight", matrix(config["vocab_size"], hidden)
+    yield "model.norm.weight", ones(hidden)
+    yield "lm_head.weight", matrix(config["vocab_size"], hidden)
+    for layer in range(config["num_hidden_layers"]):
+        name = f"model.layers.{layer}."
+        yield name + "input_layernorm.weight", ones(hidden)
+        yield name + "post_attention_layernorm.weight", ones(hidden)
+        for part, rows, cols in (("self_attn.q_proj", hidden, hidden), ("self_attn.k_proj", kv, hidden),
+                                 ("self_attn.v_proj", kv, hidden), ("self_attn.o_proj", hidden, hidden),
+                                 ("mlp.gate_proj", inter, hidden), ("mlp.up_proj", inter, hidden),
+                                 ("mlp.down_proj", hidden, inter)):
+            yield f"{name}{part}.weight", matrix(rows, cols)
+
+
+def write_safetensors(path, items):
+    header, data = {}, bytearray()
+    for name, (shape, values) in items:
+        begin = len(data)
+        data += values.tobytes()
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, len(data)]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def write(folder, layers=7, hidden=64, seed=1):
+    """Returns the folder. Same arguments, same bytes."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": hidden,
+              "intermediate_size": 2 * hidden, "num_hidden_layers": layers,
+              "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 258,
+              "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "max_position_embeddings": 65536,
+              "tie_word_embeddings": False, "torch_dtype": "float32", "hidden_act": "silu",
+              "attention_bias": False, "mlp_bias": False, "bos_token_id": 256,
+              "eos_token_id": 257}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer()))
+    (folder / "tokenizer_config.json").write_text(json.dumps(
+        {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>",
+         "chat_template": "{% for m in messages %}{{ m['content'] }}{% endfor %}"}))
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 257}))
+    write_safetensors(folder / "model.safetensors", tensors(config, random.Random(seed)))
+    return folder
+
+
+if __name__ == "__main__":
+    write(sys.argv[1], *(int(argument) for argument in sys.argv[2:4]))
