@@ -22,13 +22,19 @@ void softmax(std::span<float> x) {
   for (float& value : x) value /= sum;
 }
 
-/// The next best of `scores` that is not `taken`, the lowest index among equals.
-std::size_t best(std::span<const float> scores, const std::vector<bool>& taken) {
-  std::size_t found = scores.size();
+/// The indices of the best scores in descending order, the lower index first among equals: as many
+/// as fit `found`. They are distinct and in range even when scores cannot be compared.
+void best(std::span<const float> scores, std::span<std::int32_t> found) {
+  std::size_t count = 0;
   for (std::size_t i = 0; i < scores.size(); ++i) {
-    if (!taken[i] && (found == scores.size() || scores[i] > scores[found])) found = i;
+    const float score = scores[i];
+    if (count == found.size() && !(score > scores[static_cast<std::size_t>(found.back())])) continue;
+    std::size_t at = count < found.size() ? count++ : count - 1;
+    for (; at > 0 && score > scores[static_cast<std::size_t>(found[at - 1])]; --at) {
+      found[at] = found[at - 1];
+    }
+    found[at] = static_cast<std::int32_t>(i);
   }
-  return found;
 }
 
 float group_score(std::span<const float> scores, RouterSpec::GroupScore kind) {
@@ -49,17 +55,20 @@ float group_score(std::span<const float> scores, RouterSpec::GroupScore kind) {
 /// Experts of groups that are not among the best can never be chosen. DeepSeek's own code and
 /// transformers do so too; mlx-lm gives them a score of 0, which chooses wrongly when the
 /// correction makes the score of an allowed expert negative.
-void mask_groups(const RouterSpec& spec, std::span<float> choice, std::vector<float>& scores) {
+void mask_groups(const RouterSpec& spec, RouteScratch& scratch) {
+  const std::span<float> choice = scratch.choice;
   const auto groups = static_cast<std::size_t>(spec.groups);
   const std::size_t size = choice.size() / groups;
-  scores.resize(groups);
+  scratch.group_scores.resize(groups);
   for (std::size_t g = 0; g < groups; ++g) {
-    scores[g] = group_score(choice.subspan(g * size, size), spec.group_score);
+    scratch.group_scores[g] = group_score(choice.subspan(g * size, size), spec.group_score);
   }
-  std::vector<bool> kept(groups, false);
-  for (int i = 0; i < spec.top_groups; ++i) kept[best(scores, kept)] = true;
+  scratch.groups.resize(static_cast<std::size_t>(spec.top_groups));
+  best(scratch.group_scores, scratch.groups);
   for (std::size_t g = 0; g < groups; ++g) {
-    if (!kept[g]) std::ranges::fill(choice.subspan(g * size, size), kNever);
+    if (std::ranges::find(scratch.groups, static_cast<std::int32_t>(g)) == scratch.groups.end()) {
+      std::ranges::fill(choice.subspan(g * size, size), kNever);
+    }
   }
 }
 
@@ -78,14 +87,11 @@ void route_token(const RouterSpec& spec, std::span<const float> logits,
   std::vector<float>& choice = scratch.choice;
   choice = scores;
   for (std::size_t i = 0; i < correction.size(); ++i) choice[i] += correction[i];
-  if (spec.groups > 1) mask_groups(spec, choice, scratch.group_scores);
+  if (spec.groups > 1) mask_groups(spec, scratch);
 
-  std::vector<bool> taken(choice.size(), false);
+  best(choice, ids);
   for (std::size_t k = 0; k < ids.size(); ++k) {
-    const std::size_t id = best(choice, taken);
-    taken[id] = true;
-    ids[k] = static_cast<std::int32_t>(id);
-    weights[k] = scores[id];
+    weights[k] = scores[static_cast<std::size_t>(ids[k])];
   }
   if (spec.softmax_after_top_k) softmax(weights);
   if (spec.normalize) {

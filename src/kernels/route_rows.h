@@ -14,6 +14,7 @@ struct RouteScratch {
   std::vector<float> scores;
   std::vector<float> choice;
   std::vector<float> group_scores;
+  std::vector<std::int32_t> groups;
 };
 
 /// Chooses spec.top_k experts from `logits` (spec.experts of them). `correction` may be empty.
