@@ -123,7 +123,7 @@ def _fp8(model, weights):
     """fp8 blocks for every projection; the reference gets what they decode to."""
     out, decoded = {}, {}
     for name, array in weights.items():
-        if not re.search(r"(_proj|_mqa)\.weight$", name):
+        if not tensors.is_projection(name):
             out[name] = array
             continue
         codes, scale = tensors.fp8_blocks(tensors.from_bf16(array))

@@ -17,8 +17,6 @@ import checkpoint
 import compare
 import drivers
 
-CONTINUATION = 32
-
 
 def run_case(case, folder, driver):
     """What is wrong with the case: a list of lines."""
@@ -35,8 +33,8 @@ def run_case(case, folder, driver):
     for activations in case.activations:
         ours = driver.log_probabilities(folder, ids, activations, reference.shape[1])
         wrong.append(compare.judge(ours, reference, activations, margins))
-    continuation = driver.greedy(folder, ids, CONTINUATION)
-    wrong.append(compare.judge_greedy(ids, continuation, CONTINUATION, reference_of))
+    continuation = driver.greedy(folder, ids, compare.CONTINUATION)
+    wrong.append(compare.judge_greedy(ids, continuation, compare.CONTINUATION, reference_of))
     return [line for line in wrong if line]
 
 

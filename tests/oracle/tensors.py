@@ -40,6 +40,11 @@ def from_bf16(bits):
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
+def is_projection(name):
+    """Matrices that an fp8 checkpoint stores in fp8."""
+    return name.endswith(("_proj.weight", "_mqa.weight"))
+
+
 def e4m3_values():
     """The value of each of the 256 codes; the two NaN codes are nan."""
     codes = np.arange(256)
