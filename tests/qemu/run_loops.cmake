@@ -1,0 +1,33 @@
+# Cross-compiles tests/qemu/loops_main.cpp with the loops and runs it: see suite.cmake.
+cmake_minimum_required(VERSION 3.25)
+
+find_program(CROSS aarch64-linux-gnu-g++)
+find_program(EMULATOR NAMES qemu-aarch64 qemu-aarch64-static)
+if(NOT CROSS)
+  message(FATAL_ERROR "missing: aarch64-linux-gnu-g++ (package g++-aarch64-linux-gnu)")
+endif()
+if(NOT EMULATOR)
+  message(FATAL_ERROR "missing: qemu-aarch64 (package qemu-user)")
+endif()
+find_program(CCACHE ccache)
+
+set(kernels ${SOURCE}/src/kernels)
+file(GLOB sources ${kernels}/*_neon.cc ${kernels}/*_portable.cc)
+list(APPEND sources ${kernels}/tiles.cpp ${kernels}/kv_layout.cpp ${SOURCE}/src/base/check.cpp
+     ${SOURCE}/tests/qemu/loops_main.cpp)
+file(MAKE_DIRECTORY ${WORK})
+# Highway's headers are the same on every architecture.
+find_path(HIGHWAY hwy/highway.h PATHS /usr/include REQUIRED)
+set(flags -std=c++20 -O2 -march=${MARCH} -ffp-contract=off
+    -I${SOURCE}/include -I${SOURCE}/src -I${SOURCE}/tests/unit/kernels)
+set(objects)
+foreach(source ${sources})
+  get_filename_component(name ${source} NAME)
+  set(object ${WORK}/${name}.o)
+  execute_process(COMMAND ${CCACHE} ${CROSS} ${flags} -idirafter ${HIGHWAY} -c ${source}
+                          -o ${object}
+                  COMMAND_ERROR_IS_FATAL ANY)
+  list(APPEND objects ${object})
+endforeach()
+execute_process(COMMAND ${CROSS} -static ${objects} -o ${WORK}/loops COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND ${EMULATOR} ${WORK}/loops COMMAND_ERROR_IS_FATAL ANY)
