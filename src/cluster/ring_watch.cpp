@@ -84,7 +84,8 @@ void RingWatch::inspect(Clock::time_point now) {
   for (std::size_t i = 0; i < ranks_.size(); ++i) {
     const int rank = static_cast<int>(i);
     ranks_[i].client->beat(now);
-    const auto reason = ranks_[i].client->health().failure;
+    const WorkerHealth health = ranks_[i].client->health();
+    const auto& reason = health.failure;
     if (!reason) continue;
     Error named{reason->code, ranks_[i].name + " " + reason->message};
     if (reason->code == ErrorCode::kUnavailable) {
@@ -92,7 +93,7 @@ void RingWatch::inspect(Clock::time_point now) {
       suspect(rank, std::move(named), now);
       continue;
     }
-    if (auto better = explain(ranks_[i], *reason)) named = std::move(*better);
+    if (health.connection_lost) named = explain(ranks_[i], std::move(named));
     settle(rank, std::move(named));
     return;
   }
@@ -106,11 +107,12 @@ void RingWatch::inspect(Clock::time_point now) {
 }
 
 // A broken connection to a local worker: its exit status says more.
-std::optional<Error> RingWatch::explain(const WatchedRank& rank, const Error& reason) const {
-  if (rank.process == nullptr || reason.code != ErrorCode::kInternal) return std::nullopt;
-  const auto death = rank.process->death(after(timing::kBlame));
-  if (!death) return std::nullopt;
-  return Error{reason.code, rank.name + " " + *death};
+Error RingWatch::explain(const WatchedRank& rank, Error broken) const {
+  if (rank.process == nullptr) return broken;
+  if (const auto death = rank.process->death(after(timing::kBlame))) {
+    broken.message = rank.name + " " + *death;
+  }
+  return broken;
 }
 
 // Every rank answers, none computes, nothing moves, and still a tick has not come back.

@@ -64,7 +64,7 @@ class RingWatch {
 
   void run();
   void inspect(Clock::time_point now);
-  std::optional<Error> explain(const WatchedRank& rank, const Error& reason) const;
+  Error explain(const WatchedRank& rank, Error broken) const;
   void check_lost_tick(Clock::time_point now);
   void settle(int rank, Error error);
   void suspect(int rank, Error error, Clock::time_point now);

@@ -166,7 +166,7 @@ void WorkerClient::read_heartbeats() {
     const std::lock_guard lock(mutex_);
     health_.last = reply;
   }
-  fail(ended(heartbeats_->Finish()));
+  fail(ended(heartbeats_->Finish()), true);
 }
 
 // The connection's end: kInternal as opposed to a rank's report about its neighbours.
@@ -183,11 +183,12 @@ void WorkerClient::heard() {
   silence_->heard(now);
 }
 
-void WorkerClient::fail(Error reason) {
+void WorkerClient::fail(Error reason, bool connection_lost) {
   {
     const std::lock_guard lock(mutex_);
     if (health_.failure) return;
     health_.failure = std::move(reason);
+    health_.connection_lost = connection_lost;
     for (grpc::ClientContext* context : calls_) context->TryCancel();
   }
   if (changed_) changed_();

@@ -25,6 +25,7 @@ struct WorkerHealth {
   bool running = false;             // heartbeats have begun
   v1::HeartbeatReply last;
   std::optional<Error> failure;     // the rank failed, the stream broke or the worker is silent
+  bool connection_lost = false;     // the failure is a broken stream: its cause may be known elsewhere
 };
 
 /// Errors read as the end of a sentence that begins with the worker's name: "is busy: ...". Calls
@@ -66,7 +67,7 @@ class WorkerClient {
   void begin_heartbeats();
   void read_heartbeats();
   void heard();
-  void fail(Error reason);
+  void fail(Error reason, bool connection_lost = false);
   Error ended(const grpc::Status& status);
 
   std::unique_ptr<v1::Worker::Stub> stub_;
