@@ -1,0 +1,275 @@
+// The central property: what a sequence computes depends on its tokens only; not on chunks, batches,
+// order, threads or how the layers are split.
+
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "support/stages.h"
+#include "support/temp_folder.h"
+#include "support/tiny_checkpoint.h"
+
+namespace tandem::stage {
+namespace {
+
+using tandem::testing::Stages;
+using tandem::testing::TempFolder;
+using tandem::testing::TinyCheckpoint;
+
+constexpr int kLayers = 4;
+constexpr auto kVocabulary = static_cast<std::uint32_t>(TinyCheckpoint::kVocabulary);
+
+struct Model {
+  std::string name;
+  bool deepseek = false;
+  bool quantized = false;
+  kernels::Activations activations = kernels::Activations::kF32;
+};
+
+void PrintTo(const Model& model, std::ostream* out) { *out << model.name; }
+
+/// Bits of every log-probability of every position, and the token drawn after each.
+struct Trace {
+  std::vector<std::vector<std::uint32_t>> rows;  // of token i + 1, given tokens [0, i]
+  std::map<std::uint32_t, std::int32_t> drawn;   // by position of the last token before the draw
+};
+
+std::vector<std::uint32_t> bits_of(const std::vector<TokenLogprob>& top) {
+  std::vector<std::uint32_t> bits;
+  for (const auto& each : top) {
+    bits.push_back(static_cast<std::uint32_t>(each.id));
+    bits.push_back(std::bit_cast<std::uint32_t>(each.logprob));
+  }
+  return bits;
+}
+
+class SameBits : public ::testing::TestWithParam<Model> {
+ protected:
+  void SetUp() override {
+    seed_ = std::random_device{}();
+    random_.seed(seed_);
+    const Model& model = GetParam();
+    (model.deepseek ? TinyCheckpoint::deepseek_v3(kLayers, model.quantized)
+                    : TinyCheckpoint::llama(kLayers, model.quantized))
+        .write(folder_.path());
+  }
+
+  std::size_t pick(std::size_t n) { return random_() % n; }
+
+  Stages stages(int threads, std::vector<int> cuts) {
+    StageOptions options;
+    options.folder = folder_.path();
+    options.activations = GetParam().activations;
+    options.threads = threads;
+    options.kv_bytes_max = std::uint64_t{1} << 30;
+    return {options, std::move(cuts), kLayers};
+  }
+  Stages random_stages() {
+    std::vector<int> cuts;
+    for (int layer = 1; layer < kLayers; ++layer) {
+      if (pick(2) == 0) cuts.push_back(layer);
+    }
+    return stages(1 + static_cast<int>(pick(3)), cuts);
+  }
+
+  std::vector<std::int32_t> random_tokens(std::size_t count) {
+    std::vector<std::int32_t> tokens(count);
+    for (auto& token : tokens) token = static_cast<std::int32_t>(pick(kVocabulary));
+    return tokens;
+  }
+
+  SamplingParams sampling(std::uint64_t sequence) const {
+    SamplingParams params;
+    params.temperature = 1;
+    params.repetition_penalty = 1.2F;
+    params.presence_penalty = 0.1F;
+    params.presence_context = 0;
+    params.seed = 1000 + sequence;
+    return params;
+  }
+
+  TickEntry entry(std::uint64_t sequence, const std::vector<std::int32_t>& tokens,
+                  std::size_t begin, std::size_t end) const {
+    TickEntry made;
+    made.sequence = sequence;
+    made.position = static_cast<std::uint32_t>(begin);
+    made.tokens.assign(tokens.begin() + static_cast<std::ptrdiff_t>(begin),
+                       tokens.begin() + static_cast<std::ptrdiff_t>(end));
+    made.sample = made.score = true;
+    made.top_logprobs = kVocabulary;
+    if (begin == 0) made.sampling = sampling(sequence);
+    return made;
+  }
+
+  static void collect(const Tick& tick, const TickResult& result,
+                      std::map<std::uint64_t, Trace>& traces) {
+    for (const TokenScore& each : result.scores) {
+      auto& rows = traces[each.sequence].rows;
+      ASSERT_EQ(rows.size() + 1, each.position) << "every token but the first has a score";
+      rows.push_back(bits_of(each.top));
+      rows.back().push_back(std::bit_cast<std::uint32_t>(each.logprob));
+    }
+    ASSERT_EQ(result.sampled.size(), tick.entries.size());
+    for (std::size_t i = 0; i < tick.entries.size(); ++i) {
+      const TickEntry& from = tick.entries[i];
+      ASSERT_EQ(result.sampled[i].sequence, from.sequence);
+      const auto last = static_cast<std::uint32_t>(from.position + from.tokens.size() - 1);
+      traces[from.sequence].drawn[last] = result.sampled[i].id;
+    }
+  }
+
+  /// Each sequence alone, one token after the other: the longest way there is.
+  std::map<std::uint64_t, Trace> one_by_one(
+      const std::map<std::uint64_t, std::vector<std::int32_t>>& sequences) {
+    std::map<std::uint64_t, Trace> traces;
+    Stages alone = stages(1, {});
+    for (const auto& [name, tokens] : sequences) {
+      for (std::size_t i = 0; i < tokens.size(); ++i) {
+        Tick tick;
+        tick.entries.push_back(entry(name, tokens, i, i + 1));
+        const auto result = alone.run(tick);
+        EXPECT_TRUE(result.ok()) << result.error().message;
+        if (!result.ok()) return traces;
+        collect(tick, *result, traces);
+      }
+    }
+    return traces;
+  }
+
+  /// Random chunks of random sequences in random order and company.
+  std::map<std::uint64_t, Trace> at_random(
+      const std::map<std::uint64_t, std::vector<std::int32_t>>& sequences) {
+    std::map<std::uint64_t, Trace> traces;
+    std::map<std::uint64_t, std::size_t> done;
+    Stages pipeline = random_stages();
+    for (;;) {
+      std::vector<std::uint64_t> open;
+      for (const auto& [name, tokens] : sequences) {
+        if (done[name] < tokens.size()) open.push_back(name);
+      }
+      if (open.empty()) return traces;
+      std::shuffle(open.begin(), open.end(), random_);
+      open.resize(1 + pick(open.size()));
+      Tick tick;
+      for (const std::uint64_t name : open) {
+        const auto& tokens = sequences.at(name);
+        const std::size_t left = tokens.size() - done[name];
+        const std::size_t count = pick(3) == 0 ? 1 : 1 + pick(left);
+        tick.entries.push_back(entry(name, tokens, done[name], done[name] + count));
+        done[name] += count;
+      }
+      const auto result = pipeline.run(tick);
+      EXPECT_TRUE(result.ok()) << result.error().message;
+      if (!result.ok()) return traces;
+      collect(tick, *result, traces);
+    }
+  }
+
+  TempFolder folder_;
+  unsigned seed_ = 0;
+  std::mt19937 random_;
+};
+
+TEST_P(SameBits, InAnyScheduleSplitAndThreadCount) {
+  SCOPED_TRACE("seed " + std::to_string(seed_));
+  std::map<std::uint64_t, std::vector<std::int32_t>> sequences;
+  for (const std::size_t length : {1U, 7U, 64U, 65U, 150U}) {
+    sequences[sequences.size() + 1] = random_tokens(length);
+  }
+  const auto expected = one_by_one(sequences);
+  for (int round = 0; round < 6; ++round) {
+    const auto actual = at_random(sequences);
+    for (const auto& [name, trace] : expected) {
+      const Trace& other = actual.at(name);
+      ASSERT_EQ(other.rows.size(), trace.rows.size());
+      for (std::size_t i = 0; i < trace.rows.size(); ++i) {
+        ASSERT_EQ(other.rows[i], trace.rows[i])
+            << "sequence " << name << ", position " << i + 1 << ", round " << round;
+      }
+      for (const auto& [position, id] : other.drawn) {
+        ASSERT_EQ(id, trace.drawn.at(position)) << "sequence " << name << " at " << position;
+      }
+    }
+  }
+}
+
+TEST_P(SameBits, AReplayOfPromptAndTokensDrawsTheSame) {
+  SCOPED_TRACE("seed " + std::to_string(seed_));
+  std::vector<std::int32_t> log = random_tokens(30);
+  const std::size_t prompt = log.size();
+  Stages first = stages(2, {2});
+  while (log.size() < prompt + 50) {
+    const std::size_t begin = log.size() == prompt ? 0 : log.size() - 1;
+    Tick tick;
+    tick.entries.push_back(entry(9, log, begin, log.size()));
+    const auto result = first.run(tick);
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    log.push_back(result->sampled.at(0).id);
+  }
+  for (int round = 0; round < 5; ++round) {
+    const std::size_t kept = prompt + pick(log.size() - prompt);
+    Stages again = random_stages();
+    Tick tick;
+    tick.entries.push_back(entry(9, log, 0, kept));
+    const auto result = again.run(tick);
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    EXPECT_EQ(result->sampled.at(0).id, log[kept]) << kept << " tokens";
+  }
+}
+
+TEST_P(SameBits, AfterACopiedPrefixOrATruncation) {
+  SCOPED_TRACE("seed " + std::to_string(seed_));
+  const auto tokens = random_tokens(140);
+  std::map<std::uint64_t, std::vector<std::int32_t>> sequences = {{1, tokens}};
+  const auto expected = one_by_one(sequences);
+  for (int round = 0; round < 5; ++round) {
+    Stages pipeline = random_stages();
+    const std::size_t kept = 1 + pick(tokens.size() - 1);
+    // Another continuation of the same prefix, which must leave no trace.
+    auto detour = tokens;
+    const auto other = random_tokens(tokens.size() - kept);
+    std::copy(other.begin(), other.end(), detour.begin() + static_cast<std::ptrdiff_t>(kept));
+    Tick tick;
+    tick.entries.push_back(entry(7, detour, 0, detour.size()));
+    ASSERT_TRUE(pipeline.run(tick).ok());
+
+    Tick next;
+    const auto length = static_cast<std::uint32_t>(kept);
+    if (pick(2) == 0) {
+      next.kv_ops.push_back({KvOp::Kind::kCopyPrefix, 1, 7, length});
+    } else {
+      next.kv_ops.push_back({KvOp::Kind::kTruncate, 7, 0, length});
+      next.kv_ops.push_back({KvOp::Kind::kCopyPrefix, 1, 7, length});
+    }
+    if (pick(2) == 0) next.kv_ops.push_back({KvOp::Kind::kFree, 7, 0, 0});
+    next.entries.push_back(entry(1, tokens, kept, tokens.size()));
+    next.entries.back().sampling = sampling(1);
+    const auto result = pipeline.run(next);
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    for (const TokenScore& each : result->scores) {
+      auto bits = bits_of(each.top);
+      bits.push_back(std::bit_cast<std::uint32_t>(each.logprob));
+      ASSERT_EQ(bits, expected.at(1).rows.at(each.position - 1)) << each.position;
+    }
+    EXPECT_EQ(result->sampled.at(0).id,
+              expected.at(1).drawn.at(static_cast<std::uint32_t>(tokens.size() - 1)));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, SameBits,
+    ::testing::Values(Model{"llama_f32", false, false, kernels::Activations::kF32},
+                      Model{"llama_bf16", false, false, kernels::Activations::kBF16},
+                      Model{"llama_int8", false, true, kernels::Activations::kInt8},
+                      Model{"deepseek_f32", true, false, kernels::Activations::kF32},
+                      Model{"deepseek_bf16", true, true, kernels::Activations::kBF16},
+                      Model{"deepseek_int8", true, true, kernels::Activations::kInt8}),
+    [](const auto& tested) { return tested.param.name; });
+
+}  // namespace
+}  // namespace tandem::stage
