@@ -17,10 +17,8 @@ pub use data::from_json;
 pub use functions::Call;
 pub use strings::is_space;
 
-/// Longest template, bytes.
-const MAX_SOURCE_BYTES: usize = 1 << 20;
 /// Work that any rendering may do, in minijinja's fuel (about one instruction, or 64 bytes written).
-const BASE_FUEL: u64 = 2_000_000;
+const BASE_FUEL: u64 = 1_000_000;
 /// Further fuel for each byte of input: enough to go over it a dozen times.
 const FUEL_PER_INPUT_BYTES: u64 = 4;
 /// Nested macro calls and loops.
@@ -38,12 +36,7 @@ pub struct Template {
 
 impl Template {
     pub fn new(source: &str) -> Result<Template, Failure> {
-        if source.len() > MAX_SOURCE_BYTES {
-            return Err(Failure::limit(format!(
-                "has {} bytes, more than {MAX_SOURCE_BYTES}",
-                source.len()
-            )));
-        }
+        let translated = source::translate(source)?;
         let mut syntax = SyntaxConfig::builder();
         syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
         let mut env = Environment::new();
@@ -53,7 +46,6 @@ impl Template {
         env.set_unknown_method_callback(strings::call_method);
         filters::register(&mut env);
         functions::register(&mut env);
-        let translated = source::translate(source);
         let env = on_large_stack(move || {
             env.add_template_owned(NAME, translated).map_err(|e| Failure::invalid(describe(&e)))?;
             Ok(env)

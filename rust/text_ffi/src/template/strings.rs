@@ -28,7 +28,19 @@ pub fn call_method(
         let () = from_args(args)?;
         return Ok(value.clone());
     }
+    if value.kind() == ValueKind::String && method == "format" {
+        charge_widths(state, value.as_str().unwrap_or_default())?;
+    }
     unknown_method_callback(state, value, method, args)
+}
+
+/// Pays for the widths and precisions that a format string asks for.
+fn charge_widths(state: &State, format: &str) -> Result<(), Error> {
+    let numbers = format.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    let width = numbers
+        .map(|digits| digits.parse::<u64>().unwrap_or(u64::MAX))
+        .fold(0, u64::saturating_add);
+    state.consume_fuel(width / BYTES_PER_FUEL as u64)
 }
 
 /// None: not one of ours.
