@@ -1,13 +1,12 @@
 #pragma once
-// Element-wise operations. The functions of one vector are what fused kernels share, so that a value
-// has the same bits wherever it is computed.
-
-#include "kernels/simd.h"
+// Element-wise operations. The functions of one vector are what fused kernels share, so that a
+// value has the same bits wherever it is computed.
 
 #include <hwy/contrib/math/math-inl.h>
 
 #include "kernels/gated_activation.h"
 #include "kernels/row_loops.h"
+#include "kernels/simd.h"
 
 namespace tandem::kernels::HWY_NAMESPACE {
 
@@ -75,10 +74,12 @@ void gated_row(const void* gate, const void* up, void* out, std::size_t n, Gated
   const auto* u = static_cast<const E*>(up);
   auto* o = static_cast<E*>(out);
   switch (act) {
-    case GatedActivation::kSwiGlu: return gated_elements<E, GatedActivation::kSwiGlu>(g, u, o, n);
+    case GatedActivation::kSwiGlu:
+      return gated_elements<E, GatedActivation::kSwiGlu>(g, u, o, n);
     case GatedActivation::kGeGluTanh:
       return gated_elements<E, GatedActivation::kGeGluTanh>(g, u, o, n);
-    case GatedActivation::kGeGlu: return gated_elements<E, GatedActivation::kGeGlu>(g, u, o, n);
+    case GatedActivation::kGeGlu:
+      return gated_elements<E, GatedActivation::kGeGlu>(g, u, o, n);
   }
 }
 
@@ -87,24 +88,25 @@ void softcap_row(const void* x, void* out, std::size_t n, float cap) {
   const Vec top = set(cap);
   const Vec inverse = set(1.0f / cap);
   for_vectors(n, [&](std::size_t i, auto part) {
-    store(softcap(load(static_cast<const E*>(x) + i, part), top, inverse),
-          static_cast<E*>(out) + i, part);
+    store(softcap(load(static_cast<const E*>(x) + i, part), top, inverse), static_cast<E*>(out) + i,
+          part);
   });
 }
 
 template <class E>
 void add_row(const void* a, const void* b, void* out, std::size_t n) {
   for_vectors(n, [&](std::size_t i, auto part) {
-    store(hn::Add(load(static_cast<const E*>(a) + i, part), load(static_cast<const E*>(b) + i, part)),
-          static_cast<E*>(out) + i, part);
+    store(
+        hn::Add(load(static_cast<const E*>(a) + i, part), load(static_cast<const E*>(b) + i, part)),
+        static_cast<E*>(out) + i, part);
   });
 }
 
 template <class E>
 void scale_row(const void* x, void* out, std::size_t n, float factor) {
   for_vectors(n, [&](std::size_t i, auto part) {
-    store(hn::Mul(load(static_cast<const E*>(x) + i, part), set(factor)),
-          static_cast<E*>(out) + i, part);
+    store(hn::Mul(load(static_cast<const E*>(x) + i, part), set(factor)), static_cast<E*>(out) + i,
+          part);
   });
 }
 

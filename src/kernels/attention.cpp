@@ -15,16 +15,21 @@ namespace tandem::kernels {
 const AttentionLoops& attention_loops(Isa isa) {
   switch (isa) {
 #ifdef TANDEM_ISA_avx512
-    case Isa::kAvx512Vnni: return avx512::kAttention;
+    case Isa::kAvx512Vnni:
+      return avx512::kAttention;
 #endif
 #ifdef TANDEM_ISA_avx2
-    case Isa::kAvx2: return avx2::kAttention;
+    case Isa::kAvx2:
+      return avx2::kAttention;
 #endif
 #ifdef TANDEM_ISA_neon
-    case Isa::kNeon: return neon::kAttention;
+    case Isa::kNeon:
+      return neon::kAttention;
 #endif
-    case Isa::kPortable: return portable::kAttention;
-    default: check(false, "the instruction set of a context is resolved and in this build");
+    case Isa::kPortable:
+      return portable::kAttention;
+    default:
+      check(false, "the instruction set of a context is resolved and in this build");
   }
   return portable::kAttention;
 }
@@ -53,18 +58,19 @@ struct AttentionWork {
     const auto elements = tokens * static_cast<std::int64_t>(shape.kv.key_dim + shape.kv.value_dim);
     for_rows(pool, static_cast<std::int64_t>(kv_heads), elements,
              [&](std::int64_t first, std::int64_t last) {
-      for (auto h = static_cast<std::size_t>(first); h < static_cast<std::size_t>(last); ++h) {
-        for (const SequenceRows& r : rows) {
-          for (std::int64_t i = 0; i < r.count; ++i) {
-            const auto at = static_cast<std::size_t>(r.row + i) * kv_heads + h;
-            const auto position = static_cast<std::size_t>(r.position + i);
-            std::byte* page = r.kv->pages[position / kPageTokens];
-            write_kv(shape.kv, page + h * shape.kv.head_bytes, position % kPageTokens,
-                     shape.element, k + at * key, v == nullptr ? nullptr : v + at * value);
-          }
-        }
-      }
-    });
+               for (auto h = static_cast<std::size_t>(first); h < static_cast<std::size_t>(last);
+                    ++h) {
+                 for (const SequenceRows& r : rows) {
+                   for (std::int64_t i = 0; i < r.count; ++i) {
+                     const auto at = static_cast<std::size_t>(r.row + i) * kv_heads + h;
+                     const auto position = static_cast<std::size_t>(r.position + i);
+                     std::byte* page = r.kv->pages[position / kPageTokens];
+                     write_kv(shape.kv, page + h * shape.kv.head_bytes, position % kPageTokens,
+                              shape.element, k + at * key, v == nullptr ? nullptr : v + at * value);
+                   }
+                 }
+               }
+             });
   }
 
   std::int64_t work_of(const SequenceRows& r) const {
@@ -105,8 +111,8 @@ struct AttentionWork {
     for (const SequenceRows& r : rows) work += work_of(r);
     const int threads = pool == nullptr || work < kSerialWork ? 1 : pool->size();
     const std::int64_t share = tokens * static_cast<std::int64_t>(shape.heads) / (4 * threads);
-    const std::int64_t step = threads == 1 ? kBlockRows
-                                           : std::clamp<std::int64_t>(share & ~3, 4, kBlockRows);
+    const std::int64_t step =
+        threads == 1 ? kBlockRows : std::clamp<std::int64_t>(share & ~3, 4, kBlockRows);
     const std::vector<AttentionBlock> all = blocks(q, out, sinks, step);
     const std::size_t floats =
         (attention_scratch(shape, static_cast<std::size_t>(step)) + 15) / 16 * 16;
@@ -135,8 +141,8 @@ void check_inputs(const AttentionSpec& spec, const mx::array& q, const mx::array
         "keys are [tokens, kv heads, key_dim]");
   check(v.has_value() != kv.value_in_key, "values are given unless they lie in the keys");
   check(kv.value_in_key ? kv.value_dim <= kv.key_dim
-                        : v->ndim() == 3 && v->shape(0) == q.shape(0) &&
-                              v->shape(1) == kv.heads && v->shape(2) == kv.value_dim,
+                        : v->ndim() == 3 && v->shape(0) == q.shape(0) && v->shape(1) == kv.heads &&
+                              v->shape(2) == kv.value_dim,
         "values are [tokens, kv heads, value_dim]");
   int row = 0;
   for (const SequenceRows& r : rows) {
@@ -173,10 +179,14 @@ mx::array attention(const Context& context, const AttentionSpec& spec, const mx:
   shape.scale = spec.scale;
   shape.softcap = spec.softcap;
   shape.window = spec.window;
-  auto work = std::make_shared<const AttentionWork>(
-      AttentionWork{attention_loops(context.isa), shape, static_cast<std::size_t>(spec.kv.heads),
-                    {rows.begin(), rows.end()}, context.pool, bytes_of(shape.element),
-                    static_cast<std::int64_t>(q.shape(0))});
+  auto work =
+      std::make_shared<const AttentionWork>(AttentionWork{attention_loops(context.isa),
+                                                          shape,
+                                                          static_cast<std::size_t>(spec.kv.heads),
+                                                          {rows.begin(), rows.end()},
+                                                          context.pool,
+                                                          bytes_of(shape.element),
+                                                          static_cast<std::int64_t>(q.shape(0))});
   std::vector<mx::array> inputs = {activation(context, q), activation(context, k)};
   if (v) inputs.push_back(activation(context, *v));
   if (sink) inputs.push_back(*sink);

@@ -13,8 +13,8 @@
 namespace tandem::kernels {
 
 /// One sequence's KV in one layer. kCpu uses pages: page i holds positions
-/// [i * kPageTokens, (i + 1) * kPageTokens) and must exist for every position touched. kMlx uses the
-/// arrays ([heads, capacity, dim], replaced by every call). Which one is the Context's backend.
+/// [i * kPageTokens, (i + 1) * kPageTokens) and must exist for every position touched. kMlx uses
+/// the arrays ([heads, capacity, dim], replaced by every call). Which one is the Context's backend.
 struct KvSequence {
   std::vector<std::byte*> pages;
   std::optional<mx::array> keys;
@@ -30,11 +30,11 @@ struct SequenceRows {
 };
 
 struct AttentionSpec {
-  int heads = 0;         // query heads; a multiple of kv.heads
+  int heads = 0;  // query heads; a multiple of kv.heads
   KvSpec kv;
   float scale = 1;
-  float softcap = 0;     // 0: off. cap * tanh(score / cap) before masking (Gemma 2)
-  int window = 0;        // 0: off. a query sees the last `window` positions, its own among them
+  float softcap = 0;  // 0: off. cap * tanh(score / cap) before masking (Gemma 2)
+  int window = 0;     // 0: off. a query sees the last `window` positions, its own among them
 };
 
 /// Writes keys and values of the batch into the caches, then attends causally.

@@ -14,13 +14,17 @@ template <class Q, class K>
 class BlockAttention {
  public:
   BlockAttention(const AttentionShape& shape, const AttentionBlock& block, float* scratch)
-      : shape_(shape), block_(block), rows_(static_cast<std::size_t>(block.end - block.begin)),
-        q_stride_(shape.kv.key_stride), out_stride_(shape.kv.value_stride) {
+      : shape_(shape),
+        block_(block),
+        rows_(static_cast<std::size_t>(block.end - block.begin)),
+        q_stride_(shape.kv.key_stride),
+        out_stride_(shape.kv.value_stride) {
     q_ = scratch;
     out_ = q_ + rows_ * q_stride_;
     scores_ = out_ + rows_ * out_stride_;
     sums_ = scores_ + rows_ * kPage;
     max_ = sums_ + rows_ * kLanes;
+    query_ = reinterpret_cast<std::int32_t*>(max_ + rows_);
   }
 
   void run() {
@@ -37,15 +41,11 @@ class BlockAttention {
   }
 
  private:
-  std::size_t query(std::size_t row) const {
-    return (static_cast<std::size_t>(block_.begin) + row) / shape_.group;
-  }
+  std::size_t query(std::size_t row) const { return static_cast<std::size_t>(query_[row]); }
   std::size_t head(std::size_t row) const {
-    return (static_cast<std::size_t>(block_.begin) + row) % shape_.group;
+    return static_cast<std::size_t>(block_.begin) + row - query(row) * shape_.group;
   }
-  std::int64_t position(std::size_t row) const {
-    return block_.position + static_cast<std::int64_t>(query(row));
-  }
+  std::int64_t position(std::size_t row) const { return block_.position + query_[row]; }
   std::int64_t first_seen(std::size_t row) const {
     const std::int64_t first = position(row) - shape_.window + 1;
     return shape_.window == 0 || first < 0 ? 0 : first;
@@ -68,8 +68,10 @@ class BlockAttention {
     const std::size_t dim = shape_.kv.key_dim;
     const Vec scale = set(shape_.scale);
     for (std::size_t r = 0; r < rows_; ++r) {
-      const auto* from = reinterpret_cast<const Q*>(block_.q) +
-                         (query(r) * shape_.heads + head(r)) * dim;
+      const std::size_t whole = static_cast<std::size_t>(block_.begin) + r;
+      query_[r] = static_cast<std::int32_t>(whole / shape_.group);
+      const auto* from =
+          reinterpret_cast<const Q*>(block_.q) + (query(r) * shape_.heads + head(r)) * dim;
       float* q = q_ + r * q_stride_;
       for_vectors(dim, [&](std::size_t i, auto part) {
         store(hn::Mul(load(from + i, part), scale), q + i, part);
@@ -99,19 +101,24 @@ class BlockAttention {
   }
 
   void attend_page(std::int64_t index, std::size_t first, std::size_t last) {
-    Page page{.index = index, .keys = keys_of(index), .values = values_of(index),
+    Page page{.index = index,
+              .keys = keys_of(index),
+              .values = values_of(index),
               .tokens = seen(last - 1, index).last};
     if (position(rows_ - 1) / kPageTokens > index) {
       page.next_keys = keys_of(index + 1);
       page.next_values = values_of(index + 1);
     }
     for (std::size_t row = first; row < last;) {
-      if (row + kTileRows <= last) {
+      const std::size_t left = last - row;
+      if (left >= kTileRows) {
         attend_rows<kTileRows>(page, row);
-        row += kTileRows;
+      } else if (left >= 2) {
+        attend_rows<2>(page, row);
       } else {
-        attend_rows<1>(page, row++);
+        attend_rows<1>(page, row);
       }
+      row += left >= kTileRows ? kTileRows : left >= 2 ? 2 : 1;
       page.next_keys = nullptr;
       page.next_values = nullptr;
     }
@@ -120,28 +127,29 @@ class BlockAttention {
   template <std::size_t kRows>
   void attend_rows(const Page& page, std::size_t row) {
     score<kRows>(page, row);
-    std::size_t first = 0;
-    std::size_t last = kPage;
+    if (shape_.softcap != 0) cap(scores_ + row * kPage, kRows * kPage);
+    Seen all{0, kPage};
     for (std::size_t r = row; r < row + kRows; ++r) {
       const Seen some = seen(r, page.index);
-      soften(r, some);
-      first = some.first > first ? some.first : first;
-      last = some.last < last ? some.last : last;
+      mask(r, some);
+      all.first = some.first > all.first ? some.first : all.first;
+      all.last = some.last < all.last ? some.last : all.last;
     }
+    soften<kRows>(row);
     // What all of the rows see is added for them together, the rest before and after it.
-    if (first > last) first = last;
-    add_edges<kRows>(page, row, 0, first);
-    add_values<kRows>(scores_ + row * kPage, page.values, out_stride_, shape_.kv.value_dim, first,
-                      last, out_ + row * out_stride_, out_stride_, page.next_values);
-    add_edges<kRows>(page, row, last, kPage);
+    if (all.first > all.last) all.first = all.last;
+    if (all.first > 0) add_edges<kRows>(page, row, {0, all.first});
+    add_values<kRows>(scores_ + row * kPage, page.values, out_stride_, shape_.kv.value_dim,
+                      all.first, all.last, out_ + row * out_stride_, out_stride_, page.next_values);
+    if (all.last < kPage) add_edges<kRows>(page, row, {all.last, kPage});
   }
 
   template <std::size_t kRows>
-  void add_edges(const Page& page, std::size_t row, std::size_t first, std::size_t last) {
+  void add_edges(const Page& page, std::size_t row, Seen within) {
     for (std::size_t r = row; r < row + kRows; ++r) {
       const Seen some = seen(r, page.index);
-      const std::size_t from = some.first > first ? some.first : first;
-      const std::size_t to = some.last < last ? some.last : last;
+      const std::size_t from = some.first > within.first ? some.first : within.first;
+      const std::size_t to = some.last < within.last ? some.last : within.last;
       add_values<1>(scores_ + r * kPage, page.values, out_stride_, shape_.kv.value_dim, from, to,
                     out_ + r * out_stride_, out_stride_);
     }
@@ -160,18 +168,40 @@ class BlockAttention {
     }
   }
 
-  /// Turns a row's scores into weights relative to its new maximum; scales what came before.
-  void soften(std::size_t row, Seen some) {
+  void cap(float* s, std::size_t n) const {
+    const Vec top = set(shape_.softcap);
+    const Vec inverse = set(1.0f / shape_.softcap);
+    for (std::size_t t = 0; t < n; t += kLanes) store(softcap(load(s + t), top, inverse), s + t);
+  }
+
+  /// Hides from a row what it does not see.
+  void mask(std::size_t row, Seen some) {
     float* s = scores_ + row * kPage;
-    if (shape_.softcap != 0) cap(s);
-    const float nothing = -HUGE_VALF;
-    for (std::size_t t = 0; t < some.first; ++t) s[t] = nothing;
-    for (std::size_t t = some.last; t < kPage; ++t) s[t] = nothing;
-    Vec top = load(s);
-    for (std::size_t t = kLanes; t < kPage; t += kLanes) top = hn::Max(top, load(s + t));
-    const float before = max_[row];
-    const float highest = max_lanes(top);
-    const float now = highest > before ? highest : before;
+    for (std::size_t t = 0; t < some.first; ++t) s[t] = -HUGE_VALF;
+    for (std::size_t t = some.last; t < kPage; ++t) s[t] = -HUGE_VALF;
+  }
+
+  /// Turns rows' scores into weights relative to their new maxima; scales what came before.
+  template <std::size_t kRows>
+  void soften(std::size_t row) {
+    const float* s = scores_ + row * kPage;
+    Vec top[kRows];
+    for (std::size_t r = 0; r < kRows; ++r) {
+      top[r] = load(s + r * kPage);
+      for (std::size_t t = kLanes; t < kPage; t += kLanes) {
+        top[r] = hn::Max(top[r], load(s + r * kPage + t));
+      }
+    }
+    float highest[kRows];
+    fold_lanes<Maximum>(top, highest);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const float before = max_[row + r];
+      weigh(row + r, before, highest[r] > before ? highest[r] : before);
+    }
+  }
+
+  HWY_INLINE void weigh(std::size_t row, float before, float now) {
+    float* s = scores_ + row * kPage;
     const Vec most = set(now);
     Vec sum = set(0);
     for (std::size_t t = 0; t < kPage; t += kLanes) {
@@ -188,12 +218,6 @@ class BlockAttention {
     for (std::size_t d = 0; d < out_stride_; d += kLanes) {
       store(hn::Mul(load(out + d), shrink), out + d);
     }
-  }
-
-  void cap(float* s) const {
-    const Vec top = set(shape_.softcap);
-    const Vec inverse = set(1.0f / shape_.softcap);
-    for (std::size_t t = 0; t < kPage; t += kLanes) store(softcap(load(s + t), top, inverse), s + t);
   }
 
   void finish() {
@@ -217,16 +241,18 @@ class BlockAttention {
   std::size_t rows_;
   std::size_t q_stride_;
   std::size_t out_stride_;
-  float* q_;       // [rows][q_stride], scaled
-  float* out_;     // [rows][out_stride], not yet divided by the sum
-  float* scores_;  // [rows][kPage], then weights
-  float* sums_;    // [rows][kLanes] of weights
-  float* max_;     // [rows]
+  float* q_;             // [rows][q_stride], scaled
+  float* out_;           // [rows][out_stride], not yet divided by the sum
+  float* scores_;        // [rows][kPage], then weights
+  float* sums_;          // [rows][kLanes] of weights
+  float* max_;           // [rows]
+  std::int32_t* query_;  // [rows], counted from the block's position
 };
 
 template <class Q>
 void attend_as(const AttentionShape& shape, const AttentionBlock& block, float* scratch) {
-  if (shape.kv.element == Element::kBF16) return BlockAttention<Q, Bf16>(shape, block, scratch).run();
+  if (shape.kv.element == Element::kBF16)
+    return BlockAttention<Q, Bf16>(shape, block, scratch).run();
   return BlockAttention<Q, float>(shape, block, scratch).run();
 }
 

@@ -31,8 +31,8 @@ void append(const Context& context, std::optional<mx::array>& cache, const mx::a
 
 /// Which keys [0, length) each of the last `count` positions sees.
 mx::array mask(const AttentionSpec& spec, int count, int length, mx::Stream s) {
-  const mx::array q = mx::reshape(mx::arange(length - count, length, 1, mx::int32, s),
-                                  {count, 1}, s);
+  const mx::array q =
+      mx::reshape(mx::arange(length - count, length, 1, mx::int32, s), {count, 1}, s);
   const mx::array k = mx::reshape(mx::arange(0, length, 1, mx::int32, s), {1, length}, s);
   const mx::array causal = mx::less_equal(k, q, s);
   if (spec.window == 0) return causal;
@@ -58,8 +58,8 @@ mx::array explicit_attention(const Context& context, const AttentionSpec& spec, 
   const mx::array hidden(-std::numeric_limits<float>::infinity());
   scores = mx::where(mask(spec, count, k.shape(1), s), scores, hidden, s);
   if (sinks) {
-    const mx::array column = mx::broadcast_to(
-        mx::reshape(*sinks, {spec.kv.heads, group, 1, 1}, s), {spec.kv.heads, group, count, 1}, s);
+    const mx::array column = mx::broadcast_to(mx::reshape(*sinks, {spec.kv.heads, group, 1, 1}, s),
+                                              {spec.kv.heads, group, count, 1}, s);
     scores = mx::concatenate({scores, column}, -1, s);
   }
   mx::array weights = mx::softmax(scores, -1, true, s);
@@ -91,8 +91,7 @@ mx::array attend(const Context& context, const AttentionSpec& spec, const mx::ar
 
 mx::array attention_mlx(const Context& context, const AttentionSpec& spec, const mx::array& q,
                         const mx::array& k, const std::optional<mx::array>& v,
-                        std::span<const SequenceRows> rows,
-                        const std::optional<mx::array>& sinks) {
+                        std::span<const SequenceRows> rows, const std::optional<mx::array>& sinks) {
   const mx::Stream s = context.stream;
   const mx::Dtype kv_type = spec.kv.type == KvType::kBF16 ? mx::bfloat16 : mx::float32;
   const mx::array keys = mx::astype(k, kv_type, s);
@@ -103,8 +102,9 @@ mx::array attention_mlx(const Context& context, const AttentionSpec& spec, const
   for (const SequenceRows& r : rows) {
     if (r.count == 0) continue;
     append(context, r.kv->keys, part(keys, r), static_cast<int>(r.position));
-    if (v) append(context, r.kv->values, part(mx::astype(*v, kv_type, s), r),
-                  static_cast<int>(r.position));
+    if (v)
+      append(context, r.kv->values, part(mx::astype(*v, kv_type, s), r),
+             static_cast<int>(r.position));
   }
   const mx::array wide = as_f32(context, q);
   std::vector<mx::array> results;
@@ -117,8 +117,8 @@ mx::array attention_mlx(const Context& context, const AttentionSpec& spec, const
         v ? as_f32(context, mx::slice(*r.kv->values, {0, 0, 0},
                                       {spec.kv.heads, length, spec.kv.value_dim}, s))
           : mx::slice(cached, {0, 0, 0}, {spec.kv.heads, length, spec.kv.value_dim}, s);
-    const mx::array out = attend(context, spec, mx::transpose(part(wide, r), {1, 0, 2}, s), cached,
-                                 values, sinks);
+    const mx::array out =
+        attend(context, spec, mx::transpose(part(wide, r), {1, 0, 2}, s), cached, values, sinks);
     results.push_back(mx::transpose(out, {1, 0, 2}, s));
   }
   if (results.empty()) return mx::zeros({0, spec.heads, spec.kv.value_dim}, context.dtype(), s);

@@ -7,7 +7,6 @@ namespace tandem::kernels {
 
 mx::array attention_mlx(const Context& context, const AttentionSpec& spec, const mx::array& q,
                         const mx::array& k, const std::optional<mx::array>& v,
-                        std::span<const SequenceRows> rows,
-                        const std::optional<mx::array>& sinks);
+                        std::span<const SequenceRows> rows, const std::optional<mx::array>& sinks);
 
 }  // namespace tandem::kernels

@@ -23,36 +23,53 @@ HWY_INLINE void prefetch(const E* p, std::size_t count) {
   for (std::size_t i = 0; i < count; i += kCacheLine / sizeof(E)) hwy::Prefetch(p + i);
 }
 
-/// scores[r][t] = q[r] . key[t] for t < tokens (a few more are computed), keys transposed. Asks for
-/// the keys at `ahead` on the way, unless it is null.
-template <std::size_t kRows, class E>
-void score_transposed(const float* q, std::size_t q_stride, const E* keys, std::size_t key_dim,
-                      std::size_t tokens, float* scores, const E* ahead) {
-  for (std::size_t t = 0; t < tokens; t += kTileVectors * kLanes) {
-    Vec sums[kRows][kTileVectors];
-    for (auto& row : sums) {
-      for (Vec& sum : row) sum = set(0);
-    }
-    for (std::size_t d = 0; d < key_dim; ++d) {
-      Vec k[kTileVectors];
-      if (ahead != nullptr) prefetch(ahead + d * kPage + t, kTileVectors * kLanes);
-      for (std::size_t j = 0; j < kTileVectors; ++j) k[j] = load(keys + d * kPage + t + j * kLanes);
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const Vec x = set(q[r * q_stride + d]);
-        for (std::size_t j = 0; j < kTileVectors; ++j) sums[r][j] = hn::MulAdd(x, k[j], sums[r][j]);
-      }
-    }
+/// scores[r][0 .. kVectors * kLanes) = q[r] . key, keys transposed.
+template <std::size_t kRows, std::size_t kVectors, class E>
+HWY_INLINE void score_tile(const float* q, std::size_t q_stride, const E* keys, std::size_t key_dim,
+                           float* scores, const E* ahead) {
+  Vec sums[kRows][kVectors];
+  for (auto& row : sums) {
+    for (Vec& sum : row) sum = set(0);
+  }
+  for (std::size_t d = 0; d < key_dim; ++d) {
+    Vec k[kVectors];
+    if (ahead != nullptr) prefetch(ahead + d * kPage, kVectors * kLanes);
+    for (std::size_t j = 0; j < kVectors; ++j) k[j] = load(keys + d * kPage + j * kLanes);
     for (std::size_t r = 0; r < kRows; ++r) {
-      for (std::size_t j = 0; j < kTileVectors; ++j) {
-        store(sums[r][j], scores + r * kPage + t + j * kLanes);
-      }
+      const Vec x = set(q[r * q_stride + d]);
+      for (std::size_t j = 0; j < kVectors; ++j) sums[r][j] = hn::MulAdd(x, k[j], sums[r][j]);
     }
+  }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t j = 0; j < kVectors; ++j) store(sums[r][j], scores + r * kPage + j * kLanes);
   }
 }
 
-/// out[i] = sum over the lanes of v[i], always as a tree of neighbouring lanes.
-template <std::size_t kCount>
-HWY_INLINE void sums_over_lanes(Vec (&v)[kCount], float* out) {
+/// The same for the first `tokens` of a page (a few more are computed). Asks for the keys at
+/// `ahead` on the way, unless it is null.
+template <std::size_t kRows, class E>
+void score_transposed(const float* q, std::size_t q_stride, const E* keys, std::size_t key_dim,
+                      std::size_t tokens, float* scores, const E* ahead) {
+  const auto next = [&](std::size_t t) { return ahead == nullptr ? nullptr : ahead + t; };
+  std::size_t t = 0;
+  for (; t + (kTileVectors - 1) * kLanes < tokens; t += kTileVectors * kLanes) {
+    score_tile<kRows, kTileVectors>(q, q_stride, keys + t, key_dim, scores + t, next(t));
+  }
+  for (; t < tokens; t += kLanes) {
+    score_tile<kRows, 1>(q, q_stride, keys + t, key_dim, scores + t, next(t));
+  }
+}
+
+struct Sum {
+  HWY_INLINE Vec operator()(Vec a, Vec b) const { return hn::Add(a, b); }
+};
+struct Maximum {
+  HWY_INLINE Vec operator()(Vec a, Vec b) const { return hn::Max(a, b); }
+};
+
+/// out[i] = the lanes of v[i] folded together, always as a tree of neighbouring lanes.
+template <class Fold, std::size_t kCount>
+HWY_INLINE void fold_lanes(Vec (&v)[kCount], float* out) {
 #if HWY_TARGET == HWY_SCALAR
   for (std::size_t i = 0; i < kCount; ++i) out[i] = hn::GetLane(v[i]);
 #else
@@ -66,7 +83,7 @@ HWY_INLINE void sums_over_lanes(Vec (&v)[kCount], float* out) {
       for (std::size_t i = 0; i < next; ++i) {
         const Vec low = part[count > 1 ? 2 * i : 0];
         const Vec high = part[count > 1 ? 2 * i + 1 : 0];
-        part[i] = hn::Add(hn::ConcatEven(kF32, high, low), hn::ConcatOdd(kF32, high, low));
+        part[i] = Fold()(hn::ConcatEven(kF32, high, low), hn::ConcatOdd(kF32, high, low));
       }
       count = next;
     }
@@ -95,7 +112,7 @@ void score_rows(const float* q, const E* keys, std::size_t key_stride, std::size
       }
     }
     float out[kRows * kDotTokens];
-    sums_over_lanes(sums, out);
+    fold_lanes<Sum>(sums, out);
     for (std::size_t r = 0; r < kRows; ++r) {
       std::memcpy(scores + r * kPage + t, out + r * kDotTokens, kDotTokens * sizeof(float));
     }

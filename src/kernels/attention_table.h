@@ -18,7 +18,7 @@ struct AttentionShape {
   std::size_t heads = 0;  // of a query row
   std::size_t group = 0;  // query heads of a KV head
   float scale = 1;
-  float softcap = 0;      // 0: off
+  float softcap = 0;        // 0: off
   std::int64_t window = 0;  // 0: off
 };
 
@@ -42,15 +42,23 @@ struct AttentionLoops {
 
 /// Floats that a block of `rows` rows works in. Independent of the length of the sequence.
 inline std::size_t attention_scratch(const AttentionShape& shape, std::size_t rows) {
-  const std::size_t row = shape.kv.key_stride + shape.kv.value_stride + kPageTokens +
-                          KvLayout::kRowElements + 1;
+  const std::size_t row =
+      shape.kv.key_stride + shape.kv.value_stride + kPageTokens + KvLayout::kRowElements + 2;
   return rows * row;
 }
 
-namespace avx512 { extern const AttentionLoops kAttention; }
-namespace avx2 { extern const AttentionLoops kAttention; }
-namespace neon { extern const AttentionLoops kAttention; }
-namespace portable { extern const AttentionLoops kAttention; }
+namespace avx512 {
+extern const AttentionLoops kAttention;
+}
+namespace avx2 {
+extern const AttentionLoops kAttention;
+}
+namespace neon {
+extern const AttentionLoops kAttention;
+}
+namespace portable {
+extern const AttentionLoops kAttention;
+}
 
 /// The table of a resolved instruction set that this build has.
 const AttentionLoops& attention_loops(Isa isa);

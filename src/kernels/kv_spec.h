@@ -14,8 +14,8 @@ inline constexpr int kPageTokens = 64;
 
 enum class KvType : std::uint8_t { kF32, kBF16 };
 
-/// The shape of one layer's KV. MLA keeps one "head" whose key is [latent | rope] and whose value is
-/// the first `value_dim` elements of the key: then value_in_key is set and no V is stored.
+/// The shape of one layer's KV. MLA keeps one "head" whose key is [latent | rope] and whose value
+/// is the first `value_dim` elements of the key: then value_in_key is set and no V is stored.
 struct KvSpec {
   int heads = 0;
   int key_dim = 0;
@@ -28,9 +28,10 @@ struct KvSpec {
 std::size_t kv_page_bytes(const KvSpec& spec);
 
 /// Where things lie in a page: heads one after the other. A head is its keys transposed,
-/// [key_dim][kPageTokens], so that scores of neighbouring tokens are neighbours, and then its values
-/// [kPageTokens][value_stride]. With value_in_key it is its keys only, [kPageTokens][key_stride].
-/// Rows are padded with zeros to kRowElements. Nothing in a page depends on how many tokens it has.
+/// [key_dim][kPageTokens], so that scores of neighbouring tokens are neighbours, and then its
+/// values [kPageTokens][value_stride]. With value_in_key it is its keys only,
+/// [kPageTokens][key_stride]. Rows are padded with zeros to kRowElements. Nothing in a page depends
+/// on how many tokens it has.
 struct KvLayout {
   Element element = Element::kBF16;
   bool value_in_key = false;

@@ -61,8 +61,8 @@ Residual add_rms_norm(const Context& context, const mx::array& x, const mx::arra
   check_weight(x, weight);
   check(x.shape() == delta.shape(), "a residual has the shape of what it is added to");
   if (context.backend == Backend::kMlx) {
-    const mx::array sum = activation(
-        context, mx::add(as_f32(context, x), as_f32(context, delta), context.stream));
+    const mx::array sum =
+        activation(context, mx::add(as_f32(context, x), as_f32(context, delta), context.stream));
     return {sum, mlx_rms_norm(context, sum, weight, epsilon)};
   }
   const Element element = element_of(context);

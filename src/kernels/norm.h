@@ -7,7 +7,8 @@ namespace tandem::kernels {
 
 /// x / rms(x) * weight over the last axis, for x [..., n] and weight [n] float32 (Gemma's 1 + w is
 /// added at load). Sums in one fixed order per row.
-mx::array rms_norm(const Context& context, const mx::array& x, const mx::array& weight, float epsilon);
+mx::array rms_norm(const Context& context, const mx::array& x, const mx::array& weight,
+                   float epsilon);
 
 /// The residual sum and its norm in one node: {x + delta, rms_norm(x + delta)}.
 struct Residual {

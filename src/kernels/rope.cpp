@@ -27,15 +27,16 @@ mx::array mlx_rope(const Context& context, const mx::array& x, const mx::array& 
   const mx::array sin = mx::multiply(mx::sin(angle, s), size, s);
   const mx::array wide = as_f32(context, x);
   const mx::array part = mx::slice(wide, {0, 0, spec.begin}, {tokens, heads, end}, s);
-  const mx::Shape split = spec.interleaved ? mx::Shape{tokens, heads, half, 2}
-                                           : mx::Shape{tokens, heads, 2, half};
+  const mx::Shape split =
+      spec.interleaved ? mx::Shape{tokens, heads, half, 2} : mx::Shape{tokens, heads, 2, half};
   const int axis = spec.interleaved ? 3 : 2;
   const std::vector<mx::array> pair = mx::split(mx::reshape(part, split, s), 2, axis, s);
   const mx::array a = mx::squeeze(pair[0], axis, s);
   const mx::array b = mx::squeeze(pair[1], axis, s);
-  const mx::array turned = mx::stack(
-      {mx::subtract(mx::multiply(a, cos, s), mx::multiply(b, sin, s), s),
-       mx::add(mx::multiply(b, cos, s), mx::multiply(a, sin, s), s)}, axis, s);
+  const mx::array turned =
+      mx::stack({mx::subtract(mx::multiply(a, cos, s), mx::multiply(b, sin, s), s),
+                 mx::add(mx::multiply(b, cos, s), mx::multiply(a, sin, s), s)},
+                axis, s);
   std::vector<mx::array> pieces;
   if (spec.begin > 0) pieces.push_back(mx::slice(wide, {0, 0, 0}, {tokens, heads, spec.begin}, s));
   pieces.push_back(mx::reshape(turned, {tokens, heads, 2 * half}, s));
@@ -89,16 +90,16 @@ mx::array rope(const Context& context, const mx::array& x, const mx::array& posi
   auto work = std::make_shared<const RopeWork>(
       RopeWork{row_table(context.isa)[element], spec, bytes_of(element),
                static_cast<std::size_t>(x.shape(1)), static_cast<std::size_t>(x.shape(2))});
-  return cpu_node(context, "rope", {activation(context, x), positions}, x.shape(),
-                  context.dtype(), [work, pool = context.pool](auto in, auto out) {
-                    const std::byte* from = bytes_at(in[0]);
-                    const auto* turns = in[1].template data<std::int32_t>();
-                    std::byte* to = bytes_at(out[0]);
-                    for_rows(pool, in[0].shape(0), static_cast<std::int64_t>(work->heads * work->dim),
-                             [&](std::int64_t begin, std::int64_t end) {
-                               work->rows(from, turns, to, begin, end);
-                             });
-                  });
+  return cpu_node(
+      context, "rope", {activation(context, x), positions}, x.shape(), context.dtype(),
+      [work, pool = context.pool](auto in, auto out) {
+        const std::byte* from = bytes_at(in[0]);
+        const auto* turns = in[1].template data<std::int32_t>();
+        std::byte* to = bytes_at(out[0]);
+        for_rows(
+            pool, in[0].shape(0), static_cast<std::int64_t>(work->heads * work->dim),
+            [&](std::int64_t begin, std::int64_t end) { work->rows(from, turns, to, begin, end); });
+      });
 }
 
 }  // namespace tandem::kernels

@@ -9,13 +9,14 @@ namespace tandem::kernels {
 
 /// Pair i turns by position * inverse_frequency[i] and is multiplied by `magnitude`.
 struct RopeSpec {
-  int begin = 0;       // first rotated dimension of a head
+  int begin = 0;             // first rotated dimension of a head
   bool interleaved = false;  // pairs (2i, 2i+1) instead of (i, i + n/2)
   float magnitude = 1;
   std::vector<float> inverse_frequency;  // half the rotated dimensions
 };
 
-/// x [T, heads, dim], positions int32 [T]; dimensions outside [begin, begin + 2 * table) pass through.
+/// x [T, heads, dim], positions int32 [T]; dimensions outside [begin, begin + 2 * table) pass
+/// through.
 mx::array rope(const Context& context, const mx::array& x, const mx::array& positions,
                const RopeSpec& spec);
 

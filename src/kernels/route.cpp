@@ -28,8 +28,8 @@ mx::array mask_groups(const RouterSpec& spec, const mx::array& choice, mx::Strea
   const int size = spec.experts / spec.groups;
   const mx::array grouped = mx::reshape(choice, {tokens, spec.groups, size}, s);
   const bool two = spec.group_score == RouterSpec::GroupScore::kTopTwoSum && size > 1;
-  const mx::array score = two ? mx::sum(mx::topk(grouped, 2, -1, s), -1, false, s)
-                              : mx::max(grouped, -1, false, s);
+  const mx::array score =
+      two ? mx::sum(mx::topk(grouped, 2, -1, s), -1, false, s) : mx::max(grouped, -1, false, s);
   const mx::array order = mx::argsort(mx::negative(score, s), -1, s);
   const mx::array rank = mx::argsort(order, -1, s);
   const mx::array kept = mx::less(mx::astype(rank, mx::int32, s), mx::array(spec.top_groups), s);
@@ -54,8 +54,8 @@ Routing route_mlx(const Context& context, const mx::array& logits, const RouterS
   mx::array weights = mx::take_along_axis(scores, ids, -1, s);
   if (spec.softmax_after_top_k) weights = mx::softmax(weights, -1, true, s);
   if (spec.normalize) {
-    const mx::array sum = mx::add(mx::sum(weights, -1, true, s),
-                                  mx::array(spec.normalize_epsilon), s);
+    const mx::array sum =
+        mx::add(mx::sum(weights, -1, true, s), mx::array(spec.normalize_epsilon), s);
     weights = mx::divide(weights, sum, s);
   }
   return {mx::astype(ids, mx::int32, s), mx::multiply(weights, mx::array(spec.scale), s)};
@@ -74,26 +74,26 @@ Routing route(const Context& context, const mx::array& logits, const RouterSpec&
     return route_mlx(context, inputs[0], spec, added);
   }
   const mx::Shape shape = {logits.shape(0), spec.top_k};
-  std::vector<mx::array> both = cpu_node(
-      context, "route", std::move(inputs), {shape, shape}, {mx::int32, mx::float32},
-      [spec, pool = context.pool](auto in, auto out) {
-        const auto experts = static_cast<std::size_t>(spec.experts);
-        const auto top_k = static_cast<std::size_t>(spec.top_k);
-        std::span<const float> added;
-        if (in.size() > 1) added = {in[1].template data<float>(), experts};
-        const float* rows = in[0].template data<float>();
-        auto* ids = out[0].template data<std::int32_t>();
-        auto* weights = out[1].template data<float>();
-        for_rows(pool, in[0].shape(0), spec.experts * std::int64_t{spec.top_k + 1},
-                 [&](std::int64_t begin, std::int64_t end) {
-                   RouteScratch scratch;
-                   for (auto t = static_cast<std::size_t>(begin);
-                        t < static_cast<std::size_t>(end); ++t) {
-                     route_token(spec, {rows + t * experts, experts}, added, scratch,
-                                 {ids + t * top_k, top_k}, {weights + t * top_k, top_k});
-                   }
-                 });
-      });
+  std::vector<mx::array> both =
+      cpu_node(context, "route", std::move(inputs), {shape, shape}, {mx::int32, mx::float32},
+               [spec, pool = context.pool](auto in, auto out) {
+                 const auto experts = static_cast<std::size_t>(spec.experts);
+                 const auto top_k = static_cast<std::size_t>(spec.top_k);
+                 std::span<const float> added;
+                 if (in.size() > 1) added = {in[1].template data<float>(), experts};
+                 const float* rows = in[0].template data<float>();
+                 auto* ids = out[0].template data<std::int32_t>();
+                 auto* weights = out[1].template data<float>();
+                 for_rows(pool, in[0].shape(0), spec.experts * std::int64_t{spec.top_k + 1},
+                          [&](std::int64_t begin, std::int64_t end) {
+                            RouteScratch scratch;
+                            for (auto t = static_cast<std::size_t>(begin);
+                                 t < static_cast<std::size_t>(end); ++t) {
+                              route_token(spec, {rows + t * experts, experts}, added, scratch,
+                                          {ids + t * top_k, top_k}, {weights + t * top_k, top_k});
+                            }
+                          });
+               });
   return {both[0], both[1]};
 }
 

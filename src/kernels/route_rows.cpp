@@ -28,7 +28,8 @@ void best(std::span<const float> scores, std::span<std::int32_t> found) {
   std::size_t count = 0;
   for (std::size_t i = 0; i < scores.size(); ++i) {
     const float score = scores[i];
-    if (count == found.size() && !(score > scores[static_cast<std::size_t>(found.back())])) continue;
+    if (count == found.size() && !(score > scores[static_cast<std::size_t>(found.back())]))
+      continue;
     std::size_t at = count < found.size() ? count++ : count - 1;
     for (; at > 0 && score > scores[static_cast<std::size_t>(found[at - 1])]; --at) {
       found[at] = found[at - 1];

@@ -1,6 +1,6 @@
 #pragma once
-// The loops over rows of elements, one table per instruction set. Raw pointers, no alignment needed;
-// `x` and outputs hold the table's element type, inner arithmetic is float32.
+// The loops over rows of elements, one table per instruction set. Raw pointers, no alignment
+// needed; `x` and outputs hold the table's element type, inner arithmetic is float32.
 
 #include <cstddef>
 #include <cstdint>
@@ -33,10 +33,18 @@ struct RowTable {
   const RowLoops& operator[](Element e) const { return loops[static_cast<std::size_t>(e)]; }
 };
 
-namespace avx512 { extern const RowTable kRows; }
-namespace avx2 { extern const RowTable kRows; }
-namespace neon { extern const RowTable kRows; }
-namespace portable { extern const RowTable kRows; }
+namespace avx512 {
+extern const RowTable kRows;
+}
+namespace avx2 {
+extern const RowTable kRows;
+}
+namespace neon {
+extern const RowTable kRows;
+}
+namespace portable {
+extern const RowTable kRows;
+}
 
 /// The table of a resolved instruction set that this build has.
 const RowTable& row_table(Isa isa);

@@ -39,9 +39,8 @@ void for_rows(ThreadPool* pool, std::int64_t rows, std::int64_t elements_per_row
     return body(std::int64_t{0}, rows);
   }
   const std::int64_t grain = kSerialElements / 4 / (elements_per_row + 1) + 1;
-  pool->parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end, int) {
-    body(begin, end);
-  });
+  pool->parallel_for(rows, grain,
+                     [&](std::int64_t begin, std::int64_t end, int) { body(begin, end); });
 }
 
 }  // namespace tandem::kernels

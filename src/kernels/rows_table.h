@@ -10,8 +10,8 @@ namespace tandem::kernels::HWY_NAMESPACE {
 
 template <class E>
 constexpr RowLoops row_loops() {
-  return {gated_row<E>, softcap_row<E>, add_row<E>, scale_row<E>,
-          rms_norm_row<E>, rope_angles, rope_row<E>};
+  return {gated_row<E>,    softcap_row<E>, add_row<E>, scale_row<E>,
+          rms_norm_row<E>, rope_angles,    rope_row<E>};
 }
 
 }  // namespace tandem::kernels::HWY_NAMESPACE

@@ -32,8 +32,9 @@ TEST(Activation, ExtremeAndUndefinedGatesStayWhatTheyAre) {
     SCOPED_TRACE(isa_name(isa));
     const Context context = test_context(Backend::kCpu, Activations::kF32, isa, nullptr);
     for (const GatedActivation act : kActs) {
-      const std::vector<float> out = values_of(
-          gated(context, array_of({1e30f, -1e30f, nan, inf, 0}, {5}), array_of({1, 1, 1, 1, 1}, {5}), act));
+      const std::vector<float> out =
+          values_of(gated(context, array_of({1e30f, -1e30f, nan, inf, 0}, {5}),
+                          array_of({1, 1, 1, 1, 1}, {5}), act));
       EXPECT_EQ(out[0], 1e30f);
       EXPECT_EQ(out[1], 0);
       EXPECT_TRUE(std::isnan(out[2]));
@@ -55,13 +56,15 @@ TEST(Activation, NodesMatchMlxWhateverTheThreads) {
   Rng rng(24);
   const int rows = 9;
   const int cols = 11003;
-  for (const Activations activations : {Activations::kF32, Activations::kBF16, Activations::kInt8}) {
+  for (const Activations activations :
+       {Activations::kF32, Activations::kBF16, Activations::kInt8}) {
     for (const Isa isa : available_isas()) {
       SCOPED_TRACE(isa_name(isa));
       const Context serial = test_context(Backend::kCpu, activations, isa, &one);
       const Context parallel = test_context(Backend::kCpu, activations, isa, &three);
       const Context mlx = test_context(Backend::kMlx, activations, isa, nullptr);
-      const mx::array a = array_of(random_values(rng, rows * cols, 2), {rows, cols}, serial.dtype());
+      const mx::array a =
+          array_of(random_values(rng, rows * cols, 2), {rows, cols}, serial.dtype());
       const mx::array b = array_of(random_values(rng, rows * cols), {rows, cols}, serial.dtype());
       const double tolerance = activations == Activations::kBF16 ? 0.13 : 2e-5;
       const auto compare = [&](const auto& op) {

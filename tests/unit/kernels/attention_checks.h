@@ -1,6 +1,6 @@
 #pragma once
-// Attention loops against a twin in plain double arithmetic, over any split into blocks. Free of MLX
-// and of the test framework, so that the same checks run on an emulated CPU.
+// Attention loops against a twin in plain double arithmetic, over any split into blocks. Free of
+// MLX and of the test framework, so that the same checks run on an emulated CPU.
 
 #include <limits>
 #include <memory>
@@ -126,8 +126,8 @@ inline std::vector<float> run_attention(const AttentionLoops& loops, const Atten
     for (int t = position; t < position + count; ++t) {
       for (int h = 0; h < c.kv.heads; ++h) {
         const std::size_t at = static_cast<std::size_t>(t) * c.kv.heads + h;
-        write_kv(shape.kv, pages.list()[t / kPageTokens] + h * shape.kv.head_bytes,
-                 t % kPageTokens, element, k.data() + at * c.kv.key_dim * item,
+        write_kv(shape.kv, pages.list()[t / kPageTokens] + h * shape.kv.head_bytes, t % kPageTokens,
+                 element, k.data() + at * c.kv.key_dim * item,
                  c.kv.value_in_key ? nullptr : v.data() + at * c.kv.value_dim * item);
       }
     }

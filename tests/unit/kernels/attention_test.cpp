@@ -30,8 +30,7 @@ struct Feed {
   int position = 0;
   std::vector<float> out;
 
-  Feed(const AttentionCase& c, Rng& rng)
-      : values(attention_values(c, rng)), pages(c.kv, c.length) {
+  Feed(const AttentionCase& c, Rng& rng) : values(attention_values(c, rng)), pages(c.kv, c.length) {
     kv.pages = pages.list();
   }
 };

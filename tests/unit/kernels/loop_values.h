@@ -1,6 +1,6 @@
 #pragma once
-// Values for checks of loops: random numbers, typed buffers at any alignment, and tolerances. Free of
-// MLX and of the test framework, so that the same checks run on an emulated CPU.
+// Values for checks of loops: random numbers, typed buffers at any alignment, and tolerances. Free
+// of MLX and of the test framework, so that the same checks run on an emulated CPU.
 
 #include <algorithm>
 #include <bit>
@@ -40,7 +40,9 @@ inline std::vector<float> rounded(std::vector<float> values, Element element) {
 class Buffer {
  public:
   Buffer(Element element, std::size_t n, std::size_t shift)
-      : element_(element), item_(element == Element::kBF16 ? 2 : 4), n_(n),
+      : element_(element),
+        item_(element == Element::kBF16 ? 2 : 4),
+        n_(n),
         bytes_(64 + 64 + (n + shift) * item_ + 64, std::byte{0x5a}) {
     const auto address = reinterpret_cast<std::uintptr_t>(bytes_.data());
     start_ = (64 - address % 64) + 64 + shift * item_ - 64;

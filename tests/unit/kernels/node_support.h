@@ -19,7 +19,10 @@ inline constexpr Element kElements[] = {Element::kF32, Element::kBF16};
 inline std::string name_of(Element element) { return element == Element::kBF16 ? "bf16" : "f32"; }
 
 inline Context test_context(Backend backend, Activations activations, Isa isa, ThreadPool* pool) {
-  Context context{.backend = backend, .activations = activations, .isa = isa, .pool = pool,
+  Context context{.backend = backend,
+                  .activations = activations,
+                  .isa = isa,
+                  .pool = pool,
                   .stream = mx::default_stream(mx::Device::cpu)};
   return context;
 }
@@ -32,8 +35,8 @@ inline mx::array array_of(const std::vector<float>& values, mx::Shape shape,
 
 /// The values of an array, as float32.
 inline std::vector<float> values_of(const mx::array& x) {
-  mx::array wide = mx::contiguous(mx::astype(x, mx::float32, mx::Device::cpu), false,
-                                  mx::Device::cpu);
+  mx::array wide =
+      mx::contiguous(mx::astype(x, mx::float32, mx::Device::cpu), false, mx::Device::cpu);
   mx::eval(wide);
   return {wide.data<float>(), wide.data<float>() + wide.size()};
 }

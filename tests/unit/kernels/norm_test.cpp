@@ -63,8 +63,8 @@ TEST(Norm, ResidualIsTheSumAndTheNormOfTheSumAsStored) {
       EXPECT_TRUE(same_bits(values_of(both.sum), values_of(twin.sum)));
       EXPECT_LE(largest_difference(values_of(both.normed), values_of(twin.normed)),
                 activations == Activations::kBF16 ? 0.04 : 1e-5);
-      EXPECT_TRUE(same_bits(values_of(both.normed),
-                            values_of(rms_norm(context, both.sum, weight, 1e-5f))));
+      EXPECT_TRUE(
+          same_bits(values_of(both.normed), values_of(rms_norm(context, both.sum, weight, 1e-5f))));
     }
   }
 }

@@ -9,8 +9,8 @@ namespace tandem::kernels {
 namespace {
 
 RopeSpec spec_of(int half, int begin, bool interleaved, float magnitude) {
-  RopeSpec spec{.begin = begin, .interleaved = interleaved, .magnitude = magnitude,
-                .inverse_frequency = {}};
+  RopeSpec spec{
+      .begin = begin, .interleaved = interleaved, .magnitude = magnitude, .inverse_frequency = {}};
   for (int i = 0; i < half; ++i) {
     spec.inverse_frequency.push_back(
         static_cast<float>(std::pow(500000.0, -static_cast<double>(i) / half)));

@@ -5,8 +5,8 @@
 #include <set>
 
 #include "kernels/moe.h"
-#include "node_support.h"
 #include "loop_values.h"
+#include "node_support.h"
 
 namespace tandem::kernels {
 namespace {
@@ -52,9 +52,8 @@ Choice route_twin(const RouterSpec& spec, const std::vector<float>& logits,
     allowed.resize(experts);
     std::iota(allowed.begin(), allowed.end(), 0);
   }
-  std::sort(allowed.begin(), allowed.end(), [&](int a, int b) {
-    return choice[a] != choice[b] ? choice[a] > choice[b] : a < b;
-  });
+  std::sort(allowed.begin(), allowed.end(),
+            [&](int a, int b) { return choice[a] != choice[b] ? choice[a] > choice[b] : a < b; });
   Choice result;
   result.ids.assign(allowed.begin(), allowed.begin() + spec.top_k);
   for (const int id : result.ids) result.weights.push_back(scores[id]);
@@ -82,18 +81,34 @@ std::vector<Case> cases() {
   qwen.normalize = true;
   RouterSpec greedy{.score = Score::kSoftmax, .experts = 64, .top_k = 6};
   greedy.scale = 16;
-  RouterSpec limited{.score = Score::kSoftmax, .experts = 160, .top_k = 6, .groups = 8,
-                     .top_groups = 3, .group_score = Group::kMax};
+  RouterSpec limited{.score = Score::kSoftmax,
+                     .experts = 160,
+                     .top_k = 6,
+                     .groups = 8,
+                     .top_groups = 3,
+                     .group_score = Group::kMax};
   limited.scale = 16;
-  RouterSpec v3{.score = Score::kSigmoid, .experts = 256, .top_k = 8, .groups = 8,
-                .top_groups = 4, .group_score = Group::kTopTwoSum};
+  RouterSpec v3{.score = Score::kSigmoid,
+                .experts = 256,
+                .top_k = 8,
+                .groups = 8,
+                .top_groups = 4,
+                .group_score = Group::kTopTwoSum};
   v3.normalize = true;
   v3.normalize_epsilon = 1e-20f;
   v3.scale = 2.5f;
-  RouterSpec one{.score = Score::kSigmoid, .experts = 4, .top_k = 1, .groups = 4, .top_groups = 1,
+  RouterSpec one{.score = Score::kSigmoid,
+                 .experts = 4,
+                 .top_k = 1,
+                 .groups = 4,
+                 .top_groups = 1,
                  .group_score = Group::kTopTwoSum};
-  return {{"mixtral", mixtral, false}, {"qwen3_moe", qwen, false}, {"v2 greedy", greedy, false},
-          {"v2 group limited", limited, false}, {"v3", v3, true}, {"groups of one", one, true}};
+  return {{"mixtral", mixtral, false},
+          {"qwen3_moe", qwen, false},
+          {"v2 greedy", greedy, false},
+          {"v2 group limited", limited, false},
+          {"v3", v3, true},
+          {"groups of one", one, true}};
 }
 
 TEST(Route, EveryVariantMatchesItsRuleOnBothBackends) {
@@ -111,14 +126,14 @@ TEST(Route, EveryVariantMatchesItsRuleOnBothBackends) {
       const Context context = test_context(backend, Activations::kF32, Isa::kPortable, &pool);
       std::optional<mx::array> added;
       if (c.corrected) added = array_of(correction, {c.spec.experts});
-      const Routing got =
-          route(context, array_of(logits, {tokens, c.spec.experts}), c.spec, added);
+      const Routing got = route(context, array_of(logits, {tokens, c.spec.experts}), c.spec, added);
       ASSERT_EQ(got.ids.dtype(), mx::int32);
       const std::vector<float> ids = values_of(got.ids);
       const std::vector<float> weights = values_of(got.weights);
       for (int t = 0; t < tokens; ++t) {
         const Choice want = route_twin(
-            c.spec, {logits.begin() + t * c.spec.experts, logits.begin() + (t + 1) * c.spec.experts},
+            c.spec,
+            {logits.begin() + t * c.spec.experts, logits.begin() + (t + 1) * c.spec.experts},
             correction);
         for (int k = 0; k < c.spec.top_k; ++k) {
           ASSERT_EQ(static_cast<int>(ids[t * c.spec.top_k + k]), want.ids[k]) << t;

@@ -9,15 +9,18 @@
 
 namespace tandem::kernels {
 
-inline constexpr std::size_t kSizes[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 100, 517, 2048};
+inline constexpr std::size_t kSizes[] = {1,  2,  3,  7,  8,  15,  16,  17,
+                                         31, 33, 63, 64, 65, 100, 517, 2048};
 inline constexpr std::size_t kShifts[] = {0, 1, 3, 5};
 
 inline double act_twin(double x, GatedActivation act) {
   switch (act) {
-    case GatedActivation::kSwiGlu: return x / (1 + std::exp(-x));
+    case GatedActivation::kSwiGlu:
+      return x / (1 + std::exp(-x));
     case GatedActivation::kGeGluTanh:
       return x / 2 * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
-    case GatedActivation::kGeGlu: return x / 2 * std::erfc(-x / std::sqrt(2.0));
+    case GatedActivation::kGeGlu:
+      return x / 2 * std::erfc(-x / std::sqrt(2.0));
   }
   return 0;
 }
