@@ -2,8 +2,6 @@
 // Element-wise operations. The functions of one vector are what fused kernels share, so that a
 // value has the same bits wherever it is computed.
 
-#include <hwy/contrib/math/math-inl.h>
-
 #include "kernels/gated_activation.h"
 #include "kernels/row_loops.h"
 #include "kernels/simd.h"
