@@ -15,6 +15,7 @@ struct Lanes {
   static constexpr int kMaxRows = 4;
   static constexpr int kRowTiles = 1;
   static constexpr int kOneRowTiles = 2;
+  static constexpr bool kPairs = false;
   static constexpr bool kSignedBytes = true;  // 8-bit elements are stored to registers minus 128
   using Float = __m256;
   using Int = __m256i;

@@ -24,6 +24,7 @@ struct Lanes {
   static constexpr int kMaxRows = 8;      // rows of x a pass; registers set the limit
   static constexpr int kRowTiles = 2;     // tiles a pass of the float loop over many rows
   static constexpr int kOneRowTiles = 4;  // the same for one row
+  static constexpr bool kPairs = true;    // registers for product_pairs.h
   static constexpr bool kSignedBytes = false;
   using Float = __m512;
   using Int = __m512i;
@@ -83,12 +84,18 @@ struct Lanes {
   template <int Bits>
   static Int dot(Int sum, const Bytes (&q)[8], const std::int8_t* a) {
     for (int j = 0; j < 8; ++j) {
-      std::int32_t four;
-      std::memcpy(&four, a + 4 * j, sizeof(four));
-      sum = _mm512_dpbusd_epi32(sum, q[j], _mm512_set1_epi32(four));
+      sum = dot_four(sum, q[j], four(a + 4 * j));
     }
     return sum;
   }
+  /// Four columns of a row of x in every lane, and their products with four of w.
+  static Bytes four(const std::int8_t* a) {
+    std::int32_t columns;
+    std::memcpy(&columns, a, sizeof(columns));
+    return _mm512_set1_epi32(columns);
+  }
+  static Int dot_four(Int sum, Bytes q, Bytes a) { return _mm512_dpbusd_epi32(sum, q, a); }
+
   static void prefetch(const std::byte* p) {
     _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
   }

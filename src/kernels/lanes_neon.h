@@ -15,6 +15,7 @@ struct Lanes {
   static constexpr int kMaxRows = 8;
   static constexpr int kRowTiles = 1;
   static constexpr int kOneRowTiles = 1;
+  static constexpr bool kPairs = false;
   static constexpr bool kSignedBytes = true;  // 8-bit elements are stored to registers minus 128
   using Float = float32x4_t;
   using Int = int32x4_t;

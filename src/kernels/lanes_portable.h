@@ -15,6 +15,7 @@ struct Lanes {
   static constexpr int kMaxRows = 4;
   static constexpr int kRowTiles = 1;
   static constexpr int kOneRowTiles = 1;
+  static constexpr bool kPairs = false;
   static constexpr bool kSignedBytes = false;
   struct Float {
     float v[kLanes];

@@ -1,8 +1,6 @@
 // Products in AVX2.
 #include "kernels/lanes_avx2.h"
 // The lanes come first.
-#include "kernels/product_float.h"
-#include "kernels/product_int8.h"
 #include "kernels/product_table.h"
 
 namespace tandem::kernels {

@@ -1,8 +1,6 @@
 // Products in AVX-512.
 #include "kernels/lanes_avx512.h"
 // The lanes come first.
-#include "kernels/product_float.h"
-#include "kernels/product_int8.h"
 #include "kernels/product_table.h"
 
 namespace tandem::kernels {

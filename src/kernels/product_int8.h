@@ -10,8 +10,9 @@
 namespace tandem::kernels {
 namespace {
 
-// How far ahead of the loop the tile is fetched: the hardware's own prefetch stops at pages.
-constexpr int kPrefetchBytes = 2048;
+// How far ahead of the loop tiles are fetched when they come from memory (the first rows' pass):
+// the hardware's own prefetch stops at pages and falls behind.
+constexpr int kPrefetchBytes = 12288;
 
 /// One row of the input.
 struct Int8Row {
@@ -63,7 +64,7 @@ template <int Bits, int Rows>
 
 /// The 16 outputs of one tile for `Rows` rows, from row `first` of the product.
 template <int Bits, int Rows>
-void int8_tile(const Product& product, int tile, int first) {
+void int8_tile(const Product& product, int tile, int first, bool fetch) {
   const TileMatrix& w = product.w;
   Int8Row rows[Rows];
   for (int r = 0; r < Rows; ++r) rows[r] = int8_row(product, first + r);
@@ -76,7 +77,7 @@ void int8_tile(const Product& product, int tile, int first) {
   const std::size_t header = header_bytes(w.stored);
   const std::size_t bytes = header + static_cast<std::size_t>(blocks * Bits) * kVectorBytes;
   for (int g = 0, col = 0; col < w.cols; ++g, col += w.group) {
-    if constexpr (Rows == 1) {
+    if (fetch) {
       for (std::size_t at = 0; at < bytes; at += kVectorBytes) {
         Lanes::prefetch(p + kPrefetchBytes + at);
       }
@@ -108,41 +109,11 @@ void int8_tile(const Product& product, int tile, int first) {
 
 /// Rows [first, first + count) of one tile, as many at a time as registers allow.
 template <int Bits, int Rows>
-void int8_rows(const Product& product, int tile, int first, int count) {
-  for (; count >= Rows; count -= Rows, first += Rows) int8_tile<Bits, Rows>(product, tile, first);
-  if constexpr (Rows > 1) int8_rows<Bits, Rows / 2>(product, tile, first, count);
-}
-
-// Rows of x that stay in the second cache while all tiles pass over them.
-constexpr int kInt8CacheBytes = 512 * 1024;
-
-template <int Bits>
-void int8_tiles(const Product& product, int begin, int end) {
-  int most = kInt8CacheBytes / product.w.cols / Lanes::kMaxRows * Lanes::kMaxRows;
-  if (most < Lanes::kMaxRows) most = Lanes::kMaxRows;
-  for (int row = 0; row < product.count; row += most) {
-    const int count = product.count - row < most ? product.count - row : most;
-    for (int tile = begin; tile < end; ++tile) {
-      int8_rows<Bits, Lanes::kMaxRows>(product, tile, row, count);
-    }
+void int8_rows(const Product& product, int tile, int first, int count, bool fetch) {
+  for (; count >= Rows; count -= Rows, first += Rows, fetch = false) {
+    int8_tile<Bits, Rows>(product, tile, first, fetch);
   }
-}
-
-[[maybe_unused]] void multiply_int8(const Product& product, int begin, int end) {
-  switch (product.w.bits) {
-    case 2:
-      return int8_tiles<2>(product, begin, end);
-    case 3:
-      return int8_tiles<3>(product, begin, end);
-    case 4:
-      return int8_tiles<4>(product, begin, end);
-    case 5:
-      return int8_tiles<5>(product, begin, end);
-    case 6:
-      return int8_tiles<6>(product, begin, end);
-    default:
-      return int8_tiles<8>(product, begin, end);
-  }
+  if constexpr (Rows > 1) int8_rows<Bits, Rows / 2>(product, tile, first, count, fetch);
 }
 
 // Groups whose largest magnitude is smaller than this count as zero: its inverse must be finite.
