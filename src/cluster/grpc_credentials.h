@@ -10,7 +10,7 @@
 
 namespace tandem::cluster {
 
-/// For the dialing end: mutual TLS 1.3 when credentials.tls(), else plain. The cluster key is not
+/// For the dialing end: mutual TLS when credentials.tls(), else plain. The cluster key is not
 /// gRPC's business: the handshake above it proves it.
 std::shared_ptr<grpc::ChannelCredentials> channel_credentials(const Credentials& credentials);
 /// For the listening end; with TLS a client without a certificate of the CA is refused.

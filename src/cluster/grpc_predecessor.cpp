@@ -90,7 +90,10 @@ void PredecessorLink::resume() {
 void PredecessorLink::cancel() { context_.TryCancel(); }
 
 void PredecessorLink::OnReadDone(bool ok) {
-  if (!ok) return on_end();
+  if (!ok) {
+    const std::lock_guard lock(state_.mutex);
+    return on_end();
+  }
   switch (step_) {
     case Step::kOpen: return on_open();
     case Step::kProof: return on_proof();
@@ -178,11 +181,19 @@ void PredecessorLink::on_frame_piece() {
 void PredecessorLink::read_on() {
   if (finished_) return;
   paused_ = state_.inbox_full();
-  if (!paused_) StartRead(&in_);
+  if (!paused_) return StartRead(&in_);
+  if (cancelled_) on_end();
 }
 
-void PredecessorLink::on_end() {
+// A read that is under way ends too; when none is, because the inbox is full, this is all we hear.
+void PredecessorLink::OnCancel() {
   const std::lock_guard lock(state_.mutex);
+  cancelled_ = true;
+  if (paused_) on_end();
+}
+
+// With the mutex held.
+void PredecessorLink::on_end() {
   if (state_.predecessor == this) {
     state_.predecessor = nullptr;
     const std::string name = rank_name(state_.member.predecessor());

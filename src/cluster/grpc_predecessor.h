@@ -28,6 +28,7 @@ class PredecessorLink final : public grpc::ServerGenericBidiReactor {
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
+  void OnCancel() override;
   void OnDone() override;
 
  private:
@@ -52,6 +53,7 @@ class PredecessorLink final : public grpc::ServerGenericBidiReactor {
   grpc::ByteBuffer in_;
   grpc::ByteBuffer out_;
   bool paused_ = false;      // no read is under way, because the inbox is full
+  bool cancelled_ = false;   // the stream is broken or was cancelled
   bool writing_ = false;
   std::optional<ListenerReply> pending_;  // waits for the write before it
   bool finish_wanted_ = false;
