@@ -1,6 +1,18 @@
 # The Rust text library (tokenizers, minijinja) as a static library behind rust/text_ffi/include.
 
-find_program(CARGO NAMES cargo REQUIRED)
+set(TEXT_FFI_MIN_CARGO 1.85)
+# Debian's cargo-web and rustup; the `cargo` of Debian 12 itself is older.
+find_program(CARGO NAMES cargo HINTS $ENV{HOME}/.cargo/bin PATHS /usr/bin /usr/share/cargo/bin)
+if(NOT CARGO)
+  message(FATAL_ERROR "no cargo: install cargo-web and rustc-web (Debian 12) or rustup")
+endif()
+execute_process(COMMAND ${CARGO} --version OUTPUT_VARIABLE cargo_version ERROR_QUIET)
+string(REGEX MATCH "[0-9]+\\.[0-9]+" cargo_version "${cargo_version}")
+if(cargo_version VERSION_LESS TEXT_FFI_MIN_CARGO)
+  message(FATAL_ERROR "${CARGO} is ${cargo_version}, older than ${TEXT_FFI_MIN_CARGO}: install "
+    "cargo-web and rustc-web (Debian 12) or rustup")
+endif()
+
 set(TEXT_FFI_DIR ${CMAKE_SOURCE_DIR}/rust/text_ffi)
 set(TEXT_FFI_TARGET ${CMAKE_SOURCE_DIR}/.deps/cargo)
 set(TEXT_FFI_LIB ${TEXT_FFI_TARGET}/release/libtandem_text_ffi.a)

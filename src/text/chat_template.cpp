@@ -2,9 +2,8 @@
 
 #include <array>
 #include <map>
-#include <utility>
-
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "config/json.h"
 #include "text/ffi.h"

@@ -23,8 +23,9 @@ class FfiBuffer {
 
   tandem_text_buffer* out() { return &buffer_; }
   std::string str() const {
-    return buffer_.size == 0 ? std::string()
-                             : std::string(reinterpret_cast<const char*>(buffer_.data), buffer_.size);
+    return buffer_.size == 0
+               ? std::string()
+               : std::string(reinterpret_cast<const char*>(buffer_.data), buffer_.size);
   }
 
  private:

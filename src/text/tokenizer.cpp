@@ -16,9 +16,7 @@ constexpr const char* kFile = "tokenizer.json";
 constexpr std::size_t kMaxTokenizerBytes = std::size_t{512} << 20;
 
 struct FreeTokenizer {
-  void operator()(tandem_text_tokenizer* tokenizer) const {
-    tandem_text_tokenizer_free(tokenizer);
-  }
+  void operator()(tandem_text_tokenizer* tokenizer) const { tandem_text_tokenizer_free(tokenizer); }
 };
 using Handle = std::unique_ptr<tandem_text_tokenizer, FreeTokenizer>;
 
@@ -40,8 +38,7 @@ Result<Tokenizer> Tokenizer::load(const std::filesystem::path& folder) {
   if (!text) return text.error();
   tandem_text_tokenizer* raw = nullptr;
   FfiBuffer message;
-  const tandem_text_status status =
-      tandem_text_tokenizer_new(view_of(*text), &raw, message.out());
+  const tandem_text_status status = tandem_text_tokenizer_new(view_of(*text), &raw, message.out());
   if (status != TANDEM_TEXT_OK) {
     Error error = ffi_error(status, message, std::string(kFile) + ": ");
     if (error.code == ErrorCode::kInternal) error.code = ErrorCode::kInvalidArgument;
@@ -83,9 +80,8 @@ Result<std::vector<std::int32_t>> Tokenizer::encode(std::string_view text,
                                                     bool add_special_tokens) const {
   tandem_text_ids ids{};
   FfiBuffer message;
-  const tandem_text_status status =
-      tandem_text_tokenizer_encode(impl_->handle.get(), view_of(text), kMaxTextBytes,
-                                   add_special_tokens, &ids, message.out());
+  const tandem_text_status status = tandem_text_tokenizer_encode(
+      impl_->handle.get(), view_of(text), kMaxTextBytes, add_special_tokens, &ids, message.out());
   if (status != TANDEM_TEXT_OK) return ffi_error(status, message, "");
   std::vector<std::int32_t> result(ids.data, ids.data + ids.size);
   tandem_text_ids_free(ids);
@@ -115,8 +111,8 @@ std::optional<std::int32_t> Tokenizer::token_to_id(std::string_view token) const
 
 bool Tokenizer::is_text(std::int32_t id, bool skip_special_tokens) const {
   if (id < 0) return false;
-  const std::int32_t kind = tandem_text_tokenizer_token_kind(impl_->handle.get(),
-                                                             static_cast<std::uint32_t>(id));
+  const std::int32_t kind =
+      tandem_text_tokenizer_token_kind(impl_->handle.get(), static_cast<std::uint32_t>(id));
   return kind == TANDEM_TEXT_TOKEN_NORMAL ||
          (kind == TANDEM_TEXT_TOKEN_SPECIAL && !skip_special_tokens);
 }
@@ -124,8 +120,7 @@ bool Tokenizer::is_text(std::int32_t id, bool skip_special_tokens) const {
 const std::optional<Tokenizer::Anchor>& Tokenizer::anchor() const { return impl_->anchor; }
 
 std::int32_t Tokenizer::vocabulary_size() const {
-  return static_cast<std::int32_t>(
-      tandem_text_tokenizer_vocabulary_size(impl_->handle.get()));
+  return static_cast<std::int32_t>(tandem_text_tokenizer_vocabulary_size(impl_->handle.get()));
 }
 
 std::optional<std::string> Tokenizer::special_token(std::string_view name) const {

@@ -1,11 +1,10 @@
 #include "text/tokenizer_files.h"
 
 #include <array>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
 #include <utility>
-
-#include <nlohmann/json.hpp>
 
 #include "config/json.h"
 

@@ -11,11 +11,10 @@
 #include <cstdint>
 #include <ctime>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include "text/chat_template.h"
 #include "text/tokenizer.h"

@@ -51,7 +51,12 @@ pub fn render(template: &Template, chat: &Chat, max_bytes: usize) -> Result<Stri
         .iter()
         .map(|text| text.len())
         .sum();
-    let prompt = template.render(from_json(Json::Object(variables)), Call::at(chat.now), input_bytes, max_bytes)?;
+    let prompt = template.render(
+        from_json(Json::Object(variables)),
+        Call::at(chat.now),
+        input_bytes,
+        max_bytes,
+    )?;
     match final_text {
         Some(text) => cut_at_tag(&prompt, &text),
         None => Ok(prompt),
@@ -116,10 +121,7 @@ fn object(what: &str, text: &str) -> Result<Map<String, Json>, Failure> {
 }
 
 /// Appends the tag to the final message; its text without the tag.
-fn tag_final_message(
-    messages: &mut [Map<String, Json>],
-    source: &str,
-) -> Result<String, Failure> {
+fn tag_final_message(messages: &mut [Map<String, Json>], source: &str) -> Result<String, Failure> {
     let nothing = || Failure::invalid("continue_final_message: the final message has no content");
     let content = messages.last_mut().and_then(|m| m.get_mut("content")).ok_or_else(nothing)?;
     if !source.contains("content") {

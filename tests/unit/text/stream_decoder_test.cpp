@@ -41,8 +41,8 @@ std::string joined(const std::vector<std::string>& pieces) {
 
 std::string random_text(std::mt19937& rng) {
   static constexpr std::pair<std::uint32_t, std::uint32_t> kRanges[] = {
-      {' ', '~'}, {'a', 'z'}, {0xA0, 0x2FF}, {0x300, 0x36F}, {0x4E00, 0x9FFF}, {0xE000, 0xFFFC},
-      {0x1F300, 0x1FAFF}, {0x10000, 0x10FFFF}};
+      {' ', '~'},       {'a', 'z'},       {0xA0, 0x2FF},      {0x300, 0x36F},
+      {0x4E00, 0x9FFF}, {0xE000, 0xFFFC}, {0x1F300, 0x1FAFF}, {0x10000, 0x10FFFF}};
   std::string text;
   const int length = std::uniform_int_distribution(0, 40)(rng);
   for (int i = 0; i < length; ++i) {

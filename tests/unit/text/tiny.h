@@ -1,14 +1,14 @@
 #pragma once
 // Model folders with tiny tokenizers, written on the spot.
 
+#include <unistd.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
-
-#include <nlohmann/json.hpp>
-#include <unistd.h>
 
 namespace tandem::text::testing {
 
@@ -61,46 +61,56 @@ inline std::string byte_letter(int byte) {
 }
 
 inline json added_token(int id, const std::string& content, bool special) {
-  return {{"id", id},         {"content", content}, {"single_word", false}, {"lstrip", false},
-          {"rstrip", false},  {"normalized", false}, {"special", special}};
+  return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
+          {"rstrip", false}, {"normalized", false}, {"special", special}};
 }
 
-/// Ids 0-255 are the bytes, 256 "th", 257 "the", 258 <bos>, 259 <eos> (special), 260 <tool> (added).
-/// With special tokens <bos> is put first.
+/// Ids 0-255 are the bytes, 256 "th", 257 "the", 258 <bos>, 259 <eos> (special), 260 <tool>
+/// (added). With special tokens <bos> is put first.
 inline json byte_level_tokenizer() {
   json vocab = json::object();
   for (int byte = 0; byte < 256; ++byte) vocab[byte_letter(byte)] = byte;
   vocab["th"] = 256;
   vocab["the"] = 257;
-  const json byte_level = {
-      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true},
-      {"use_regex", false}};
+  const json byte_level = {{"type", "ByteLevel"},
+                           {"add_prefix_space", false},
+                           {"trim_offsets", true},
+                           {"use_regex", false}};
   return {
       {"version", "1.0"},
-      {"truncation", {{"direction", "Right"}, {"max_length", 4}, {"strategy", "LongestFirst"},
-                      {"stride", 0}}},
+      {"truncation",
+       {{"direction", "Right"}, {"max_length", 4}, {"strategy", "LongestFirst"}, {"stride", 0}}},
       {"padding", nullptr},
-      {"added_tokens", {added_token(258, "<bos>", true), added_token(259, "<eos>", true),
-                        added_token(260, "<tool>", false)}},
+      {"added_tokens",
+       {added_token(258, "<bos>", true), added_token(259, "<eos>", true),
+        added_token(260, "<tool>", false)}},
       {"normalizer", nullptr},
       {"pre_tokenizer", byte_level},
       {"post_processor",
        {{"type", "TemplateProcessing"},
-        {"single", {{{"SpecialToken", {{"id", "<bos>"}, {"type_id", 0}}}},
-                    {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
-        {"pair", {{{"Sequence", {{"id", "A"}, {"type_id", 0}}}},
-                  {{"Sequence", {{"id", "B"}, {"type_id", 1}}}}}},
-        {"special_tokens",
-         {{"<bos>", {{"id", "<bos>"}, {"ids", {258}}, {"tokens", {"<bos>"}}}}}}}},
+        {"single",
+         {{{"SpecialToken", {{"id", "<bos>"}, {"type_id", 0}}}},
+          {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
+        {"pair",
+         {{{"Sequence", {{"id", "A"}, {"type_id", 0}}}},
+          {{"Sequence", {{"id", "B"}, {"type_id", 1}}}}}},
+        {"special_tokens", {{"<bos>", {{"id", "<bos>"}, {"ids", {258}}, {"tokens", {"<bos>"}}}}}}}},
       {"decoder", byte_level},
-      {"model", {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr},
-                 {"continuing_subword_prefix", nullptr}, {"end_of_word_suffix", nullptr},
-                 {"fuse_unk", false}, {"byte_fallback", false}, {"vocab", vocab},
-                 {"merges", {"t h", "th e"}}}}};
+      {"model",
+       {{"type", "BPE"},
+        {"dropout", nullptr},
+        {"unk_token", nullptr},
+        {"continuing_subword_prefix", nullptr},
+        {"end_of_word_suffix", nullptr},
+        {"fuse_unk", false},
+        {"byte_fallback", false},
+        {"vocab", vocab},
+        {"merges", {"t h", "th e"}}}}};
 }
 
-/// As Llama 2's: words start with U+2581, unknown characters fall back to the tokens of their bytes,
-/// and a leading space is stripped. Ids 0 <unk>, 1 <s>, 2 </s>, 3-258 bytes, then U+2581 and letters.
+/// As Llama 2's: words start with U+2581, unknown characters fall back to the tokens of their
+/// bytes, and a leading space is stripped. Ids 0 <unk>, 1 <s>, 2 </s>, 3-258 bytes, then U+2581 and
+/// letters.
 inline json byte_fallback_tokenizer() {
   json vocab = {{"<unk>", 0}, {"<s>", 1}, {"</s>", 2}};
   int next = 3;
@@ -116,20 +126,33 @@ inline json byte_fallback_tokenizer() {
   json replace = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", space}};
   json restore = {{"type", "Replace"}, {"pattern", {{"String", space}}}, {"content", " "}};
   return {
-      {"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr},
-      {"added_tokens", {added_token(0, "<unk>", true), added_token(1, "<s>", true),
-                        added_token(2, "</s>", true)}},
-      {"normalizer", {{"type", "Sequence"},
-                      {"normalizers", {{{"type", "Prepend"}, {"prepend", space}}, replace}}}},
-      {"pre_tokenizer", nullptr}, {"post_processor", nullptr},
-      {"decoder", {{"type", "Sequence"},
-                   {"decoders", {restore, {{"type", "ByteFallback"}}, {{"type", "Fuse"}},
-                                 {{"type", "Strip"}, {"content", " "}, {"start", 1},
-                                  {"stop", 0}}}}}},
-      {"model", {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", "<unk>"},
-                 {"continuing_subword_prefix", nullptr}, {"end_of_word_suffix", nullptr},
-                 {"fuse_unk", true}, {"byte_fallback", true}, {"vocab", vocab},
-                 {"merges", {space + " t"}}}}};
+      {"version", "1.0"},
+      {"truncation", nullptr},
+      {"padding", nullptr},
+      {"added_tokens",
+       {added_token(0, "<unk>", true), added_token(1, "<s>", true), added_token(2, "</s>", true)}},
+      {"normalizer",
+       {{"type", "Sequence"},
+        {"normalizers", {{{"type", "Prepend"}, {"prepend", space}}, replace}}}},
+      {"pre_tokenizer", nullptr},
+      {"post_processor", nullptr},
+      {"decoder",
+       {{"type", "Sequence"},
+        {"decoders",
+         {restore,
+          {{"type", "ByteFallback"}},
+          {{"type", "Fuse"}},
+          {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}}}}}},
+      {"model",
+       {{"type", "BPE"},
+        {"dropout", nullptr},
+        {"unk_token", "<unk>"},
+        {"continuing_subword_prefix", nullptr},
+        {"end_of_word_suffix", nullptr},
+        {"fuse_unk", true},
+        {"byte_fallback", true},
+        {"vocab", vocab},
+        {"merges", {space + " t"}}}}};
 }
 
 }  // namespace tandem::text::testing

@@ -11,12 +11,12 @@ namespace {
 using testing::added_token;
 using testing::byte_fallback_tokenizer;
 using testing::byte_level_tokenizer;
-using testing::json;
-using testing::TempFolder;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using testing::json;
 using ::testing::StartsWith;
+using testing::TempFolder;
 
 using Ids = std::vector<std::int32_t>;
 

@@ -6,7 +6,8 @@ use minijinja::{Environment, Error, ErrorKind, State};
 use super::data::is_input;
 use super::json::tojson;
 use super::repr::write_str;
-use super::strings::{lines, strip_space};
+use super::split::lines;
+use super::strings::strip_space;
 
 /// The filter through which everything stored in a namespace passes; see source.rs.
 pub const STORABLE: &str = "tandem_storable";

@@ -7,6 +7,7 @@ mod functions;
 mod json;
 mod repr;
 mod source;
+mod split;
 mod strings;
 
 use minijinja::syntax::SyntaxConfig;
@@ -17,14 +18,14 @@ pub use data::from_json;
 pub use functions::Call;
 pub use strings::is_space;
 
-/// Work that any rendering may do, in minijinja's fuel (about one instruction, or 64 bytes written).
+/// Work that any rendering may do, in minijinja's fuel: about one instruction, or 64 bytes written.
 const BASE_FUEL: u64 = 1_000_000;
 /// Further fuel for each byte of input: enough to go over it a dozen times.
 const FUEL_PER_INPUT_BYTES: u64 = 4;
 /// Nested macro calls and loops.
 const MAX_RECURSION: usize = 200;
-/// Stack of the rendering thread, reserved and not touched until needed: macOS gives threads 512 KiB,
-/// and a long template may build deeply nested lists.
+/// Stack of the rendering thread, reserved and not touched until needed: macOS gives a thread
+/// 512 KiB, and a long template may build deeply nested lists.
 const STACK_BYTES: usize = 256 << 20;
 const NAME: &str = "chat template";
 
@@ -122,9 +123,7 @@ fn describe(error: &minijinja::Error) -> String {
 }
 
 /// Runs `work` on a thread of its own with a stack that no template can exhaust.
-fn on_large_stack<T: Send>(
-    work: impl FnOnce() -> Result<T, Failure> + Send,
-) -> Result<T, Failure> {
+fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
     std::thread::scope(|scope| {
         std::thread::Builder::new()
             .stack_size(STACK_BYTES)

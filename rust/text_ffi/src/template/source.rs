@@ -98,9 +98,7 @@ impl Translator {
     /// `{% set a.b = value %}` becomes `{% set a.b = (value)|tandem_storable %}`.
     fn set(&mut self, tag: &str, name_at: usize) -> usize {
         let end = tag.strip_suffix("%}").map_or(0, |code| code.trim_end_matches(['-', '+']).len());
-        let assignment = tag.find('=').filter(|&at| {
-            at + 1 < end && tag[name_at..at].contains('.')
-        });
+        let assignment = tag.find('=').filter(|&at| at + 1 < end && tag[name_at..at].contains('.'));
         let Some(assignment) = assignment else {
             return self.copy_tag(tag);
         };
