@@ -60,6 +60,9 @@ class Group final : public MlxGroup {
  public:
   Group(MlxGroupOptions options, mx::distributed::Group group)
       : options_(std::move(options)), group_(std::move(group)) {}
+  // MLX keeps a reference of its own: without this the sockets stay open, and the next group of the
+  // process would be this one again.
+  ~Group() override { mx::distributed::clear_backends(); }
 
   Status all_gather(std::size_t bytes, const std::function<void(std::span<std::byte>)>& fill,
                     const std::function<void(std::span<const std::byte>)>& read) override {
