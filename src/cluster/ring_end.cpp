@@ -6,6 +6,7 @@
 #include "cluster/grpc_transport.h"
 #include "cluster/mlx_transport.h"
 #include "cluster/net_address.h"
+#include "cluster/timing.h"
 #include "config/hosts.h"
 
 namespace tandem::cluster {
@@ -83,6 +84,8 @@ Result<std::unique_ptr<RingEnd>> RingEnd::open(const RingOptions& options) {
   link.stages = options.stages;
   link.listen = options.listen;
   link.credentials = options.credentials;
+  link.keepalive_every = timing::kKeepalive;
+  link.keepalive_timeout = timing::kKeepaliveTimeout;
   auto transport = GrpcTransport::listen(link);
   if (!transport) return transport.error();
   return std::unique_ptr<RingEnd>(std::make_unique<GrpcRingEnd>(std::move(*transport)));

@@ -38,9 +38,10 @@ inline constexpr milliseconds kSilence{1500};
 /// Silence of the gateway after which a worker gives its rank up. Longer than kSilence: the gateway's
 /// machine may be a laptop under load, and giving up loses the caches.
 inline constexpr seconds kGatewaySilence{10};
-/// gRPC's own probes on control connections, for a peer whose machine is gone.
-inline constexpr milliseconds kKeepalive{2000};
-inline constexpr milliseconds kKeepaliveTimeout{2000};
+/// gRPC's own probes, for a peer whose machine is gone while nobody watches it. Stalls are noticed
+/// sooner by heartbeats; shorter probes would only break the ring of a gateway that was paused.
+inline constexpr milliseconds kKeepalive{5000};
+inline constexpr milliseconds kKeepaliveTimeout{10000};
 /// How often watchers look at the clock.
 inline constexpr milliseconds kWatch{50};
 /// A watcher that itself slept this much longer than asked (suspended machine, stopped process) has

@@ -44,7 +44,10 @@ def tensors(config, rng):
 
     yield "model.embed_tokens.weight", matrix(config["vocab_size"], hidden)
     yield "model.norm.weight", ones(hidden)
-    yield "lm_head.weight", matrix(config["vocab_size"], hidden)
+    # The logit of </s> is always 0, so a greedy generation never ends by itself.
+    shape, head = matrix(config["vocab_size"], hidden)
+    head[257 * hidden:258 * hidden] = array.array("f", [0.0] * hidden)
+    yield "lm_head.weight", (shape, head)
     for layer in range(config["num_hidden_layers"]):
         name = f"model.layers.{layer}."
         yield name + "input_layernorm.weight", ones(hidden)
