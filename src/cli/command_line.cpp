@@ -9,6 +9,7 @@
 
 #include "cli/flags.h"
 #include "cli/values.h"
+#include "cluster/link_bench.h"
 #include "config/hosts.h"
 #include "config/message.h"
 
@@ -32,21 +33,15 @@ struct Parsed {
   ScoreOptions score;
   BenchOptions bench;
   BenchMemoryOptions bench_memory;
+  BenchLinkOptions bench_link;
   WorkerCommand worker;
 };
 
-CLI::App* command(CLI::App& app, const std::string& name, const std::string& help,
-                  const std::string& examples) {
-  CLI::App* sub = app.add_subcommand(name, help);
-  sub->footer("Examples:\n" + examples);
-  return sub;
-}
-
 void add_generate(CLI::App& app, GenerateOptions& options) {
-  CLI::App& sub = *command(app, "generate", "Answer one prompt on the terminal",
-                           "  tandem generate -p \"What is the package nginx?\"\n"
-                           "  echo \"Hello\" | tandem generate MODEL --ranks 2\n"
-                           "  tandem generate MODEL --prompt-ids 1,2,3 -m 32 --json");
+  CLI::App& sub = *add_command(app, "generate", "Answer one prompt on the terminal",
+                               "  tandem generate -p \"What is the package nginx?\"\n"
+                               "  echo \"Hello\" | tandem generate MODEL --ranks 2\n"
+                               "  tandem generate MODEL --prompt-ids 1,2,3 -m 32 --json");
   add_model_flags(sub, options.model);
   sub.add_option("--prompt,-p", options.prompt,
                  "The prompt; absent or \"-\": standard input. \\n and \\t are understood")
@@ -60,7 +55,8 @@ void add_generate(CLI::App& app, GenerateOptions& options) {
   sub.add_option("--prefill-response", options.prefill_response, "How the answer begins")
       ->type_name("TEXT");
   sub.add_flag("--ignore-chat-template", options.ignore_chat_template,
-               "Give the prompt to the model as it stands");
+               "Give the prompt to the model as it stands")
+      ->disable_flag_override();
   choice_flag<bool>(sub, "--verbose", "False: print the answer only [True]",
                     {{"True", true},
                      {"T", true},
@@ -70,13 +66,13 @@ void add_generate(CLI::App& app, GenerateOptions& options) {
                      {"false", false}},
                     [&options](bool verbose) { options.verbose = verbose; })
       ->type_name("True|False");
-  sub.add_flag("--json", options.json, "Print one JSON object");
+  sub.add_flag("--json", options.json, "Print one JSON object")->disable_flag_override();
 }
 
 void add_chat(CLI::App& app, ChatOptions& options) {
-  CLI::App& sub = *command(app, "chat", "A conversation; /exit or Ctrl-D ends it",
-                           "  tandem chat\n"
-                           "  tandem chat MODEL --temp 0.7 --system-prompt \"Be brief.\"");
+  CLI::App& sub = *add_command(app, "chat", "A conversation; /exit or Ctrl-D ends it",
+                               "  tandem chat\n"
+                               "  tandem chat MODEL --temp 0.7 --system-prompt \"Be brief.\"");
   add_model_flags(sub, options.model);
   options.sampling.max_tokens = limits::kMaxTokensChat;
   add_sampling_flags(sub, options.sampling);
@@ -84,9 +80,9 @@ void add_chat(CLI::App& app, ChatOptions& options) {
 }
 
 void add_score(CLI::App& app, ScoreOptions& options) {
-  CLI::App& sub = *command(app, "score", "Log-probabilities of given token ids",
-                           "  echo \"[1, 2, 3]\" > ids.json\n"
-                           "  tandem score MODEL --ids ids.json --top-logprobs 5 --json");
+  CLI::App& sub = *add_command(app, "score", "Log-probabilities of given token ids",
+                               "  echo \"[1, 2, 3]\" > ids.json\n"
+                               "  tandem score MODEL --ids ids.json --top-logprobs 5 --json");
   add_model_flags(sub, options.model);
   sub.add_option("--ids", options.ids_file,
                  "File with a JSON list of token ids; \"-\": standard input")
@@ -94,40 +90,14 @@ void add_score(CLI::App& app, ScoreOptions& options) {
       ->required();
   integer_flag(sub, "--top-logprobs", options.top_logprobs, 0, limits::kTopLogprobsMax,
                "Likeliest candidates to list with each token");
-  sub.add_flag("--json", options.json, "Print one JSON object");
-}
-
-void add_bench(CLI::App& app, Parsed& parsed) {
-  CLI::App& sub = *command(app, "bench", "Prompt and decode speed of a model, or of the machine",
-                           "  tandem bench MODEL -p 512 -n 128 -r 5 --ranks 2 --threads 1 --json\n"
-                           "  tandem bench memory");
-  BenchOptions& options = parsed.bench;
-  add_model_flags(sub, options.model);
-  integer_flag(sub, "--prompt-tokens,-p", options.prompt, 1, limits::kBenchTokensMax,
-               "Random prompt tokens of each request");
-  integer_flag(sub, "--generate-tokens,-n", options.generate, 1, limits::kBenchTokensMax,
-               "Tokens that each request generates");
-  integer_flag(sub, "--repeats,-r", options.repeats, 1, limits::kBenchRepeatsMax,
-               "Measured runs, after one that is not");
-  integer_flag(sub, "--concurrency", options.concurrency, 1, limits::kBenchConcurrencyMax,
-               "Requests at once");
-  sub.add_flag("--json", options.json, "Print one JSON object");
-
-  BenchMemoryOptions& memory = parsed.bench_memory;
-  CLI::App& read =
-      *command(sub, "memory", "This machine's read bandwidth", "  tandem bench memory");
-  integer_flag(read, "--threads", memory.threads, 0, limits::kThreadsMax,
-               "Threads that read; 0: one, and physical cores");
-  integer_flag(read, "--megabytes", memory.megabytes, 64, limits::kBenchMegabytesMax,
-               "Size of the memory that is read");
-  integer_flag(read, "--repeats,-r", memory.repeats, 1, limits::kBenchRepeatsMax, "Measured runs");
-  read.add_flag("--json", memory.json, "Print one JSON object");
+  sub.add_flag("--json", options.json, "Print one JSON object")->disable_flag_override();
 }
 
 void add_worker(CLI::App& app, cluster::WorkerOptions& options) {
-  CLI::App& sub = *command(app, "worker", "This machine's side of a cluster: waits for a gateway",
-                           "  tandem worker\n"
-                           "  tandem worker --listen 10.0.0.2:4820 --cluster-key-file key");
+  CLI::App& sub =
+      *add_command(app, "worker", "This machine's side of a cluster: waits for a gateway",
+                   "  tandem worker\n"
+                   "  tandem worker --listen 10.0.0.2:4820 --cluster-key-file key");
   value_flag(sub, "--listen", "Address to wait at", [&options](const std::string& text) -> Status {
     auto host = config::parse_host(text);
     if (!host) return host.error();
@@ -143,7 +113,9 @@ void add_worker(CLI::App& app, cluster::WorkerOptions& options) {
              })
       ->type_name("PORT [0]");
   add_security_flags(sub, options.security);
-  sub.add_flag("--parent", options.parent)->group("");  // how a gateway starts its local workers
+  sub.add_flag("--parent", options.parent)
+      ->disable_flag_override()
+      ->group("");  // how a gateway starts its local workers
 }
 
 /// Rules between flags that CLI11 cannot state.
@@ -176,6 +148,13 @@ Status check_generate(const GenerateOptions& options) {
   return {};
 }
 
+Result<Command> check_link(const BenchLinkOptions& options) {
+  const bool mlx = options.transport == cluster::TransportKind::kMlx;
+  if (mlx && options.tls) return invalid("--tls: has no meaning with --transport mlx");
+  if (mlx && options.key) return invalid("--key: has no meaning with --transport mlx");
+  return Command{options};
+}
+
 /// The command that was given, its options checked.
 Result<Command> chosen(const CLI::App& app, Parsed& parsed) {
   const auto checked = [](const ModelOptions& model, Status own, Command out) -> Result<Command> {
@@ -191,7 +170,19 @@ Result<Command> chosen(const CLI::App& app, Parsed& parsed) {
   if (app.got_subcommand("worker")) return Command{parsed.worker};
   const CLI::App* bench = app.get_subcommand("bench");
   if (bench->got_subcommand("memory")) return Command{parsed.bench_memory};
+  if (bench->got_subcommand("link")) return check_link(parsed.bench_link);
   return checked(parsed.bench.model, {}, parsed.bench);
+}
+
+/// CLI11 says only that a command is missing when it does not know the one that is given.
+Status check_command_name(const CLI::App& app, const std::string& name) {
+  std::string known;
+  for (const CLI::App* sub : app.get_subcommands({})) {
+    if (sub->get_name() == name) return {};
+    known += (known.empty() ? "" : ", ") + sub->get_name();
+  }
+  if (name.rfind('-', 0) == 0) return {};
+  return invalid(fmt::format("{} is not a command; there are {}", in_quotes(name), known));
 }
 
 /// "generate" or "bench memory", for the hint behind an error.
@@ -218,9 +209,10 @@ Result<Command> parse_command(const std::vector<std::string>& arguments) {
   add_generate(app, parsed.generate);
   add_chat(app, parsed.chat);
   add_score(app, parsed.score);
-  add_bench(app, parsed);
+  add_bench_commands(app, parsed.bench, parsed.bench_memory, parsed.bench_link);
   add_worker(app, parsed.worker.worker);
   if (arguments.empty()) return Command{HelpText{app.help()}};
+  if (auto status = check_command_name(app, arguments.front()); !status.ok()) return status.error();
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
     return chosen(app, parsed);
@@ -228,6 +220,11 @@ Result<Command> parse_command(const std::vector<std::string>& arguments) {
     return Command{HelpText{app.help()}};
   } catch (const CLI::CallForVersion& version) {
     return Command{HelpText{std::string(version.what()) + "\n"}};
+  } catch (const CLI::ArgumentMismatch& error) {
+    // Names the flag without its dashes when a plain flag is given a value.
+    const std::string what = config::one_line(error.what());
+    const bool bare = what.find("disallowed flag override") != std::string::npos;
+    return invalid(fmt::format("{}{} (see {} --help)", bare ? "--" : "", what, command_path(app)));
   } catch (const CLI::ParseError& error) {
     return invalid(
         fmt::format("{} (see {} --help)", config::one_line(error.what()), command_path(app)));

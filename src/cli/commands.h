@@ -14,6 +14,7 @@ Status run_chat(const ChatOptions& options, const Environment& environment, Cons
 Status run_score(const ScoreOptions& options, const Environment& environment, Console& console);
 Status run_bench(const BenchOptions& options, const Environment& environment, Console& console);
 Status run_bench_memory(const BenchMemoryOptions& options, Console& console);
+Status run_bench_link(const BenchLinkOptions& options, Console& console);
 Status run_worker_command(const WorkerCommand& options, Console& console);
 
 }  // namespace tandem::cli

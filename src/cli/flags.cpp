@@ -28,13 +28,7 @@ void add_placement_flags(CLI::App& app, ModelOptions& options) {
       ->type_name("LIST");
   app.add_option("--hostfile", options.hostfile, "Workers from a JSON file, as mlx.launch's")
       ->type_name("FILE");
-  choice_flag<cluster::TransportKind>(
-      app, "--transport", "How frames travel between ranks [grpc]",
-      {{"grpc", cluster::TransportKind::kGrpc}, {"mlx", cluster::TransportKind::kMlx}},
-      [&options](cluster::TransportKind kind) { options.transport = kind; });
-  choice_flag<std::string>(app, "--mlx-backend", "MLX's backend with --transport mlx [ring]",
-                           {{"ring", "ring"}, {"mpi", "mpi"}, {"nccl", "nccl"}, {"jaccl", "jaccl"}},
-                           [&options](const std::string& name) { options.mlx_backend = name; });
+  add_transport_flags(app, options.transport, options.mlx_backend);
 }
 
 void add_compute_flags(CLI::App& app, ModelOptions& options) {
@@ -60,10 +54,18 @@ void add_compute_flags(CLI::App& app, ModelOptions& options) {
   choice_flag<kernels::Isa>(app, "--cpu-isa", "Instruction set of the CPU kernels [best]", isas,
                             [&options](kernels::Isa isa) { options.isa = isa; });
   app.add_flag("--mlx-kernels", options.mlx_kernels,
-               "MLX's own operations on the CPU too (slow; to compare)");
+               "MLX's own operations on the CPU too (slow; to compare)")
+      ->disable_flag_override();
 }
 
 }  // namespace
+
+CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& help,
+                      const std::string& examples) {
+  CLI::App* sub = app.add_subcommand(name, help);
+  sub->footer("Examples:\n" + examples);
+  return sub;
+}
 
 CLI::Option* value_flag(CLI::App& app, const std::string& names, const std::string& help,
                         std::function<Status(const std::string&)> read) {
@@ -102,6 +104,16 @@ CLI::Option* real_flag(CLI::App& app, const std::string& names, float& target, d
       ->type_name(fmt::format("X [{}]", target));
 }
 
+void add_transport_flags(CLI::App& app, cluster::TransportKind& transport, std::string& backend) {
+  choice_flag<cluster::TransportKind>(
+      app, "--transport", "How frames travel between ranks [grpc]",
+      {{"grpc", cluster::TransportKind::kGrpc}, {"mlx", cluster::TransportKind::kMlx}},
+      [&transport](cluster::TransportKind kind) { transport = kind; });
+  choice_flag<std::string>(app, "--mlx-backend", "MLX's backend with --transport mlx [ring]",
+                           {{"ring", "ring"}, {"mpi", "mpi"}, {"nccl", "nccl"}, {"jaccl", "jaccl"}},
+                           [&backend](const std::string& name) { backend = name; });
+}
+
 void add_model_flags(CLI::App& app, ModelOptions& options) {
   app.add_option("MODEL,--model", options.model,
                  "A model folder, or a Hugging Face repo id in the local cache; none: the embedded "
@@ -123,7 +135,8 @@ void add_security_flags(CLI::App& app, cluster::SecurityOptions& options) {
   app.add_option("--tls-ca", options.tls_ca, "The authority that signs the cluster's certificates")
       ->type_name("FILE");
   app.add_flag("--insecure", options.insecure,
-               "Allow addresses other than loopback without key or TLS");
+               "Allow addresses other than loopback without key or TLS")
+      ->disable_flag_override();
 }
 
 void add_sampling_flags(CLI::App& app, SamplingOptions& options) {

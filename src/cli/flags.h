@@ -13,6 +13,13 @@
 
 namespace tandem::cli {
 
+/// A subcommand whose help ends with examples.
+CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& help,
+                      const std::string& examples);
+/// `bench`, `bench memory` and `bench link`.
+void add_bench_commands(CLI::App& app, BenchOptions& options, BenchMemoryOptions& memory,
+                        BenchLinkOptions& link);
+
 /// A flag whose text `read` turns into a value; what it refuses becomes "--flag: rule".
 CLI::Option* value_flag(CLI::App& app, const std::string& names, const std::string& help,
                         std::function<Status(const std::string&)> read);
@@ -28,6 +35,8 @@ CLI::Option* choice_flag(CLI::App& app, const std::string& names, const std::str
                          std::vector<std::pair<std::string, T>> choices,
                          std::function<void(T)> store);
 
+/// --transport and --mlx-backend.
+void add_transport_flags(CLI::App& app, cluster::TransportKind& transport, std::string& backend);
 /// MODEL, --ranks, --hosts, --device and what else every command that loads a model takes.
 void add_model_flags(CLI::App& app, ModelOptions& options);
 /// --cluster-key-file, --tls-cert, --tls-key, --tls-ca, --insecure.

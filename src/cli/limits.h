@@ -29,6 +29,9 @@ inline constexpr int kBenchRepeatsMax = 10000;
 inline constexpr int kBenchConcurrencyMax = 1024;    // requests at once
 inline constexpr int kBenchMegabytesDefault = 1024;  // 10^6 bytes read by `bench memory`
 inline constexpr int kBenchMegabytesMax = 1 << 20;
+inline constexpr int kBenchRoundTripsDefault = 2000;  // of each frame size
+inline constexpr int kBenchRoundTripsMax = 10'000'000;
+inline constexpr std::size_t kBenchPayloadsMax = 32;  // frame sizes
 inline constexpr int kTickSecondsMax =
     3600;  // backstop: the cluster notices lost ranks long before
 

@@ -1,7 +1,9 @@
 #include "cli/main.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
@@ -9,9 +11,10 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/environment.h"
+#include "cli/values.h"
 #include "cluster/launcher.h"
+#include "cluster/link_bench.h"
 #include "cluster/worker.h"
-#include "config/message.h"
 
 namespace tandem::cli {
 namespace {
@@ -53,6 +56,7 @@ Status dispatch(const Command& command, Console& console) {
           return run_bench(options, environment, console);
         if constexpr (std::is_same_v<T, BenchMemoryOptions>)
           return run_bench_memory(options, console);
+        if constexpr (std::is_same_v<T, BenchLinkOptions>) return run_bench_link(options, console);
         if constexpr (std::is_same_v<T, WorkerCommand>) return run_worker_command(options, console);
         return {};
       },
@@ -62,16 +66,18 @@ Status dispatch(const Command& command, Console& console) {
 }  // namespace
 
 int run(int argc, char** argv) {
-  if (argc == 2 && std::string_view(argv[1]) == cluster::kComputeCommand) {
-    return cluster::run_compute_child();
-  }
+  // What the program starts itself; not for people, so not in the help.
+  const std::string_view only = argc == 2 ? argv[1] : "";
+  if (only == cluster::kComputeCommand) return cluster::run_compute_child();
+  if (only == cluster::kLinkPeerCommand) return cluster::run_link_peer();
   Console console;
-  const auto command = parse_command(std::vector<std::string>(argv + 1, argv + argc));
+  const auto command =
+      parse_command(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
   const Status status = command.ok() ? dispatch(*command, console) : Status(command.error());
   if (status.ok()) return 0;
   const Error& error = status.error();
   if (error.code != ErrorCode::kCancelled) {
-    console.note("tandem: error: " + config::one_line(error.message) + "\n");
+    console.note("tandem: error: " + error_line(error.message) + "\n");
   }
   // A lost rank may have left a collective that cannot be cancelled.
   if (error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kDeadlineExceeded) {

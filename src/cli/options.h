@@ -92,6 +92,16 @@ struct BenchMemoryOptions {
   bool json = false;
 };
 
+struct BenchLinkOptions {
+  cluster::TransportKind transport = cluster::TransportKind::kGrpc;
+  std::string mlx_backend = "ring";
+  std::vector<std::uint64_t> payloads;  // bytes; empty: the usual ones
+  int round_trips = limits::kBenchRoundTripsDefault;
+  bool tls = false;
+  bool key = false;
+  bool json = false;
+};
+
 struct WorkerCommand {
   cluster::WorkerOptions worker;
 };
@@ -102,6 +112,6 @@ struct HelpText {
 };
 
 using Command = std::variant<HelpText, GenerateOptions, ChatOptions, ScoreOptions, BenchOptions,
-                             BenchMemoryOptions, WorkerCommand>;
+                             BenchMemoryOptions, BenchLinkOptions, WorkerCommand>;
 
 }  // namespace tandem::cli

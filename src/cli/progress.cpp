@@ -57,7 +57,7 @@ void LoadingDisplay::update(int rank, std::uint64_t done, std::uint64_t total) {
     all_done += one.done;
     all += one.total;
   }
-  console_->note("\r" + progress_bar(all_done, all) + "\x1b[K");
+  console_->note(fmt::format("\r{}\x1b[K", progress_bar(all_done, all)));
   drawn_ = true;
 }
 

@@ -26,10 +26,13 @@ nlohmann::ordered_json speed_json(double tokens_per_second) {
 std::string rank_table(const std::vector<cluster::RankInfo>& ranks) {
   std::string out;
   for (const cluster::RankInfo& rank : ranks) {
-    out +=
-        fmt::format("rank {} on {}: layers {} to {} of {}, {} of weights\n", rank.rank, rank.host,
-                    rank.stage.layers.first, rank.stage.layers.last - 1, rank.stage.layer_count,
-                    format_bytes(static_cast<double>(rank.stage.weight_bytes)));
+    const int first = rank.stage.layers.first;
+    const int last = rank.stage.layers.last - 1;
+    const std::string layers = first == last ? fmt::format("layer {}", first)
+                                             : fmt::format("layers {} to {}", first, last);
+    out += fmt::format("rank {} on {}: {} of {}, {} of weights\n", rank.rank, rank.host, layers,
+                       rank.stage.layer_count,
+                       format_bytes(static_cast<double>(rank.stage.weight_bytes)));
   }
   return out;
 }

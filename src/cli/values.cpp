@@ -140,6 +140,25 @@ std::string in_quotes(std::string_view text) {
   return out + "\"";
 }
 
+std::string error_line(std::string_view message) {
+  constexpr std::size_t kLineMax = 1000;
+  std::string out;
+  for (std::size_t i = 0; i < message.size();) {
+    const std::size_t length = utf8_length(message, i);
+    if (out.size() + length > kLineMax) return out + "...";
+    const bool control = length == 1 && (message[i] < ' ' || message[i] == '\x7F');
+    if (length == 0) {
+      out += '?';
+    } else if (control) {
+      out += ' ';
+    } else {
+      out += message.substr(i, length);
+    }
+    i += length == 0 ? 1 : length;
+  }
+  return out;
+}
+
 double printable(float value) { return std::strtod(fmt::format("{}", value).c_str(), nullptr); }
 
 std::string format_bytes(double bytes) {

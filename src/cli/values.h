@@ -26,6 +26,9 @@ bool is_utf8(std::string_view text);
 std::string unescape_prompt(std::string_view text);
 /// A value as an error message shows it: quoted, ASCII, cut when long.
 std::string in_quotes(std::string_view text);
+/// An error as it is printed: one line of at most 1000 bytes, control characters and bytes that are
+/// no UTF-8 replaced.
+std::string error_line(std::string_view message);
 /// The double whose shortest decimal form is the float's shortest one, so that a printed number
 /// parses back to the same float.
 double printable(float value);

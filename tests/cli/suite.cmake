@@ -1,0 +1,8 @@
+# The program as a person uses it: the real binary, its output and its exit codes.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+foreach(script generate score bench chat errors)
+  add_test(NAME cli.${script}
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/${script}_test.py
+            --tandem $<TARGET_FILE:tandem>)
+  set_tests_properties(cli.${script} PROPERTIES TIMEOUT 300 LABELS cli)
+endforeach()
