@@ -124,6 +124,7 @@ struct ThreadPool::Impl {
   }
 
   const int size;
+  Workspace workspace;
   std::uint64_t generation = 0;
   alignas(64) std::atomic<std::uint64_t> ticket{0};
   std::atomic<std::int64_t> current_n{0};
@@ -142,6 +143,8 @@ ThreadPool::ThreadPool(int size) : impl_(std::make_unique<Impl>(size)) {
 ThreadPool::~ThreadPool() = default;
 
 int ThreadPool::size() const { return impl_->size; }
+
+Workspace& ThreadPool::workspace() { return impl_->workspace; }
 
 void ThreadPool::parallel_for(std::int64_t n, std::int64_t grain, const Body& body) {
   if (n <= 0) return;

@@ -5,6 +5,8 @@
 #include <functional>
 #include <memory>
 
+#include "base/workspace.h"
+
 namespace tandem {
 
 /// Threads that run the parallel loops of one stage. The calling thread takes part, so size 1 has no
@@ -19,6 +21,9 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int size() const;
+
+  /// Memory for the loops; of the calling thread. What is taken holds until the caller's reset().
+  Workspace& workspace();
 
   /// Runs body(begin, end, thread) over [0, n) in chunks of at least `grain`; returns when all are
   /// done. Which thread runs which chunk is not fixed; bodies must not depend on it.

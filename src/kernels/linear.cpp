@@ -26,7 +26,8 @@ void run_linear(const ProductContext& context, const std::vector<Matrix>& matric
                 const std::vector<bool>& biased, std::span<const mx::array> inputs,
                 std::span<mx::array> outputs) {
   const mx::array& x = inputs[0];
-  PreparedRows rows(context, x, x.shape(0), x.shape(1));
+  NodeMemory memory(context.pool);
+  PreparedRows rows(context, *memory, x, x.shape(0), x.shape(1));
   std::vector<Product> products(matrices.size());
   std::vector<std::vector<float>> biases;
   biases.reserve(inputs.size());
@@ -56,7 +57,8 @@ void run_per_head(const ProductContext& context, const Matrix& w, const mx::arra
                   mx::array& y) {
   const int tokens = x.shape(0);
   const int heads = x.shape(1);
-  PreparedRows rows(context, x, std::int64_t{tokens} * heads, x.shape(2));
+  NodeMemory memory(context.pool);
+  PreparedRows rows(context, *memory, x, std::int64_t{tokens} * heads, x.shape(2));
   std::vector<std::int32_t> index(static_cast<std::size_t>(tokens) *
                                   static_cast<std::size_t>(heads));
   std::vector<Product> products(static_cast<std::size_t>(heads));

@@ -1,7 +1,6 @@
 // The gated MLP of chosen experts, and of the one "expert" of a dense block.
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -20,7 +19,7 @@ namespace tandem::kernels {
 namespace {
 
 // Intermediate values of one pass over the experts; more tokens are taken in several passes.
-constexpr std::int64_t kScratchBytes = 64 << 20;
+constexpr std::int64_t kScratchBytes = 32 << 20;
 constexpr std::int64_t kGrainElements = 8 * 1024;
 
 /// What a node owns.
@@ -77,17 +76,25 @@ Slots sort_pairs(const std::int32_t* ids, const float* weights, std::int32_t fir
   return slots;
 }
 
-/// Scratch of one pass.
+/// Values of one pass.
 struct Scratch {
-  std::unique_ptr<float[]> gate;
-  std::unique_ptr<float[]> up;
-  std::unique_ptr<float[]> down;
-
-  Scratch(std::int64_t pairs, int inner, int outer)
-      : gate(std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(pairs * inner))),
-        up(std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(pairs * inner))),
-        down(std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(pairs * outer))) {}
+  float* gate;  // [pairs][inner]
+  float* up;
+  float* down;    // [pairs][outer]
+  Int8Rows int8;  // of what down takes, when it takes int8
 };
+
+Scratch take_scratch(const Experts& e, Workspace& memory, std::int64_t pairs) {
+  const int inner = e.down.cols();
+  const auto values = static_cast<std::size_t>(pairs) * static_cast<std::size_t>(inner);
+  Scratch scratch{memory.take<float>(values),
+                  memory.take<float>(values),
+                  memory.take<float>(static_cast<std::size_t>(pairs * e.down.rows())),
+                  {}};
+  const TileMatrix w = e.down.impl().matrix(0);
+  if (e.context.int8 && w.bits != 0) scratch.int8 = take_int8_rows(memory, pairs, inner, w.group);
+  return scratch;
+}
 
 Product product_of(const Matrix& w, const Slots::Run& run, float* y) {
   Product product;
@@ -99,12 +106,12 @@ Product product_of(const Matrix& w, const Slots::Run& run, float* y) {
 }
 
 /// gate and up of every slot, then act(gate) * up in place of gate.
-void run_inner(const Experts& e, PreparedRows& rows, const Slots& slots, Scratch& scratch) {
+void run_inner(const Experts& e, PreparedRows& rows, const Slots& slots, const Scratch& scratch) {
   std::vector<Product> products;
   products.reserve(2 * slots.runs.size());
   for (const Slots::Run& run : slots.runs) {
-    for (const auto& [w, y] : {std::pair{&e.gate, &scratch.gate}, std::pair{&e.up, &scratch.up}}) {
-      Product product = product_of(*w, run, y->get());
+    for (const auto& [w, y] : {std::pair{&e.gate, scratch.gate}, std::pair{&e.up, scratch.up}}) {
+      Product product = product_of(*w, run, y);
       rows.attach(product);
       product.in = slots.token.data() + run.first;
       products.push_back(product);
@@ -114,22 +121,16 @@ void run_inner(const Experts& e, PreparedRows& rows, const Slots& slots, Scratch
   const int inner = e.gate.rows();
   const std::int64_t n = static_cast<std::int64_t>(slots.token.size()) * inner;
   in_parallel(e.context.pool, n, kGrainElements, [&](std::int64_t begin, std::int64_t end, int) {
-    float* gate = scratch.gate.get() + begin;
-    e.rows->gated(gate, scratch.up.get() + begin, gate, static_cast<std::size_t>(end - begin),
-                  e.act);
+    float* gate = scratch.gate + begin;
+    e.rows->gated(gate, scratch.up + begin, gate, static_cast<std::size_t>(end - begin), e.act);
   });
 }
 
 /// down of every slot, into `y`.
 void run_outer(const Experts& e, const Slots& slots, const Scratch& scratch, float* y) {
   const auto pairs = static_cast<std::int64_t>(slots.token.size());
-  const int inner = e.down.cols();
-  std::unique_ptr<Int8Buffer> int8;
-  const TileMatrix w = e.down.impl().matrix(0);
-  if (e.context.int8 && w.bits != 0) {
-    int8 = std::make_unique<Int8Buffer>(pairs, inner, w.group);
-    quantize(*e.context.loops, e.context.pool, scratch.gate.get(), int8->rows(), pairs);
-  }
+  const bool int8 = scratch.int8.q != nullptr;
+  if (int8) quantize(*e.context.loops, e.context.pool, scratch.gate, scratch.int8, pairs);
   std::vector<std::int32_t> index(slots.token.size());
   std::iota(index.begin(), index.end(), 0);
   std::vector<Product> products;
@@ -137,10 +138,10 @@ void run_outer(const Experts& e, const Slots& slots, const Scratch& scratch, flo
   for (const Slots::Run& run : slots.runs) {
     Product product = product_of(e.down, run, y);
     product.in = index.data() + run.first;
-    if (int8 != nullptr) {
-      product.int8 = &int8->rows();
+    if (int8) {
+      product.int8 = &scratch.int8;
     } else {
-      product.x = scratch.gate.get();
+      product.x = scratch.gate;
     }
     products.push_back(product);
   }
@@ -169,7 +170,7 @@ void combine(const Experts& e, const Slots& slots, const Scratch& scratch, std::
         const auto slot =
             static_cast<std::size_t>(slots.of_token[static_cast<std::size_t>(t * k + j)]);
         const float weight = slots.weight[slot];
-        const float* from = scratch.down.get() + slot * static_cast<std::size_t>(n);
+        const float* from = scratch.down + slot * static_cast<std::size_t>(n);
         float* to = sum.data();
         for (int i = 0; i < n; ++i) to[i] += weight * from[i];
       }
@@ -178,25 +179,29 @@ void combine(const Experts& e, const Slots& slots, const Scratch& scratch, std::
   });
 }
 
+/// Tokens that one pass takes, of `tokens`, with k experts each.
+int pass_tokens(const Experts& e, int tokens, int k) {
+  const std::int64_t bytes = std::int64_t{4} * k * (2 * e.down.cols() + e.down.rows());
+  return static_cast<int>(
+      std::clamp<std::int64_t>(kScratchBytes / std::max<std::int64_t>(bytes, 1), 1, tokens));
+}
+
 void run_experts(const Experts& e, std::span<const mx::array> in, mx::array& y) {
-  const mx::array& x = in[0];
-  const int tokens = x.shape(0);
+  const int tokens = in[0].shape(0);
+  if (tokens == 0) return;
   const int k = in[1].shape(1);
-  const int inner = e.gate.rows();
-  const int outer = e.down.rows();
   const auto* ids = reinterpret_cast<const std::int32_t*>(in[1].data<char>());
   const auto* weights = reinterpret_cast<const float*>(in[2].data<char>());
-  PreparedRows rows(e.context, x, tokens, x.shape(1));
-  const std::int64_t bytes = std::int64_t{4} * k * (2 * inner + outer);
-  const auto most = static_cast<int>(
-      std::clamp<std::int64_t>(kScratchBytes / std::max<std::int64_t>(bytes, 1), 1, tokens));
-  Scratch scratch(std::int64_t{most} * k, inner, outer);
+  NodeMemory memory(e.context.pool);
+  PreparedRows rows(e.context, *memory, in[0], tokens, in[0].shape(1));
+  const int most = pass_tokens(e, tokens, k);
+  const Scratch scratch = take_scratch(e, *memory, std::int64_t{most} * k);
   for (int first = 0; first < tokens; first += most) {
     const int count = std::min(most, tokens - first);
     const std::int64_t at = std::int64_t{first} * k;
     const Slots slots = sort_pairs(ids + at, weights + at, first, count, k, e.gate.count());
     run_inner(e, rows, slots, scratch);
-    run_outer(e, slots, scratch, scratch.down.get());
+    run_outer(e, slots, scratch, scratch.down);
     combine(e, slots, scratch, first, count, k, y);
   }
 }
@@ -204,19 +209,28 @@ void run_experts(const Experts& e, std::span<const mx::array> in, mx::array& y) 
 /// A dense block: every token has the one expert, with no weight.
 void run_dense(const Experts& e, const mx::array& x, mx::array& y) {
   const int tokens = x.shape(0);
-  PreparedRows rows(e.context, x, tokens, x.shape(1));
-  Slots slots;
-  slots.token.resize(static_cast<std::size_t>(tokens));
-  std::iota(slots.token.begin(), slots.token.end(), 0);
-  slots.runs = {{0, 0, tokens}};
+  if (tokens == 0) return;
+  NodeMemory memory(e.context.pool);
+  PreparedRows rows(e.context, *memory, x, tokens, x.shape(1));
+  const int most = pass_tokens(e, tokens, 1);
+  const Scratch scratch = take_scratch(e, *memory, most);
   const bool in_place = y.dtype() == mx::float32;
   const int outer = e.down.rows();
-  Scratch scratch(tokens, e.gate.rows(), in_place ? 0 : outer);
-  run_inner(e, rows, slots, scratch);
-  float* to = in_place ? reinterpret_cast<float*>(y.data<char>()) : scratch.down.get();
-  run_outer(e, slots, scratch, to);
-  if (in_place) return;
-  for (std::int64_t t = 0; t < tokens; ++t) store_row(to + t * outer, y, t * outer, outer);
+  for (int first = 0; first < tokens; first += most) {
+    const int count = std::min(most, tokens - first);
+    Slots slots;
+    slots.token.resize(static_cast<std::size_t>(count));
+    std::iota(slots.token.begin(), slots.token.end(), first);
+    slots.runs = {{0, 0, count}};
+    run_inner(e, rows, slots, scratch);
+    float* to = in_place ? reinterpret_cast<float*>(y.data<char>()) + std::int64_t{first} * outer
+                         : scratch.down;
+    run_outer(e, slots, scratch, to);
+    if (in_place) continue;
+    for (std::int64_t t = 0; t < count; ++t) {
+      store_row(to + t * outer, y, (first + t) * outer, outer);
+    }
+  }
 }
 
 Experts experts_of(const Context& context, const mx::array& x, const Matrix& gate, const Matrix& up,

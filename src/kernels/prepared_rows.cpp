@@ -1,6 +1,7 @@
 #include "kernels/prepared_rows.h"
 
 #include "base/check.h"
+#include "base/thread_pool.h"
 #include "kernels/stored.h"
 
 namespace tandem::kernels {
@@ -20,26 +21,31 @@ ProductContext::ProductContext(const Context& context)
       pool(context.pool),
       int8(context.activations == Activations::kInt8) {}
 
-Int8Buffer::Int8Buffer(std::int64_t rows, int cols, int group) {
-  const auto elements = static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols);
-  const std::size_t groups = elements / static_cast<std::size_t>(group);
-  q_ = std::make_unique_for_overwrite<std::int8_t[]>(elements);
-  floats_ = std::make_unique_for_overwrite<float[]>(2 * groups);
-  counts_ = std::make_unique_for_overwrite<std::int32_t[]>(groups);
-  rows_ = {q_.get(), floats_.get(), floats_.get() + groups, counts_.get(), cols, group};
+NodeMemory::NodeMemory(ThreadPool* pool) : memory_(pool != nullptr ? &pool->workspace() : &own_) {
+  memory_->reset();
 }
 
-PreparedRows::PreparedRows(const ProductContext& context, const mx::array& x, std::int64_t rows,
-                           int cols)
-    : context_(context), rows_(rows), cols_(cols) {
+Int8Rows take_int8_rows(Workspace& memory, std::int64_t rows, int cols, int group) {
+  const auto elements = static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols);
+  const std::size_t groups = elements / static_cast<std::size_t>(group);
+  return {memory.take<std::int8_t>(elements),
+          memory.take<float>(groups),
+          memory.take<float>(groups),
+          memory.take<std::int32_t>(groups),
+          cols,
+          group};
+}
+
+PreparedRows::PreparedRows(const ProductContext& context, Workspace& memory, const mx::array& x,
+                           std::int64_t rows, int cols)
+    : context_(context), memory_(memory), rows_(rows), cols_(cols) {
   if (x.dtype() == mx::float32) {
     x_ = data<float>(x);
     return;
   }
   const std::int64_t n = rows * cols;
-  converted_ = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(n));
   const auto* from = data<std::uint16_t>(x);
-  float* to = converted_.get();
+  float* to = memory.take<float>(static_cast<std::size_t>(n));
   in_parallel(context.pool, n, kConvertGrain, [=](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) to[i] = float_of_bf16(from[i]);
   });
@@ -52,14 +58,14 @@ void PreparedRows::attach(Product& product) {
     product.x = x_;
     return;
   }
-  for (const auto& buffer : int8_) {
-    if (buffer->rows().group == product.w.group) {
-      product.int8 = &buffer->rows();
+  for (const Int8Rows& rows : int8_) {
+    if (rows.group == product.w.group) {
+      product.int8 = &rows;
       return;
     }
   }
-  int8_.push_back(std::make_unique<Int8Buffer>(rows_, cols_, product.w.group));
-  product.int8 = &int8_.back()->rows();
+  int8_.push_back(take_int8_rows(memory_, rows_, cols_, product.w.group));
+  product.int8 = &int8_.back();
   quantize(*context_.loops, context_.pool, x_, *product.int8, rows_);
 }
 

@@ -2,9 +2,10 @@
 // The input of products, converted once for all matrices that it meets.
 
 #include <cstdint>
-#include <memory>
+#include <list>
 #include <vector>
 
+#include "base/workspace.h"
 #include "kernels/context.h"
 #include "kernels/product.h"
 
@@ -19,34 +20,36 @@ struct ProductContext {
   explicit ProductContext(const Context& context);
 };
 
-/// Memory for int8 rows.
-class Int8Buffer {
+/// The memory of one node: the pool's workspace, emptied, or its own when there is no pool.
+class NodeMemory {
  public:
-  Int8Buffer(std::int64_t rows, int cols, int group);
-  const Int8Rows& rows() const { return rows_; }
+  explicit NodeMemory(ThreadPool* pool);
+  Workspace& operator*() { return *memory_; }
 
  private:
-  std::unique_ptr<std::int8_t[]> q_;
-  std::unique_ptr<float[]> floats_;
-  std::unique_ptr<std::int32_t[]> counts_;
-  Int8Rows rows_;
+  Workspace own_;
+  Workspace* memory_;
 };
+
+/// Memory for int8 rows.
+Int8Rows take_int8_rows(Workspace& memory, std::int64_t rows, int cols, int group);
 
 /// Rows of x as float32 and, where a quantized matrix asks for it, as int8. Borrows x's memory.
 class PreparedRows {
  public:
   /// `x` holds rows * cols elements, float32 or bfloat16.
-  PreparedRows(const ProductContext& context, const mx::array& x, std::int64_t rows, int cols);
+  PreparedRows(const ProductContext& context, Workspace& memory, const mx::array& x,
+               std::int64_t rows, int cols);
   /// Sets the input of `product`; its w is set already.
   void attach(Product& product);
 
  private:
   const ProductContext& context_;
+  Workspace& memory_;
   std::int64_t rows_;
   int cols_;
-  std::unique_ptr<float[]> converted_;
   const float* x_;
-  std::vector<std::unique_ptr<Int8Buffer>> int8_;  // one a group size
+  std::list<Int8Rows> int8_;  // one a group size; products point to them
 };
 
 /// x as an array that PreparedRows takes.

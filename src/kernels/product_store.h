@@ -92,6 +92,13 @@ template <int Bits>
   const std::size_t to = product.out != nullptr ? static_cast<std::size_t>(product.out[row])
                                                 : static_cast<std::size_t>(row);
   const std::size_t at = to * product.y_stride + static_cast<std::size_t>(first);
+  if (count == kTileRows && product.y_type == Stored::kF32 && product.bias == nullptr) {
+    for (int part = 0; part < kParts; ++part) {
+      const int lane = part * Lanes::kLanes;
+      Lanes::store(static_cast<float*>(product.y) + at + lane, Lanes::load(sums + lane));
+    }
+    return;
+  }
   float values[kTileRows];
   for (int i = 0; i < count; ++i) {
     values[i] = product.bias != nullptr ? sums[i] + product.bias[first + i] : sums[i];
