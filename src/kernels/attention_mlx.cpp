@@ -51,10 +51,8 @@ mx::array explicit_attention(const Context& context, const AttentionSpec& spec, 
                                         {spec.kv.heads, group, count, spec.kv.key_dim}, s);
   const mx::array keys = mx::swapaxes(mx::expand_dims(k, 1, s), -1, -2, s);
   mx::array scores = mx::matmul(grouped, keys, s);
-  if (spec.softcap != 0) {
-    scores = mx::multiply(mx::tanh(mx::multiply(scores, mx::array(1 / spec.softcap), s), s),
-                          mx::array(spec.softcap), s);
-  }
+  scores = mx::multiply(mx::tanh(mx::multiply(scores, mx::array(1 / spec.softcap), s), s),
+                        mx::array(spec.softcap), s);
   const mx::array hidden(-std::numeric_limits<float>::infinity());
   scores = mx::where(mask(spec, count, k.shape(1), s), scores, hidden, s);
   if (sinks) {
@@ -74,16 +72,18 @@ mx::array explicit_attention(const Context& context, const AttentionSpec& spec, 
 mx::array attend(const Context& context, const AttentionSpec& spec, const mx::array& q,
                  const mx::array& k, const mx::array& v, const std::optional<mx::array>& sinks) {
   const mx::Stream s = context.stream;
-  if (spec.softcap != 0 || sinks) return explicit_attention(context, spec, q, k, v, sinks);
+  if (spec.softcap != 0) return explicit_attention(context, spec, q, k, v, sinks);
   const int count = q.shape(1);
   const int length = k.shape(1);
   const bool windowed = spec.window != 0 && length > spec.window;
   const auto batch = [&](const mx::array& x) { return mx::expand_dims(x, 0, s); };
   std::optional<mx::array> seen;
   if (windowed) seen = mask(spec, count, length, s);
+  std::optional<mx::array> extra;
+  if (sinks) extra = mx::astype(*sinks, q.dtype(), s);
   const std::string mode = windowed ? "array" : count > 1 ? "causal" : "";
-  return mx::squeeze(mx::fast::scaled_dot_product_attention(batch(q), batch(k), batch(v),
-                                                            spec.scale, mode, seen, {}, false, s),
+  return mx::squeeze(mx::fast::scaled_dot_product_attention(
+                         batch(q), batch(k), batch(v), spec.scale, mode, seen, extra, false, s),
                      0, s);
 }
 
@@ -102,23 +102,28 @@ mx::array attention_mlx(const Context& context, const AttentionSpec& spec, const
   for (const SequenceRows& r : rows) {
     if (r.count == 0) continue;
     append(context, r.kv->keys, part(keys, r), static_cast<int>(r.position));
-    if (v)
-      append(context, r.kv->values, part(mx::astype(*v, kv_type, s), r),
-             static_cast<int>(r.position));
+    if (!v) continue;
+    append(context, r.kv->values, part(mx::astype(*v, kv_type, s), r),
+           static_cast<int>(r.position));
   }
-  const mx::array wide = as_f32(context, q);
+  // MLX's GPU kernels keep float32 inside; on the CPU, as the oracle, inputs are widened for it.
+  const bool fused = s.device == mx::Device::gpu && context.dtype() == kv_type;
+  const auto input = [&](const mx::array& x) {
+    return fused ? activation(context, x) : as_f32(context, x);
+  };
+  const mx::array queries = input(q);
   std::vector<mx::array> results;
   for (const SequenceRows& r : rows) {
     if (r.count == 0) continue;
     const int length = static_cast<int>(r.position) + r.count;
-    const mx::array cached = as_f32(
-        context, mx::slice(*r.kv->keys, {0, 0, 0}, {spec.kv.heads, length, spec.kv.key_dim}, s));
+    const auto seen = [&](const mx::array& cache, int dim) {
+      return mx::slice(cache, {0, 0, 0}, {spec.kv.heads, length, dim}, s);
+    };
+    const mx::array cached = input(seen(*r.kv->keys, spec.kv.key_dim));
     const mx::array values =
-        v ? as_f32(context, mx::slice(*r.kv->values, {0, 0, 0},
-                                      {spec.kv.heads, length, spec.kv.value_dim}, s))
-          : mx::slice(cached, {0, 0, 0}, {spec.kv.heads, length, spec.kv.value_dim}, s);
+        v ? input(seen(*r.kv->values, spec.kv.value_dim)) : seen(cached, spec.kv.value_dim);
     const mx::array out =
-        attend(context, spec, mx::transpose(part(wide, r), {1, 0, 2}, s), cached, values, sinks);
+        attend(context, spec, mx::transpose(part(queries, r), {1, 0, 2}, s), cached, values, sinks);
     results.push_back(mx::transpose(out, {1, 0, 2}, s));
   }
   if (results.empty()) return mx::zeros({0, spec.heads, spec.kv.value_dim}, context.dtype(), s);
