@@ -19,7 +19,7 @@ constexpr std::array<Name, 5> kNames = {{{Isa::kBest, "best"},
 
 #if defined(__x86_64__)
 // What cmake/Tandem.cmake lets the compiler use in *_avx2.cc.
-bool cpu_has_avx2() {
+[[maybe_unused]] bool cpu_has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
          __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi") &&
          __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("aes") &&
@@ -27,7 +27,7 @@ bool cpu_has_avx2() {
 }
 
 // The same for *_avx512.cc.
-bool cpu_has_avx512() {
+[[maybe_unused]] bool cpu_has_avx512() {
   return cpu_has_avx2() && __builtin_cpu_supports("avx512f") &&
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd") &&
