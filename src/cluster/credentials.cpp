@@ -156,9 +156,9 @@ std::string make_proof(std::string_view key, std::string_view purpose,
   }
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
   unsigned int size = 0;
-  const auto* made = HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
-                          reinterpret_cast<const unsigned char*>(text.data()), text.size(),
-                          digest.data(), &size);
+  const auto* made =
+      HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+           reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data(), &size);
   check(made != nullptr, "HMAC-SHA256 is always there");
   return {reinterpret_cast<const char*>(digest.data()), size};
 }

@@ -7,13 +7,13 @@
 //   cluster key   Both ends prove that they hold the same key file with HMAC-SHA256 over a
 //                 transcript with fresh random numbers of both, the cluster id, epoch and ranks, so
 //                 a recorded handshake is worth nothing later and one for another rank neither. The
-//                 key never travels. It AUTHENTICATES the handshake and nothing after it: frames are
-//                 neither encrypted nor signed, so whoever can read the wire reads prompts and hidden
-//                 states, and whoever can change packets in flight can change them, or carry a
-//                 genuine handshake through and then speak in its place. For networks where
+//                 key never travels. It AUTHENTICATES the handshake and nothing after it: frames
+//                 are neither encrypted nor signed, so whoever can read the wire reads prompts and
+//                 hidden states, and whoever can change packets in flight can change them, or carry
+//                 a genuine handshake through and then speak in its place. For networks where
 //                 strangers can connect but not tap: a home or a switched lab network.
-//   TLS           Mutual TLS (1.3 between two of ours): encrypted, unforgeable, and only holders of a
-//                 certificate signed by the cluster's CA get past the TLS handshake. Every such
+//   TLS           Mutual TLS, 1.3 between two of ours: encrypted, unforgeable, and only holders of
+//                 a certificate signed by the cluster's CA get past the TLS handshake. Every such
 //                 holder is a full member: names in certificates are NOT compared with host names,
 //                 because ranks move between addresses; so the CA must sign for this cluster only.
 //                 No revocation lists.
@@ -31,8 +31,8 @@
 
 namespace tandem::cluster {
 
-/// Where the secrets are. All three TLS paths or none; PEM. `key` is a file of random bytes or text,
-/// 16 to 4096 bytes without trailing white space.
+/// Where the secrets are. All three TLS paths or none; PEM. `key` is a file of random bytes or
+/// text, 16 to 4096 bytes without trailing white space.
 struct CredentialPaths {
   std::filesystem::path certificate;
   std::filesystem::path private_key;
@@ -49,8 +49,8 @@ struct Credentials {
   bool tls() const { return !ca.empty(); }
 };
 
-/// Reads the files. A missing one, one that others may read (private key, cluster key), a certificate
-/// that does not fit its key: kInvalidArgument that names the file.
+/// Reads the files. A missing one, one that others may read (private key, cluster key), a
+/// certificate that does not fit its key: kInvalidArgument that names the file.
 Result<Credentials> load_credentials(const CredentialPaths& paths);
 
 /// Refuses to listen on or dial `address` (host:port) without any secret, unless it is loopback.

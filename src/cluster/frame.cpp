@@ -87,8 +87,8 @@ Status check_shape(const Frame& frame, bool has_hidden) {
   if (done && (!frame.tick.entries.empty() || !frame.tick.kv_ops.empty() || has_hidden)) {
     return malformed("it has a result or failure and still work to do");
   }
-  if (frame.result && (frame.result->epoch != frame.tick.epoch ||
-                       frame.result->number != frame.tick.number)) {
+  if (frame.result &&
+      (frame.result->epoch != frame.tick.epoch || frame.result->number != frame.tick.number)) {
     return malformed("its result is of another tick");
   }
   std::size_t tokens = 0;

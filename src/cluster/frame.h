@@ -22,7 +22,7 @@ struct StageFailure {
 /// 0); from the last stage to the gateway it carries the result. After a failure the remaining
 /// stages pass it on untouched.
 struct Frame {
-  Tick tick;                             // empty entries once `result` or `failure` is set
+  Tick tick;  // empty entries once `result` or `failure` is set
   stage::Hidden hidden;
   std::optional<TickResult> result;
   std::optional<StageFailure> failure;
@@ -42,8 +42,8 @@ inline constexpr std::size_t kMaxFailureBytes = 4096;
 /// line of valid UTF-8.
 std::string encode(const Frame& frame);
 /// Everything is checked: version, enum values, counts, finite sampling numbers in their ranges,
-/// ids not negative, hidden bytes = rows x cols x size, one row a token. Never trusts a length it was
-/// sent. Errors: kInternal for a malformed frame, kResourceLimit for one beyond a limit.
+/// ids not negative, hidden bytes = rows x cols x size, one row a token. Never trusts a length it
+/// was sent. Errors: kInternal for a malformed frame, kResourceLimit for one beyond a limit.
 Result<Frame> decode(std::string_view bytes);
 
 }  // namespace tandem::cluster

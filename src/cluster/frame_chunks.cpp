@@ -21,9 +21,7 @@ void store(T value, char* bytes) {
   for (std::size_t i = 0; i < sizeof(T); ++i) bytes[i] = static_cast<char>(value >> (8 * i));
 }
 
-Error bad_chunk(const char* what) {
-  return {ErrorCode::kInternal, std::string("link: ") + what};
-}
+Error bad_chunk(const char* what) { return {ErrorCode::kInternal, std::string("link: ") + what}; }
 
 }  // namespace
 

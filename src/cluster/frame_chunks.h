@@ -2,8 +2,8 @@
 // Frames cut into messages of bounded size, so that nobody can make a rank hold a large message
 // before it has been authenticated, and a large frame flows while it is still being read.
 //
-// A message is a header of 12 bytes and a piece of a frame: epoch (8 bytes, little endian), bytes of
-// the frame that follow in later messages (4 bytes, little endian; 0: this piece is the last).
+// A message is a header of 12 bytes and a piece of a frame: epoch (8 bytes, little endian), bytes
+// of the frame that follow in later messages (4 bytes, little endian; 0: this piece is the last).
 
 #include <array>
 #include <cstddef>

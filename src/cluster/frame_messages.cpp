@@ -115,9 +115,12 @@ Result<TickEntry> take(const v1::TickEntry& in) {
 
 v1::KvOp::Kind to_message(KvOp::Kind kind) {
   switch (kind) {
-    case KvOp::Kind::kFree: return v1::KvOp::KIND_FREE;
-    case KvOp::Kind::kTruncate: return v1::KvOp::KIND_TRUNCATE;
-    case KvOp::Kind::kCopyPrefix: return v1::KvOp::KIND_COPY_PREFIX;
+    case KvOp::Kind::kFree:
+      return v1::KvOp::KIND_FREE;
+    case KvOp::Kind::kTruncate:
+      return v1::KvOp::KIND_TRUNCATE;
+    case KvOp::Kind::kCopyPrefix:
+      return v1::KvOp::KIND_COPY_PREFIX;
   }
   check(false, "a KvOp has a kind");
   return v1::KvOp::KIND_UNSPECIFIED;
@@ -126,10 +129,17 @@ v1::KvOp::Kind to_message(KvOp::Kind kind) {
 Result<KvOp> take(const v1::KvOp& in) {
   KvOp out;
   switch (in.kind()) {
-    case v1::KvOp::KIND_FREE: out.kind = KvOp::Kind::kFree; break;
-    case v1::KvOp::KIND_TRUNCATE: out.kind = KvOp::Kind::kTruncate; break;
-    case v1::KvOp::KIND_COPY_PREFIX: out.kind = KvOp::Kind::kCopyPrefix; break;
-    default: return malformed("a kv_op has an unknown kind");
+    case v1::KvOp::KIND_FREE:
+      out.kind = KvOp::Kind::kFree;
+      break;
+    case v1::KvOp::KIND_TRUNCATE:
+      out.kind = KvOp::Kind::kTruncate;
+      break;
+    case v1::KvOp::KIND_COPY_PREFIX:
+      out.kind = KvOp::Kind::kCopyPrefix;
+      break;
+    default:
+      return malformed("a kv_op has an unknown kind");
   }
   if (in.length() > kMaxPosition) return malformed("the length of a kv_op is over 2^31 - 1");
   out.sequence = in.sequence();

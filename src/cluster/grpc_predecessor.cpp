@@ -95,9 +95,12 @@ void PredecessorLink::OnReadDone(bool ok) {
     return on_end();
   }
   switch (step_) {
-    case Step::kOpen: return on_open();
-    case Step::kProof: return on_proof();
-    case Step::kFrames: return on_frame_piece();
+    case Step::kOpen:
+      return on_open();
+    case Step::kProof:
+      return on_proof();
+    case Step::kFrames:
+      return on_frame_piece();
   }
 }
 
@@ -122,8 +125,8 @@ void PredecessorLink::on_proof() {
   answer(std::move(reply));
 }
 
-// With the mutex held. gRPC may report the end of a write after the answer to it has been read, so a
-// second answer waits.
+// With the mutex held. gRPC may report the end of a write after the answer to it has been read, so
+// a second answer waits.
 void PredecessorLink::answer(ListenerReply reply) {
   const bool go_on = reply.refused.empty();
   if (!go_on) refuse(reply.refused);
@@ -197,9 +200,9 @@ void PredecessorLink::on_end() {
   if (state_.predecessor == this) {
     state_.predecessor = nullptr;
     const std::string name = rank_name(state_.member.predecessor());
-    state_.fail({ErrorCode::kUnavailable,
-                 context_.IsCancelled() ? name + " is gone: its link to this rank broke"
-                                        : name + " closed its link to this rank"});
+    state_.fail({ErrorCode::kUnavailable, context_.IsCancelled()
+                                              ? name + " is gone: its link to this rank broke"
+                                              : name + " closed its link to this rank"});
   } else if (!finished_ && step_ != Step::kFrames) {
     refuse("it left before the handshake was done");
   }

@@ -14,8 +14,9 @@
 
 namespace tandem::cluster {
 
-/// One incoming stream: a handshake, then frames into the state's inbox. Made by LinkService, deletes
-/// itself when gRPC is done with it. gRPC's threads run the On functions, one at a time for reads.
+/// One incoming stream: a handshake, then frames into the state's inbox. Made by LinkService,
+/// deletes itself when gRPC is done with it. gRPC's threads run the On functions, one at a time for
+/// reads.
 class PredecessorLink final : public grpc::ServerGenericBidiReactor {
  public:
   PredecessorLink(RingState& state, grpc::CallbackServerContext& context);
@@ -52,12 +53,12 @@ class PredecessorLink final : public grpc::ServerGenericBidiReactor {
   Step step_ = Step::kOpen;
   grpc::ByteBuffer in_;
   grpc::ByteBuffer out_;
-  bool paused_ = false;      // no read is under way, because the inbox is full
-  bool cancelled_ = false;   // the stream is broken or was cancelled
+  bool paused_ = false;     // no read is under way, because the inbox is full
+  bool cancelled_ = false;  // the stream is broken or was cancelled
   bool writing_ = false;
   std::optional<ListenerReply> pending_;  // waits for the write before it
   bool finish_wanted_ = false;
-  bool finished_ = false;    // Finish was called: no more Start calls
+  bool finished_ = false;  // Finish was called: no more Start calls
 };
 
 /// Accepts streams of kLinkMethod; any other method is refused.

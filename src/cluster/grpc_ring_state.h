@@ -35,9 +35,9 @@ struct RingState {
   std::condition_variable moved;    // everything else: links up, outbox, reactors gone
 
   bool closed = false;
-  std::optional<Error> error;       // the first that broke the ring
+  std::optional<Error> error;  // the first that broke the ring
   LinkStats stats;
-  std::string last_refusal;         // of a would-be predecessor
+  std::string last_refusal;  // of a would-be predecessor
 
   PredecessorLink* predecessor = nullptr;  // accepted and not gone
   bool had_predecessor = false;            // one per epoch

@@ -46,11 +46,13 @@ void SuccessorLink::OnReadDone(bool ok) {
     return end();
   }
   switch (step_) {
-    case Step::kChallenge: return on_challenge();
-    case Step::kWelcome: return on_welcome();
+    case Step::kChallenge:
+      return on_challenge();
+    case Step::kWelcome:
+      return on_welcome();
     case Step::kFrames:
-      state_.fail({ErrorCode::kInternal, rank_name(state_.member.successor()) +
-                                             " spoke out of turn on its link"});
+      state_.fail({ErrorCode::kInternal,
+                   rank_name(state_.member.successor()) + " spoke out of turn on its link"});
       context_.TryCancel();
       return end();
   }
@@ -86,7 +88,8 @@ void SuccessorLink::send(std::string frame) {
   write_next();
 }
 
-// gRPC may report the end of a write after the answer to it has been read, so every write waits here.
+// gRPC may report the end of a write after the answer to it has been read, so every write waits
+// here.
 void SuccessorLink::write_next() {
   if (writing_ || ended_) return;
   if (proof_) return write(to_buffer(*std::exchange(proof_, std::nullopt)));

@@ -18,8 +18,9 @@
 
 namespace tandem::cluster {
 
-/// One attempt to reach the successor, and the stream of frames to it. Owned by the transport, which
-/// destroys it once done(). All members but the On functions are called with the state's mutex held.
+/// One attempt to reach the successor, and the stream of frames to it. Owned by the transport,
+/// which destroys it once done(). All members but the On functions are called with the state's
+/// mutex held.
 class SuccessorLink final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   SuccessorLink(RingState& state, const std::shared_ptr<grpc::Channel>& channel);
@@ -62,12 +63,12 @@ class SuccessorLink final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
   grpc::ByteBuffer in_;
   grpc::ByteBuffer out_;
   std::deque<std::shared_ptr<const std::string>> outbox_;  // shared with slices that gRPC holds
-  std::size_t offset_ = 0;   // bytes of outbox_.front() that are written or being written
+  std::size_t offset_ = 0;  // bytes of outbox_.front() that are written or being written
   bool writing_ = false;
-  bool piece_out_ = false;   // what is being written is a piece of outbox_.front()
+  bool piece_out_ = false;            // what is being written is a piece of outbox_.front()
   std::optional<std::string> proof_;  // waits for the write before it
   bool frames_ended_ = false;
-  bool ended_ = false;       // the hold is gone: no more Start calls from outside
+  bool ended_ = false;  // the hold is gone: no more Start calls from outside
   bool done_ = false;
   std::string reason_;
   std::optional<Error> refusal_;

@@ -157,8 +157,9 @@ Result<std::unique_ptr<GrpcTransport>> GrpcTransport::listen(const GrpcLinkOptio
   impl->server = start_server(options, impl->service, port);
   if (!impl->server || port == 0) {
     return Error{ErrorCode::kUnavailable,
-                 options.listen + ": cannot listen: the port is taken, or it is not an address of "
-                                  "this machine"};
+                 options.listen +
+                     ": cannot listen: the port is taken, or it is not an address of "
+                     "this machine"};
   }
   impl->address = with_port(options.listen, port);
   return std::unique_ptr<GrpcTransport>(new GrpcTransport(std::move(impl)));
@@ -211,9 +212,8 @@ Status GrpcTransport::send(std::string frame, Deadline deadline) {
   std::unique_lock lock(state.mutex);
   const auto usable = [&] { return impl_->successor && impl_->successor->up(); };
   check(state.closed || state.error || usable(), "send() comes after connect()");
-  const bool room = impl_->wait(lock, deadline, [&] {
-    return impl_->successor->queued() < kMaxQueuedFrames || !usable();
-  });
+  const bool room = impl_->wait(
+      lock, deadline, [&] { return impl_->successor->queued() < kMaxQueuedFrames || !usable(); });
   if (auto ok = impl_->alive(); !ok) return ok;
   if (!room) {
     return Error{ErrorCode::kDeadlineExceeded,

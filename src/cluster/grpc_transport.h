@@ -3,11 +3,12 @@
 //
 // Each rank listens for its predecessor and dials its successor: one bidirectional stream a pair,
 // opened by the predecessor, used for frames in one direction. See link_handshake.h for who is let
-// in. Reactors of gRPC's callback API move the bytes; a frame is written by the thread that sends it
-// and handed to the receiving thread by the thread that read it from the socket. Idle ranks sleep.
+// in. Reactors of gRPC's callback API move the bytes; a frame is written by the thread that sends
+// it and handed to the receiving thread by the thread that read it from the socket. Idle ranks
+// sleep.
 //
-// A neighbour whose process is gone is noticed by its socket at once; one that is stopped, or a dead
-// network, by unanswered keepalive pings after keepalive_every + keepalive_timeout.
+// A neighbour whose process is gone is noticed by its socket at once; one that is stopped, or a
+// dead network, by unanswered keepalive pings after keepalive_every + keepalive_timeout.
 
 #include <chrono>
 #include <cstdint>
@@ -21,11 +22,11 @@
 namespace tandem::cluster {
 
 struct GrpcLinkOptions {
-  std::string cluster;                      // cluster id, 1 to 128 bytes: the same on all ranks
-  std::uint64_t epoch = 0;                  // of the plan: the same on all ranks
-  int rank = kGatewayRank;                  // kGatewayRank or [0, stages)
+  std::string cluster;      // cluster id, 1 to 128 bytes: the same on all ranks
+  std::uint64_t epoch = 0;  // of the plan: the same on all ranks
+  int rank = kGatewayRank;  // kGatewayRank or [0, stages)
   int stages = 1;
-  std::string listen = "127.0.0.1:0";       // host:port; port 0: any free one
+  std::string listen = "127.0.0.1:0";  // host:port; port 0: any free one
   Credentials credentials;
   std::chrono::milliseconds keepalive_every{1000};
   std::chrono::milliseconds keepalive_timeout{2000};
@@ -67,8 +68,8 @@ class GrpcTransport final : public Transport {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Keeps gRPC's own log lines off stderr: failures are reported as errors. Call once at the start of
-/// main(), before any other use of gRPC.
+/// Keeps gRPC's own log lines off stderr: failures are reported as errors. Call once at the start
+/// of main(), before any other use of gRPC.
 void quiet_grpc_log();
 
 }  // namespace tandem::cluster

@@ -19,7 +19,7 @@
 namespace tandem::cluster {
 namespace {
 
-constexpr int kWindow = 8;             // frames in flight while streaming
+constexpr int kWindow = 8;  // frames in flight while streaming
 constexpr auto kFrameWait = std::chrono::seconds(20);
 
 Status check_options(const LinkOptions& options) {
@@ -92,8 +92,8 @@ Result<Pair> start_pair(const LinkOptions& options) {
   start.set_mlx_backend(options.mlx_backend);
   const std::string addresses[] = {pair.end->address(), address->payload};
   start.set_mlx_hostfile(ring_hostfile(addresses));
-  auto sent = pair.channel->send(ControlKind::kStart, start.SerializeAsString(),
-                                 after(timing::kControl));
+  auto sent =
+      pair.channel->send(ControlKind::kStart, start.SerializeAsString(), after(timing::kControl));
   if (!sent) return sent.error();
   const RingPeers peers{address->payload, options.mlx_backend, start.mlx_hostfile()};
   if (auto ok = pair.end->join(peers, after(timing::kRingStart)); !ok) return ok.error();

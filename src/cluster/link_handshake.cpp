@@ -66,15 +66,14 @@ Result<std::string> DialerHandshake::on_challenge(std::string_view bytes) {
     return refused_by(member_, "its challenge has no nonce of 32 bytes");
   }
   const int to = member_.successor();
-  const std::string wanted = transcript_proof(member_, kListenerPurpose, member_.rank, to, nonce_,
-                                              challenge.nonce());
+  const std::string wanted =
+      transcript_proof(member_, kListenerPurpose, member_.rank, to, nonce_, challenge.nonce());
   if (!same_proof(wanted, challenge.proof())) {
-    return Error{ErrorCode::kUnavailable,
-                 rank_name(to) + " does not hold this cluster's key"};
+    return Error{ErrorCode::kUnavailable, rank_name(to) + " does not hold this cluster's key"};
   }
   v1::LinkProof proof;
-  proof.set_proof(transcript_proof(member_, kDialerPurpose, member_.rank, to, nonce_,
-                                   challenge.nonce()));
+  proof.set_proof(
+      transcript_proof(member_, kDialerPurpose, member_.rank, to, nonce_, challenge.nonce()));
   return proof.SerializeAsString();
 }
 

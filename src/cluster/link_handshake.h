@@ -5,8 +5,8 @@
 //   listener -> dialer   LinkChallenge  the listener's nonce and its proof, or a refusal
 //   dialer -> listener   LinkProof      the dialer's proof
 //   listener -> dialer   LinkWelcome    empty, or a refusal
-// A proof is an HMAC under the cluster key of everything in LinkOpen and both nonces, with a purpose
-// that differs by side, so that neither end can be answered with its own words.
+// A proof is an HMAC under the cluster key of everything in LinkOpen and both nonces, with a
+// purpose that differs by side, so that neither end can be answered with its own words.
 
 #include <cstdint>
 #include <string>
@@ -21,11 +21,11 @@ inline constexpr std::uint32_t kLinkProtocol = 1;
 
 /// One rank of a ring of `stages` stages and the gateway.
 struct RingMember {
-  std::string cluster;      // cluster id, at most 128 bytes
+  std::string cluster;  // cluster id, at most 128 bytes
   std::uint64_t epoch = 0;
   int rank = kGatewayRank;  // kGatewayRank or [0, stages)
   int stages = 1;
-  std::string key;          // cluster key; empty: none
+  std::string key;  // cluster key; empty: none
 
   int predecessor() const;
   int successor() const;
@@ -40,8 +40,8 @@ class DialerHandshake {
   explicit DialerHandshake(const RingMember& member);
   /// The LinkOpen to send.
   std::string open() const;
-  /// Takes the LinkChallenge; gives the LinkProof to send. Errors: the listener's refusal, or that it
-  /// does not hold the key.
+  /// Takes the LinkChallenge; gives the LinkProof to send. Errors: the listener's refusal, or that
+  /// it does not hold the key.
   Result<std::string> on_challenge(std::string_view bytes);
   /// Takes the LinkWelcome.
   Status on_welcome(std::string_view bytes) const;

@@ -158,8 +158,8 @@ Result<Exchanged> MlxExchange::take(std::span<const std::byte> slots) {
   check(slots.size() == slot_bytes_ * static_cast<std::size_t>(size_), "one slot a rank");
   std::vector<Header> headers;
   for (int rank = 0; rank < size_; ++rank) {
-    auto header = read_header(slots.subspan(static_cast<std::size_t>(rank) * slot_bytes_,
-                                            slot_bytes_), rank);
+    auto header =
+        read_header(slots.subspan(static_cast<std::size_t>(rank) * slot_bytes_, slot_bytes_), rank);
     if (!header) return header.error();
     headers.push_back(*header);
     if (!header->has_frame) continue;

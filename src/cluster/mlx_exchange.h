@@ -2,24 +2,27 @@
 // One rank's part in a series of all_gathers that move frames round the ring, without any IO.
 //
 // Group rank 0 is the gateway, group rank i + 1 is stage i; frames go from g to g + 1, round. In an
-// exchange every rank contributes one slot, a header and a piece of at most one frame, and takes the
-// piece of its predecessor out of the gathered slots. An all_gather wants slots of the same size on
-// all ranks, and an MLX rank that waits for another size than its neighbour hangs for ever. So:
+// exchange every rank contributes one slot, a header and a piece of at most one frame, and takes
+// the piece of its predecessor out of the gathered slots. An all_gather wants slots of the same
+// size on all ranks, and an MLX rank that waits for another size than its neighbour hangs for ever.
+// So:
 //
-//   No rank can use another size. The size of exchange 0 is a constant. The size of exchange k + 1 is
-//   a pure function of the headers of exchanges 0 to k (next_capacity and the state it keeps), and an
-//   all_gather leaves the same headers on every rank. Nothing that a rank knows alone (its queue, its
-//   clock, when it was called) enters it. Every header carries the number of the exchange and the slot
-//   size that its rank counted on; a rank that sees a difference stops with an error.
+//   No rank can use another size. The size of exchange 0 is a constant. The size of exchange k + 1
+//   is a pure function of the headers of exchanges 0 to k (next_capacity and the state it keeps),
+//   and an all_gather leaves the same headers on every rank. Nothing that a rank knows alone (its
+//   queue, its clock, when it was called) enters it. Every header carries the number of the
+//   exchange and the slot size that its rank counted on; a rank that sees a difference stops with
+//   an error.
 //
 //   No frame waits for room. A frame that is larger than the slot goes in pieces over several
 //   exchanges; the header says how much is left, so the next exchange has room for all of it (up to
 //   kMaxSlotBytes). A failure frame in the place of a small result is just such a frame.
 //
-//   Few frames need pieces. Frames move one rank an exchange, and a stage in the middle sends on what
-//   it was sent, hidden states of the same rows: the next slot has room for the largest frame on its
-//   way to a stage that is not the last. Sizes up to kStickyBytes seen in the last exchanges are also
-//   kept, so that decoding, where the same small frames go round and round, needs one exchange a hop.
+//   Few frames need pieces. Frames move one rank an exchange, and a stage in the middle sends on
+//   what it was sent, hidden states of the same rows: the next slot has room for the largest frame
+//   on its way to a stage that is not the last. Sizes up to kStickyBytes seen in the last exchanges
+//   are also kept, so that decoding, where the same small frames go round and round, needs one
+//   exchange a hop.
 
 #include <cstddef>
 #include <cstdint>
@@ -77,17 +80,17 @@ class MlxExchange {
   std::uint64_t epoch_;
   int rank_;
   int size_;
-  std::uint64_t number_ = 0;             // of the next exchange
+  std::uint64_t number_ = 0;  // of the next exchange
   std::size_t slot_bytes_ = kFirstSlotBytes;
   std::optional<std::string> outgoing_;
-  std::size_t sent_ = 0;                 // bytes of outgoing_ that are out
+  std::size_t sent_ = 0;  // bytes of outgoing_ that are out
   std::string incoming_;
   std::size_t incoming_total_ = 0;
   bool within_ = false;
-  std::vector<std::size_t> expected_;    // of each rank: the offset of its next piece
+  std::vector<std::size_t> expected_;  // of each rank: the offset of its next piece
   std::size_t sticky_ = kFirstSlotBytes - kSlotHeaderBytes;
-  std::size_t sticky_next_ = 0;          // largest size of the window that is under way
-  int sticky_age_ = 0;                   // exchanges of it so far
+  std::size_t sticky_next_ = 0;  // largest size of the window that is under way
+  int sticky_age_ = 0;           // exchanges of it so far
 };
 
 }  // namespace tandem::cluster

@@ -26,8 +26,8 @@ namespace fs = std::filesystem;
 constexpr std::size_t kMaxReasonBytes = 256;
 
 Error from_mlx(const MlxGroupOptions& options, const std::exception& what) {
-  return {ErrorCode::kUnavailable, "mlx group (" + options.backend + "): " +
-                                       one_line(what.what(), kMaxReasonBytes)};
+  return {ErrorCode::kUnavailable,
+          "mlx group (" + options.backend + "): " + one_line(what.what(), kMaxReasonBytes)};
 }
 
 // A file that goes when its guard does.

@@ -14,26 +14,28 @@
 namespace tandem::cluster {
 
 struct MlxGroupOptions {
-  std::string backend = "ring";     // "ring", "mpi", "nccl", "jaccl", or "any"
-  int group_rank = 0;               // 0: the gateway, i + 1: stage i
-  int size = 2;                     // stages + 1
-  std::string hostfile;             // contents for MLX_HOSTFILE (see ring_hostfile); empty: not set
-  /// More variables that the backend reads: MLX_JACCL_COORDINATOR, MLX_IBV_DEVICES, NCCL_HOST_IP, ...
+  std::string backend = "ring";  // "ring", "mpi", "nccl", "jaccl", or "any"
+  int group_rank = 0;            // 0: the gateway, i + 1: stage i
+  int size = 2;                  // stages + 1
+  std::string hostfile;          // contents for MLX_HOSTFILE (see ring_hostfile); empty: not set
+  /// More variables that the backend reads: MLX_JACCL_COORDINATOR, MLX_IBV_DEVICES, NCCL_HOST_IP,
+  /// ...
   std::vector<std::pair<std::string, std::string>> environment;
 };
 
-/// The ring backend's host file: one "ip:port" a rank, the gateway's first. IP addresses, not names.
+/// The ring backend's host file: one "ip:port" a rank, the gateway's first. IP addresses, not
+/// names.
 std::string ring_hostfile(std::span<const std::string> addresses);
 
 /// Puts the options where MLX looks for them: its backends take their set-up from environment
-/// variables and nothing else. The one place in the program that writes the environment after start;
-/// call it before other threads of the process that read it are started. The host file is written to
-/// a temporary file of this user, which lives as long as the returned guard.
+/// variables and nothing else. The one place in the program that writes the environment after
+/// start; call it before other threads of the process that read it are started. The host file is
+/// written to a temporary file of this user, which lives as long as the returned guard.
 Result<std::shared_ptr<void>> set_mlx_environment(const MlxGroupOptions& options);
 
 /// A group of MLX ranks. Its calls block without limit and cannot be cancelled, so they belong on a
-/// thread that the process can do without. Every call from the thread that called join(). A group is
-/// never used again after an error: on MLX's ring the next operation would not return.
+/// thread that the process can do without. Every call from the thread that called join(). A group
+/// is never used again after an error: on MLX's ring the next operation would not return.
 class MlxGroup {
  public:
   /// After set_mlx_environment. Errors: MLX's own; another rank or size than wanted.

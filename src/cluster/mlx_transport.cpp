@@ -41,12 +41,12 @@ struct MlxTransport::State {
   mutable std::mutex mutex;
   std::condition_variable changed;
   bool joined = false;
-  bool finished = false;        // the thread has ended: MLX holds nothing
+  bool finished = false;  // the thread has ended: MLX holds nothing
   bool closed = false;
   std::optional<Error> error;
   std::deque<std::string> outbox;
   std::deque<std::string> inbox;
-  bool receiving = false;       // a call of receive() waits
+  bool receiving = false;  // a call of receive() waits
   bool draining = false;
   bool sending = false;         // exchange.busy(), for the callers
   std::uint64_t in_flight = 0;  // gateway: frames sent that have not come back
@@ -83,8 +83,7 @@ bool MlxTransport::State::exchange_once(std::unique_lock<std::mutex>& lock, MlxG
   lock.unlock();
   Result<Exchanged> got = Error{ErrorCode::kInternal, "mlx exchange: nothing came"};
   const auto ok = group.all_gather(
-      exchange.slot_bytes(),
-      [&](std::span<std::byte> slot) { exchange.fill(slot, closing); },
+      exchange.slot_bytes(), [&](std::span<std::byte> slot) { exchange.fill(slot, closing); },
       [&](std::span<const std::byte> slots) { got = exchange.take(slots); });
   lock.lock();
   if (!ok) got = ok.error();
@@ -138,12 +137,12 @@ Result<std::unique_ptr<MlxTransport>> MlxTransport::join(const MlxLinkOptions& o
   std::thread(&MlxTransport::run, state).detach();
   std::unique_ptr<MlxTransport> transport(new MlxTransport(state));
   std::unique_lock lock(state->mutex);
-  const bool settled = state->changed.wait_until(
-      lock, deadline, [&] { return state->joined || state->error; });
+  const bool settled =
+      state->changed.wait_until(lock, deadline, [&] { return state->joined || state->error; });
   if (state->error) return *state->error;
   if (settled) return transport;
-  state->fail({ErrorCode::kDeadlineExceeded, "mlx group (" + options.group.backend +
-                                                 "): not all ranks joined in time"});
+  state->fail({ErrorCode::kDeadlineExceeded,
+               "mlx group (" + options.group.backend + "): not all ranks joined in time"});
   return *state->error;
 }
 
@@ -201,8 +200,7 @@ Status MlxTransport::drain(Deadline deadline) {
   if (!state.unsent()) return {};
   if (auto ok = state.alive(); !ok) return ok;
   check(!done, "drain() ends by a reason");
-  return Error{ErrorCode::kDeadlineExceeded,
-               "the mlx exchange did not take all frames in time"};
+  return Error{ErrorCode::kDeadlineExceeded, "the mlx exchange did not take all frames in time"};
 }
 
 void MlxTransport::close() {

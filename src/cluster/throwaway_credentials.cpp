@@ -83,8 +83,8 @@ std::string to_pem(const Key& key) {
 Credentials make_throwaway_credentials() {
   const Key ca_key = make_key();
   const Key key = make_key();
-  const auto ca = make_certificate("tandem throwaway CA", ca_key.get(), "tandem throwaway CA",
-                                   ca_key.get(), 1);
+  const auto ca =
+      make_certificate("tandem throwaway CA", ca_key.get(), "tandem throwaway CA", ca_key.get(), 1);
   const auto certificate =
       make_certificate("tandem member", key.get(), "tandem throwaway CA", ca_key.get(), 2);
   Credentials out;

@@ -24,7 +24,9 @@ using testing::milliseconds;
 using testing::RawLink;
 using testing::seconds;
 
-int port_of(const std::string& address) { return std::stoi(address.substr(address.rfind(':') + 1)); }
+int port_of(const std::string& address) {
+  return std::stoi(address.substr(address.rfind(':') + 1));
+}
 
 // A TCP connection that says `words` and stays.
 class TcpStranger {
@@ -50,9 +52,8 @@ RingMember dialer_of(int rank, int stages, const std::string& key = "") {
 
 // Connects gateway and stage 0 of a ring of one, and moves a frame each way.
 void expect_ring_works(GrpcTransport& gateway, GrpcTransport& stage) {
-  auto other = std::async(std::launch::async, [&] {
-    return stage.connect(gateway.address(), after(seconds(20)));
-  });
+  auto other = std::async(std::launch::async,
+                          [&] { return stage.connect(gateway.address(), after(seconds(20))); });
   const auto joined = gateway.connect(stage.address(), after(seconds(20)));
   ASSERT_TRUE(joined.ok()) << joined.error().message;
   ASSERT_TRUE(other.get().ok());
@@ -196,8 +197,8 @@ TEST(GrpcStrangers, TlsAndKeyTogether) {
   const auto stage = listen(link_options(0, 1, ours));
   Credentials keyless = ours;
   keyless.key.clear();
-  const auto refused = listen(link_options(kGatewayRank, 1, keyless))
-                           ->connect(stage->address(), after(seconds(5)));
+  const auto refused =
+      listen(link_options(kGatewayRank, 1, keyless))->connect(stage->address(), after(seconds(5)));
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().message, "rank 0 does not hold this cluster's key");
   expect_ring_works(*gateway, *stage);

@@ -90,9 +90,8 @@ TEST(GrpcTransport, CloseWakesEveryBlockedCall) {
   auto ring = make_ring(1);
   auto lonely = listen(link_options(0, 1));
   std::vector<std::future<ErrorCode>> calls;
-  calls.push_back(std::async(std::launch::async, [&] {
-    return ring[1]->receive(after(seconds(30))).error().code;
-  }));
+  calls.push_back(std::async(std::launch::async,
+                             [&] { return ring[1]->receive(after(seconds(30))).error().code; }));
   calls.push_back(std::async(std::launch::async, [&] {
     return lonely->connect("127.0.0.1:1", after(seconds(30))).error().code;
   }));
@@ -204,9 +203,8 @@ struct MixedRing {
     v1::StartRequest start;
     start.set_successor_address(gateway->address());
     peer.start(start);
-    auto joining = std::async(std::launch::async, [&] {
-      return stage->connect(peer.address(), after(seconds(20)));
-    });
+    auto joining = std::async(std::launch::async,
+                              [&] { return stage->connect(peer.address(), after(seconds(20))); });
     const auto joined = gateway->connect(stage->address(), after(seconds(20)));
     EXPECT_TRUE(joined.ok()) << joined.error().message;
     EXPECT_TRUE(joining.get().ok());
