@@ -1,6 +1,6 @@
 #pragma once
-// What a Linux container allows this process. Source: Documentation/admin-guide/cgroup-v1/memory.rst
-// and cgroup-v2.rst of the kernel, proc(5).
+// What a Linux container allows this process. Source:
+// Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst of the kernel, proc(5).
 
 #include <cstdint>
 #include <filesystem>

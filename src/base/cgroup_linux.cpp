@@ -91,8 +91,9 @@ std::vector<Hierarchy> hierarchies(const fs::path& root) {
       const std::size_t second = line.find(':', first + 1);
       if (first == std::string::npos || second == std::string::npos) continue;
       const std::string names = line.substr(first + 1, second - first - 1);
-      const bool same = hierarchy.v2 ? names.empty() : !names.empty() &&
-                            lists(hierarchy.controllers, names.substr(0, names.find(',')));
+      const bool same = hierarchy.v2 ? names.empty()
+                                     : !names.empty() && lists(hierarchy.controllers,
+                                                               names.substr(0, names.find(',')));
       if (!same) continue;
       std::string group = line.substr(second + 1);
       // Without a cgroup namespace a container's mount starts at its own group.

@@ -48,8 +48,7 @@ int cores_in_affinity_mask() {
   std::set<std::pair<int, int>> cores;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (!CPU_ISSET(cpu, &allowed)) continue;
-    const std::string topology =
-        "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
+    const std::string topology = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
     const int core = read_int(topology + "core_id", -1);
     const int package = read_int(topology + "physical_package_id", -1);
     cores.emplace(core < 0 ? -2 - cpu : package, core);  // no topology: a core of its own

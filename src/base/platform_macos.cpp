@@ -54,8 +54,8 @@ std::uint64_t free_memory_bytes() {
   if (!ok) return 0;
   // Inactive pages are reclaimed first; file pages among the active ones can be dropped too, but
   // the system keeps those it uses.
-  const std::uint64_t pages = static_cast<std::uint64_t>(stats.free_count) + stats.inactive_count +
-                              stats.purgeable_count;
+  const std::uint64_t pages =
+      static_cast<std::uint64_t>(stats.free_count) + stats.inactive_count + stats.purgeable_count;
   return std::min(total_memory_bytes(), pages * page);
 }
 

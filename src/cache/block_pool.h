@@ -14,7 +14,8 @@ namespace tandem::cache {
 /// thread-safe.
 class BlockPool {
  public:
-  /// with_memory false: blocks are numbers only, for arrays that live elsewhere and are counted here.
+  /// with_memory false: blocks are numbers only, for arrays that live elsewhere and are counted
+  /// here.
   BlockPool(std::size_t block_bytes, bool with_memory);
 
   /// A block with one reference, filled with zeros; nullopt when there is no memory.

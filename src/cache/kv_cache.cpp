@@ -1,9 +1,9 @@
 #include "cache/kv_cache.h"
 
+#include <fmt/format.h>
+
 #include <map>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "base/check.h"
 #include "cache/transaction.h"
@@ -19,7 +19,8 @@ std::size_t sum_of_pages(const std::vector<kernels::KvSpec>& layers) {
 
 }  // namespace
 
-KvCache::KvCache(std::vector<kernels::KvSpec> layers, std::uint64_t bytes_max, Storage storage)
+KvCache::KvCache(const std::vector<kernels::KvSpec>& layers, std::uint64_t bytes_max,
+                 Storage storage)
     : bytes_max_(bytes_max),
       storage_(storage),
       pool_(sum_of_pages(layers), storage == Storage::kPages) {
@@ -94,8 +95,8 @@ Status KvCache::check_integrity() const {
   }
   for (const auto& [block, count] : counts) {
     if (pool_.references(block) != count) {
-      return wrong(fmt::format("block {}: {} references, {} uses", block,
-                               pool_.references(block), count));
+      return wrong(
+          fmt::format("block {}: {} references, {} uses", block, pool_.references(block), count));
     }
   }
   if (bytes_in_use() > bytes_max_) return wrong("over the limit");

@@ -29,19 +29,19 @@ struct Append {
   std::uint32_t count = 0;  // at least 1
 };
 
-/// Owns the KV. A block is the pages of all layers for kPageTokens positions; sequences with a common
-/// prefix share its blocks, and one that writes into a shared block gets a copy of it first. One
-/// thread uses it.
+/// Owns the KV. A block is the pages of all layers for kPageTokens positions; sequences with a
+/// common prefix share its blocks, and one that writes into a shared block gets a copy of it first.
+/// One thread uses it.
 class KvCache {
  public:
   /// bytes_max counts whole blocks.
-  KvCache(std::vector<kernels::KvSpec> layers, std::uint64_t bytes_max, Storage storage);
+  KvCache(const std::vector<kernels::KvSpec>& layers, std::uint64_t bytes_max, Storage storage);
 
   /// Applies `ops` in order and makes room for `appends`: all of it, or nothing and an error.
   /// kFree of an unknown sequence is fine (a stage that never saw it). kTruncate keeps `length`
-  /// tokens of those there are. kCopyPrefix makes a new sequence from at least one token of another.
-  /// An append begins where its sequence ends (0 for a new one); a sequence appears in one append.
-  /// Errors: kInvalidArgument for a broken rule, kResourceLimit for the budget.
+  /// tokens of those there are. kCopyPrefix makes a new sequence from at least one token of
+  /// another. An append begins where its sequence ends (0 for a new one); a sequence appears in one
+  /// append. Errors: kInvalidArgument for a broken rule, kResourceLimit for the budget.
   Status apply(std::span<const KvOp> ops, std::span<const Append> appends);
 
   /// What attention reads and writes, layer by layer; stays at its place until apply() is called.
@@ -62,7 +62,7 @@ class KvCache {
  private:
   struct Sequence {
     std::uint32_t length = 0;
-    std::vector<int> blocks;                   // of positions [i * kPageTokens, ...)
+    std::vector<int> blocks;  // of positions [i * kPageTokens, ...)
     std::vector<kernels::KvSequence> layers;
   };
   class Transaction;

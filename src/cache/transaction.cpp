@@ -1,11 +1,11 @@
 #include "cache/transaction.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <limits>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "base/check.h"
 
@@ -50,8 +50,10 @@ Status KvCache::Transaction::apply(const KvOp& op) {
         draft->gone = true;
       }
       return {};
-    case KvOp::Kind::kTruncate: return truncate(op);
-    case KvOp::Kind::kCopyPrefix: return copy_prefix(op);
+    case KvOp::Kind::kTruncate:
+      return truncate(op);
+    case KvOp::Kind::kCopyPrefix:
+      return copy_prefix(op);
   }
   return invalid(fmt::format("kv op of sequence {}: unknown kind", op.sequence));
 }

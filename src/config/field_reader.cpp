@@ -1,9 +1,9 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "base/check.h"
 #include "config/json.h"
@@ -202,12 +202,12 @@ std::optional<FieldReader> FieldReader::object(std::string_view name) {
 
 void FieldReader::fail(std::string_view name, std::string_view rule) {
   if (shared_->error) return;
-  shared_->error = invalid(one_line(fmt::format("{}: {}{} {}", shared_->file, prefix_, name, rule)));
+  shared_->error =
+      invalid(one_line(fmt::format("{}: {}{} {}", shared_->file, prefix_, name, rule)));
 }
 
 Status FieldReader::status() const {
-  if (shared_->error) return *shared_->error;
-  return {};
+  return shared_->error ? Status(*shared_->error) : Status();
 }
 
 }  // namespace tandem::config

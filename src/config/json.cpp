@@ -1,11 +1,11 @@
 #include "config/json.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <fstream>
 #include <system_error>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "config/message.h"
 

@@ -1,9 +1,8 @@
 #pragma once
 // Pieces of one-line error messages.
 
-#include <string>
-
 #include <nlohmann/json.hpp>
+#include <string>
 
 namespace tandem::config {
 

@@ -1,8 +1,8 @@
 #include "config/model_config.h"
 
-#include <utility>
-
 #include <fmt/format.h>
+
+#include <utility>
 
 namespace tandem::config {
 namespace {
@@ -80,10 +80,9 @@ void read_quantization_fields(ModelConfig& config, FieldReader& reader) {
   }
   const std::string method = other->string("quant_method");
   if (method != "fp8") {
-    other->fail("quant_method",
-                fmt::format("\"{}\" is not supported; known: fp8, and MLX's affine "
-                            "\"quantization\"",
-                            method));
+    other->fail("quant_method", fmt::format("\"{}\" is not supported; known: fp8, and MLX's affine "
+                                            "\"quantization\"",
+                                            method));
     return;
   }
   config.fp8 = read_fp8(*other);

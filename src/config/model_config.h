@@ -4,11 +4,10 @@
 
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include <nlohmann/json.hpp>
 
 #include "config/json.h"
 #include "tandem/dtype.h"
@@ -36,9 +35,9 @@ struct QuantizationTable {
 
 /// A validated config.json. Immutable value.
 struct ModelConfig {
-  std::string file;          // for messages
-  std::string model_type;    // of the text model: "gemma3" with a text_config gives "gemma3_text"
-  nlohmann::json fields;     // the text model's object (text_config merged over where present)
+  std::string file;        // for messages
+  std::string model_type;  // of the text model: "gemma3" with a text_config gives "gemma3_text"
+  nlohmann::json fields;   // the text model's object (text_config merged over where present)
   std::optional<QuantizationTable> quantization;  // MLX's "quantization"
   std::optional<Fp8Blocks> fp8;                   // "quantization_config" with quant_method fp8
   DType dtype = DType::kBF16;                     // torch_dtype or dtype; bfloat16 when absent

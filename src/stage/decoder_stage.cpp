@@ -1,11 +1,11 @@
 #include "stage/decoder_stage.h"
 
+#include <fmt/format.h>
+#include <mlx/mlx.h>
+
 #include <algorithm>
 #include <exception>
 #include <utility>
-
-#include <fmt/format.h>
-#include <mlx/mlx.h>
 
 #include "config/message.h"
 #include "stage/hidden.h"
@@ -54,8 +54,8 @@ TickRules DecoderStage::rules() const {
 
 Error DecoderStage::named(const Error& error) const {
   const models::LayerRange& layers = parts_.info.layers;
-  return {error.code, config::one_line(fmt::format("layers [{}, {}): {}", layers.first,
-                                                   layers.last, error.message))};
+  return {error.code, config::one_line(fmt::format("layers [{}, {}): {}", layers.first, layers.last,
+                                                   error.message))};
 }
 
 Result<StageOutput> DecoderStage::run(const Tick& tick, const Hidden& in) {
@@ -101,8 +101,8 @@ Result<StageOutput> DecoderStage::compute(const Tick& tick, const Hidden& in) {
 mx::array DecoderStage::forward(const Tick& tick, const Hidden& in) {
   std::vector<std::int32_t> ids;
   std::vector<std::int32_t> positions;
-  const auto layer_count = static_cast<std::size_t>(parts_.info.layers.last -
-                                                    parts_.info.layers.first);
+  const auto layer_count =
+      static_cast<std::size_t>(parts_.info.layers.last - parts_.info.layers.first);
   std::vector<std::vector<kernels::SequenceRows>> rows(layer_count);
   for (const TickEntry& entry : tick.entries) {
     const auto row = static_cast<int>(positions.size());
@@ -116,8 +116,7 @@ mx::array DecoderStage::forward(const Tick& tick, const Hidden& in) {
       positions.push_back(static_cast<std::int32_t>(entry.position) + i);
     }
   }
-  mx::array hidden =
-      first() ? parts_.decoder->embed(int_array(ids)) : to_array(parts_.context, in);
+  mx::array hidden = first() ? parts_.decoder->embed(int_array(ids)) : to_array(parts_.context, in);
   return parts_.decoder->forward(std::move(hidden), {int_array(positions), rows});
 }
 

@@ -15,13 +15,17 @@ constexpr std::size_t kLanes = 16;
 /// Elements summed in single precision before the sum joins the double one.
 constexpr std::size_t kBlock = 1024;
 
-inline float exp_negative_inline(float x) {
+/// exp(-y) for y >= 0. Selections compare bits: comparisons of floats would stop the vectorizer.
+inline float exp_minus(float y) {
+  // Numbers without a sign are ordered as their bits.
+  constexpr auto kLargest = std::bit_cast<std::int32_t>(87.0F);
+  const auto bits = std::bit_cast<std::int32_t>(y);
+  const float x = -std::bit_cast<float>(std::min(bits, kLargest));
   // x = n ln 2 + r with |r| <= ln 2 / 2; adding 1.5 * 2^23 rounds to an integer in the low bits.
   constexpr float kRound = 12582912.0F;
-  const float clamped = x < -87.0F ? -87.0F : x;
-  const float shifted = clamped * 1.44269504F + kRound;
+  const float shifted = x * 1.44269504F + kRound;
   const float n = shifted - kRound;
-  const float r = (clamped - n * 0.693145752F) - n * 1.42860677e-6F;
+  const float r = (x - n * 0.693145752F) - n * 1.42860677e-6F;
   float p = 1.9875691500e-4F;
   p = p * r + 1.3981999507e-3F;
   p = p * r + 8.3334519073e-3F;
@@ -29,9 +33,32 @@ inline float exp_negative_inline(float x) {
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
   p = p * r * r + r + 1.0F;
-  const auto exponent = std::bit_cast<std::uint32_t>(shifted) << 23;
-  const float power = std::bit_cast<float>(std::bit_cast<std::uint32_t>(p) + exponent);
-  return x < -87.0F ? 0.0F : power;
+  const auto power =
+      std::bit_cast<std::uint32_t>(p) + (std::bit_cast<std::uint32_t>(shifted) << 23);
+  const std::uint32_t mask = bits > kLargest ? 0U : ~0U;
+  return std::bit_cast<float>(power & mask);
+}
+
+/// A number whose order as an integer is that of the float: NaNs lie beyond the infinities.
+inline std::int32_t ordered(float x) {
+  const auto bits = std::bit_cast<std::int32_t>(x);
+  return bits ^ ((bits >> 31) & 0x7fffffff);
+}
+
+/// The largest logit; nullopt when one is NaN or +infinity, or none is finite.
+std::optional<float> finite_max(std::span<const float> logits) {
+  std::int32_t high = std::numeric_limits<std::int32_t>::min();
+  std::int32_t low = std::numeric_limits<std::int32_t>::max();
+  for (const float logit : logits) {
+    const std::int32_t key = ordered(logit);
+    high = std::max(high, key);
+    low = std::min(low, key);
+  }
+  if (high >= ordered(kInfinity) || high <= ordered(-kInfinity) || low < ordered(-kInfinity)) {
+    return std::nullopt;
+  }
+  // ordered() is its own inverse.
+  return std::bit_cast<float>(high ^ ((high >> 31) & 0x7fffffff));
 }
 
 /// Sum of exp(logit - max).
@@ -44,11 +71,11 @@ double sum_of_exp(std::span<const float> logits, float max) {
     std::size_t i = 0;
     for (; i + kLanes <= count; i += kLanes) {
       for (std::size_t lane = 0; lane < kLanes; ++lane) {
-        lanes[lane] += exp_negative_inline(x[i + lane] - max);
+        lanes[lane] += exp_minus(max - x[i + lane]);
       }
     }
     for (std::size_t lane = 0; i + lane < count; ++lane) {
-      lanes[lane] += exp_negative_inline(x[i + lane] - max);
+      lanes[lane] += exp_minus(max - x[i + lane]);
     }
     for (const float lane : lanes) total += lane;
   }
@@ -83,20 +110,20 @@ class BestHeap {
 
 }  // namespace
 
-float exp_negative(float x) { return exp_negative_inline(x); }
+float exp_negative(float x) { return exp_minus(-x); }
+
+void exp_below(std::span<float> values, float max, float factor) {
+  // A factor that overflowed would make the best 0 * infinity.
+  const float finite = std::min(factor, std::numeric_limits<float>::max());
+  for (float& value : values) value = exp_minus((max - value) * finite);
+}
 
 std::optional<Softmax> softmax(std::span<const float> logits) {
-  // Most likely first by blocks: the maximum of a block vectorizes, the search for its id is rare.
-  Candidate best{-1, -kInfinity};
-  bool finite = true;
-  for (std::size_t i = 0; i < logits.size(); ++i) finite = finite && logits[i] < kInfinity;
-  if (!finite) return std::nullopt;
-  float max = -kInfinity;
-  for (const float logit : logits) max = logit > max ? logit : max;
-  if (!(max > -kInfinity)) return std::nullopt;
-  const auto it = std::find(logits.begin(), logits.end(), max);
-  best = {static_cast<std::int32_t>(it - logits.begin()), max};
-  return Softmax{best, static_cast<double>(max) + std::log(sum_of_exp(logits, max))};
+  const auto max = finite_max(logits);
+  if (!max) return std::nullopt;
+  const auto first = std::find(logits.begin(), logits.end(), *max);
+  const Candidate best{static_cast<std::int32_t>(first - logits.begin()), *max};
+  return Softmax{best, static_cast<double>(*max) + std::log(sum_of_exp(logits, *max))};
 }
 
 std::vector<Candidate> best_of(std::span<const float> values, std::size_t count) {

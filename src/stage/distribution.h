@@ -24,8 +24,8 @@ inline bool better(const Candidate& a, const Candidate& b) {
 
 /// What turns logits into log-probabilities: logprob = logit - log_sum.
 struct Softmax {
-  Candidate best;     // the most likely, lowest id among equals
-  double log_sum = 0; // log of the sum of exp(logit)
+  Candidate best;      // the most likely, lowest id among equals
+  double log_sum = 0;  // log of the sum of exp(logit)
 
   float logprob(float logit) const { return static_cast<float>(logit - log_sum); }
 };
@@ -41,7 +41,9 @@ std::vector<Candidate> best_of(std::span<const Candidate> values, std::size_t co
 std::vector<TokenLogprob> top_logprobs(std::span<const float> logits, const Softmax& softmax,
                                        std::size_t count);
 
-/// exp(x) for x <= 0 within 2e-7 of its value; 0 below -87. Vectorizes.
+/// exp(x) for x <= 0 within 2e-7 of its value; 0 below -87.
 float exp_negative(float x);
+/// values[i] becomes exp((values[i] - max) * factor), for max >= all of them; the best get 1.
+void exp_below(std::span<float> values, float max, float factor);
 
 }  // namespace tandem::stage

@@ -1,8 +1,8 @@
 #include "stage/hidden.h"
 
-#include <cstring>
-
 #include <mlx/mlx.h>
+
+#include <cstring>
 
 namespace tandem::stage {
 namespace {

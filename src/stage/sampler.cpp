@@ -1,14 +1,13 @@
 #include "stage/sampler.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <map>
 #include <string>
 #include <string_view>
-
-#include <fmt/format.h>
 
 #include "stage/distribution.h"
 #include "stage/filters.h"
@@ -65,15 +64,11 @@ std::map<std::int32_t, int> recent(std::span<const std::int32_t> history, std::i
 
 /// Walks the distribution in the order of ids until `draw` of the mass is behind.
 std::int32_t categorical(std::span<const Candidate> candidates, float temperature, double draw) {
-  float max = -std::numeric_limits<float>::infinity();
-  for (const Candidate& each : candidates) max = std::max(max, each.value);
-  const float inverse = 1.0F / temperature;
-  std::vector<float> weights(candidates.size());
-  for (std::size_t i = 0; i < weights.size(); ++i) {
-    // The most likely gets 0 even where the inverse overflows.
-    const float below = candidates[i].value - max;
-    weights[i] = below == 0 ? 1.0F : exp_negative(below * inverse);
-  }
+  std::vector<float> weights;
+  weights.reserve(candidates.size());
+  for (const Candidate& each : candidates) weights.push_back(each.value);
+  const float max = *std::max_element(weights.begin(), weights.end());
+  exp_below(weights, max, 1.0F / temperature);
   double total = 0;
   for (const float weight : weights) total += weight;
   double left = draw * total;
@@ -155,10 +150,9 @@ Result<SampledToken> sample(std::span<float> logits, const SamplingParams& param
     return token;
   }
   for (float& logit : logits) logit = distribution->logprob(logit);
-  const auto candidates =
-      filter(logits, params, uniform(params.seed, position, Draw::kXtc));
-  token.id = categorical(candidates, params.temperature,
-                         uniform(params.seed, position, Draw::kToken));
+  const auto candidates = filter(logits, params, uniform(params.seed, position, Draw::kXtc));
+  token.id =
+      categorical(candidates, params.temperature, uniform(params.seed, position, Draw::kToken));
   token.logprob = logits[static_cast<std::size_t>(token.id)];
   return token;
 }

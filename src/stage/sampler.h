@@ -24,8 +24,8 @@ Status check_sampling(const SamplingParams& params, std::int32_t vocabulary);
 void penalize(std::span<float> logits, const SamplingParams& params,
               std::span<const std::int32_t> history);
 
-/// The token at `position`. Changes `logits` by penalize() and uses them as scratch. The sequence of
-/// the result is not set. Fails (kInternal) when a logit is NaN or infinite.
+/// The token at `position`. Changes `logits` by penalize() and uses them as scratch. The sequence
+/// of the result is not set. Fails (kInternal) when a logit is NaN or infinite.
 Result<SampledToken> sample(std::span<float> logits, const SamplingParams& params,
                             std::span<const std::int32_t> history, std::uint64_t position,
                             std::uint32_t top_logprobs);

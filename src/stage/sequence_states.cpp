@@ -6,7 +6,9 @@ namespace tandem::stage {
 
 void SequenceStates::apply(const KvOp& op) {
   switch (op.kind) {
-    case KvOp::Kind::kFree: states_.erase(op.sequence); return;
+    case KvOp::Kind::kFree:
+      states_.erase(op.sequence);
+      return;
     case KvOp::Kind::kTruncate: {
       SequenceState& state = states_.at(op.sequence);
       state.tokens.resize(op.length);

@@ -1,12 +1,12 @@
 #include "stage/stage.h"
 
+#include <fmt/format.h>
+#include <mlx/mlx.h>
+
 #include <algorithm>
 #include <exception>
 #include <limits>
 #include <utility>
-
-#include <fmt/format.h>
-#include <mlx/mlx.h>
 
 #include "base/platform.h"
 #include "base/thread_pool.h"
@@ -32,7 +32,8 @@ Result<models::LayerRange> resolve_range(models::LayerRange range, int layer_cou
   return range;
 }
 
-/// `free_before` is what was free before the weights were loaded: mapped weights still count as free.
+/// `free_before` is what was free before the weights were loaded: mapped weights still count as
+/// free.
 std::uint64_t kv_budget(std::uint64_t wanted, std::uint64_t free_before,
                         std::uint64_t weight_bytes) {
   if (wanted != 0) return wanted;
@@ -58,8 +59,8 @@ Result<kernels::Context> make_context(const StageOptions& options, ThreadPool& p
 Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
                                           const models::LoadProgress& progress) {
   if (options.threads < 0 || options.threads > kMaxThreads) {
-    return invalid(fmt::format("threads: must be in [0, {}], not {}", kMaxThreads,
-                               options.threads));
+    return invalid(
+        fmt::format("threads: must be in [0, {}], not {}", kMaxThreads, options.threads));
   }
   const auto config = config::ModelConfig::load(options.folder);
   if (!config.ok()) return config.error();

@@ -28,22 +28,22 @@ struct Hidden {
 
 struct StageOptions {
   std::filesystem::path folder;
-  models::LayerRange layers;            // {0, 0}: all
-  bool gpu = false;                     // Metal or CUDA through MLX's own operations
-  bool mlx_kernels = false;             // MLX's own operations on the CPU too (the oracle's path)
+  models::LayerRange layers;  // {0, 0}: all
+  bool gpu = false;           // Metal or CUDA through MLX's own operations
+  bool mlx_kernels = false;   // MLX's own operations on the CPU too (the oracle's path)
   kernels::Activations activations = kernels::Activations::kInt8;
   kernels::Isa isa = kernels::Isa::kBest;
-  int threads = 0;                      // 0: physical cores
-  std::uint64_t kv_bytes_max = 0;       // 0: what 80 % of free memory allows
+  int threads = 0;                 // 0: physical cores
+  std::uint64_t kv_bytes_max = 0;  // 0: what 80 % of free memory allows
 };
 
 /// What a stage holds.
 struct StageInfo {
   models::LayerRange layers;
-  int layer_count = 0;                  // of the whole model
+  int layer_count = 0;  // of the whole model
   std::int32_t hidden_size = 0;
   std::int32_t vocabulary = 0;
-  std::int32_t context_max = 0;         // tokens, from the model's config
+  std::int32_t context_max = 0;  // tokens, from the model's config
   DType hidden_dtype = DType::kF32;
   std::uint64_t weight_bytes = 0;
   std::uint64_t weight_bytes_per_token = 0;
@@ -69,7 +69,9 @@ class Stage {
   /// Resident bytes that this stage accounts for: weights and KV pages in use.
   virtual std::uint64_t memory_bytes() const = 0;
   /// `in` is empty on the first stage. Every size is checked against the plan: a tick that does not
-  /// fit (rows, ids, positions, KV budget) fails with kInvalidArgument and changes nothing.
+  /// fit fails and changes nothing, with kInvalidArgument (rows, ids, positions, parameters) or
+  /// kResourceLimit (the KV budget). kFree of a sequence that this stage never saw is fine. A
+  /// failure of the computation is kInternal and names the stage's layers.
   virtual Result<StageOutput> run(const Tick& tick, const Hidden& in) = 0;
 };
 

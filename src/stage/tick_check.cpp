@@ -1,8 +1,8 @@
 #include "stage/tick_check.h"
 
-#include <cstddef>
-
 #include <fmt/format.h>
+
+#include <cstddef>
 
 #include "stage/sampler.h"
 
@@ -24,8 +24,8 @@ Status check_entry(const TickEntry& entry, const TickRules& rules) {
     }
   }
   if (entry.top_logprobs > kMaxTopLogprobs) {
-    return fail(fmt::format("{} top_logprobs, the limit is {}", entry.top_logprobs,
-                            kMaxTopLogprobs));
+    return fail(
+        fmt::format("{} top_logprobs, the limit is {}", entry.top_logprobs, kMaxTopLogprobs));
   }
   if (!entry.sampling) return {};
   const Status sampling = check_sampling(*entry.sampling, rules.vocabulary);
@@ -45,9 +45,8 @@ Status check_hidden(const Hidden& in, std::size_t rows, const TickRules& rules) 
   const std::size_t bytes =
       expected * static_cast<std::size_t>(rules.hidden_size) * size_of(rules.hidden_dtype);
   if (in.bytes.size() != bytes) {
-    return invalid(
-        fmt::format("hidden states: {} bytes came, {} rows need {}", in.bytes.size(), expected,
-                    bytes));
+    return invalid(fmt::format("hidden states: {} bytes came, {} rows need {}", in.bytes.size(),
+                               expected, bytes));
   }
   return {};
 }
@@ -63,8 +62,8 @@ std::size_t rows_of(const Tick& tick) {
 Status check_tick(const Tick& tick, const Hidden& in, const TickRules& rules) {
   const std::size_t rows = rows_of(tick);
   if (rows > kMaxTickRows) {
-    return invalid(fmt::format("tick {}: {} tokens, the limit is {}", tick.number, rows,
-                               kMaxTickRows));
+    return invalid(
+        fmt::format("tick {}: {} tokens, the limit is {}", tick.number, rows, kMaxTickRows));
   }
   if (tick.kv_ops.size() > kMaxKvOps) {
     return invalid(fmt::format("tick {}: {} cache operations, the limit is {}", tick.number,

@@ -84,13 +84,12 @@ void TickOutput::use_row(Use& use, std::span<const float> logits) {
 
 void TickOutput::take(std::size_t first, std::size_t count, const float* logits) {
   // Rows are independent and each writes to its own slots.
-  pool_.parallel_for(static_cast<std::int64_t>(count), 1,
-                     [&](std::int64_t begin, std::int64_t end, int) {
-                       for (auto i = static_cast<std::size_t>(begin);
-                            i < static_cast<std::size_t>(end); ++i) {
-                         use_row(uses_[first + i], {logits + i * vocabulary_, vocabulary_});
-                       }
-                     });
+  pool_.parallel_for(
+      static_cast<std::int64_t>(count), 1, [&](std::int64_t begin, std::int64_t end, int) {
+        for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+          use_row(uses_[first + i], {logits + i * vocabulary_, vocabulary_});
+        }
+      });
 }
 
 Result<TickResult> TickOutput::result() && {

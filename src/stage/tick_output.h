@@ -31,8 +31,8 @@ class TickOutput {
   static constexpr std::size_t kNone = static_cast<std::size_t>(-1);
   struct Use {
     const TickEntry* entry = nullptr;
-    std::size_t offset = 0;         // of the row in its entry
-    std::size_t score_slot = kNone; // of the token after this row
+    std::size_t offset = 0;          // of the row in its entry
+    std::size_t score_slot = kNone;  // of the token after this row
     std::size_t sample_slot = kNone;
     std::optional<Error> error;
   };

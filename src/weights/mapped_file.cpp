@@ -1,6 +1,7 @@
 #include "weights/mapped_file.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,8 +11,6 @@
 #include <new>
 #include <system_error>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace tandem::weights {
 namespace {
@@ -59,7 +58,7 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path, std::stri
     const auto code = error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kInvalidArgument;
     return Error{code, fmt::format("{}: cannot be opened: {}", name, reason(error))};
   }
-  struct stat info {};
+  struct stat info{};
   if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     ::close(fd);
     return invalid(fmt::format("{}: is not a regular file", name));
@@ -68,7 +67,7 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path, std::stri
 }
 
 Status MappedFile::check_size() const {
-  struct stat info {};
+  struct stat info{};
   if (fstat(fd_, &info) == 0 && static_cast<std::uint64_t>(info.st_size) == size_) return {};
   return invalid(fmt::format("{}: changed its size from {} to {} bytes while it was in use", name_,
                              size_, info.st_size));
@@ -101,8 +100,8 @@ Result<FileRange> MappedFile::range(std::uint64_t begin, std::uint64_t end,
   if (begin % alignment == 0) {
     const std::uint64_t page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
     const std::size_t lead = static_cast<std::size_t>(begin % page);
-    void* base = mmap(nullptr, lead + size, PROT_READ, MAP_PRIVATE, fd_,
-                      static_cast<off_t>(begin - lead));
+    void* base =
+        mmap(nullptr, lead + size, PROT_READ, MAP_PRIVATE, fd_, static_cast<off_t>(begin - lead));
     if (base != MAP_FAILED) {
       std::shared_ptr<const void> keep(base, Unmap{lead + size});
       return FileRange{{static_cast<const std::byte*>(base) + lead, size}, std::move(keep)};

@@ -1,13 +1,13 @@
 #include "weights/safetensors.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <tuple>
 #include <utility>
-
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "config/json.h"
 #include "config/message.h"
@@ -106,8 +106,8 @@ Status read_metadata(const json& object, std::string_view file, SafetensorsHeade
   if (!object.is_object()) return invalid(fmt::format("{}: __metadata__ must be an object", file));
   for (const auto& [key, value] : object.items()) {
     if (!value.is_string()) {
-      return invalid(config::one_line(
-          fmt::format("{}: __metadata__ \"{}\" must be a string", file, key)));
+      return invalid(
+          config::one_line(fmt::format("{}: __metadata__ \"{}\" must be a string", file, key)));
     }
     header.metadata.emplace_back(key, value.get<std::string>());
   }
@@ -121,7 +121,8 @@ Status check_cover(const std::vector<TensorInfo>& tensors, std::uint64_t begin,
   for (const TensorInfo& info : tensors) {
     if (info.begin < expected) return reader.wrong(info.name, "overlaps another tensor");
     if (info.begin > expected) {
-      return reader.wrong(info.name, fmt::format("follows a hole of {} bytes", info.begin - expected));
+      return reader.wrong(info.name,
+                          fmt::format("follows a hole of {} bytes", info.begin - expected));
     }
     expected = info.end;
   }

@@ -27,16 +27,16 @@ struct TensorInfo {
 };
 
 struct SafetensorsHeader {
-  std::vector<TensorInfo> tensors;                             // by offset
-  std::vector<std::pair<std::string, std::string>> metadata;   // __metadata__
+  std::vector<TensorInfo> tensors;                            // by offset
+  std::vector<std::pair<std::string, std::string>> metadata;  // __metadata__
 };
 
 /// Bytes of the header after the 8-byte length; fails on a length over the limit or the file.
 Result<std::uint64_t> header_length(std::span<const std::byte> first_8_bytes,
                                     std::uint64_t file_size, std::string_view file);
 
-/// Parses and validates: unique names, known types, no holes, no overlaps, offsets that fit shape and
-/// dtype without overflow, data that ends where the file ends. `file` is for messages.
+/// Parses and validates: unique names, known types, no holes, no overlaps, offsets that fit shape
+/// and dtype without overflow, data that ends where the file ends. `file` is for messages.
 Result<SafetensorsHeader> parse_header(std::span<const std::byte> json, std::uint64_t file_size,
                                        std::string_view file);
 

@@ -1,12 +1,12 @@
 #include "weights/shard_list.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <string_view>
 #include <system_error>
 #include <utility>
-
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "config/json.h"
 #include "config/message.h"
@@ -31,8 +31,7 @@ bool plain_shard_name(std::string_view name) {
 }
 
 bool inside(const fs::path& folder, const fs::path& file) {
-  const auto [end, unused] =
-      std::mismatch(folder.begin(), folder.end(), file.begin(), file.end());
+  const auto [end, unused] = std::mismatch(folder.begin(), folder.end(), file.begin(), file.end());
   return end == folder.end();
 }
 
@@ -40,8 +39,8 @@ bool inside(const fs::path& folder, const fs::path& file) {
 fs::path cache_blobs(const fs::path& folder) {
   const fs::path snapshots = folder.parent_path();
   const fs::path repository = snapshots.parent_path();
-  const bool cache = snapshots.filename() == "snapshots" &&
-                     repository.filename().string().starts_with("models--");
+  const bool cache =
+      snapshots.filename() == "snapshots" && repository.filename().string().starts_with("models--");
   return cache ? repository / "blobs" : fs::path();
 }
 
@@ -55,8 +54,8 @@ Result<fs::path> resolve(const fs::path& folder, const std::string& name) {
   }
   const fs::path blobs = cache_blobs(folder);
   if (inside(folder, real) || (!blobs.empty() && inside(blobs, real))) return real;
-  return invalid(fmt::format("{}: is a symlink that leads out of the model folder",
-                             (folder / name).string()));
+  return invalid(
+      fmt::format("{}: is a symlink that leads out of the model folder", (folder / name).string()));
 }
 
 Status add_file(ShardList& list, const fs::path& folder, const std::string& name) {
@@ -86,9 +85,10 @@ Status read_index(ShardList& list, const fs::path& folder) {
   if (map->empty()) return fail("weight_map names no tensor");
   for (const auto& [tensor, shard] : map->items()) {
     if (!shard.is_string() || !plain_shard_name(shard.get_ref<const std::string&>())) {
-      return fail(fmt::format("weight_map puts \"{}\" into {}, which is not the plain name of a "
-                              "{} file in this folder",
-                              tensor, config::shown(shard), kSuffix));
+      return fail(
+          fmt::format("weight_map puts \"{}\" into {}, which is not the plain name of a "
+                      "{} file in this folder",
+                      tensor, config::shown(shard), kSuffix));
     }
     const auto& name = shard.get_ref<const std::string&>();
     std::error_code code;

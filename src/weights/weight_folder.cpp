@@ -1,10 +1,10 @@
 #include "weights/weight_folder.h"
 
-#include <array>
-#include <utility>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
+#include <array>
+#include <utility>
 
 #include "config/message.h"
 #include "weights/mapped_file.h"
@@ -121,8 +121,8 @@ Result<Tensor> WeightFolder::take(std::string_view name) {
   const auto it = entries_.find(name);
   if (it == entries_.end()) return wrong(name, "is missing");
   Entry& entry = it->second;
-  auto range = shards_[entry.shard]->file.range(entry.info.begin, entry.info.end,
-                                                size_of(entry.info.dtype));
+  auto range =
+      shards_[entry.shard]->file.range(entry.info.begin, entry.info.end, size_of(entry.info.dtype));
   if (!range.ok()) return range.error();
   entry.used = true;
   return Tensor{entry.info.dtype, entry.info.shape, range->bytes, std::move(range->keep)};

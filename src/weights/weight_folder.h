@@ -16,10 +16,10 @@
 
 namespace tandem::weights {
 
-/// Read-only bytes of a tensor, aligned for its dtype. `keep` holds the mapping. A file that shrinks
-/// while a mapping of it is alive makes the next read of the lost pages end the process (SIGBUS);
-/// take() finds every change of size before that, so only a file that is cut while a model runs from
-/// it is left, as with any mapped program.
+/// Read-only bytes of a tensor, aligned for its dtype. `keep` holds the mapping. A file that
+/// shrinks while a mapping of it is alive makes the next read of the lost pages end the process
+/// (SIGBUS); take() finds every change of size before that, so only a file that is cut while a
+/// model runs from it is left, as with any mapped program.
 struct Tensor {
   DType dtype = DType::kF32;
   std::vector<std::int64_t> shape;
@@ -27,11 +27,11 @@ struct Tensor {
   std::shared_ptr<const void> keep;
 };
 
-/// Opens the shards that model.safetensors.index.json names, or model.safetensors, or, without both,
-/// every model*.safetensors. Headers of all shards are read and validated; data is mapped by take()
-/// only, so a rank's resident memory is its own tensors. Names in the index are plain file names, and
-/// a shard lies in the folder: a symlink may lead elsewhere in it or, in a Hugging Face cache
-/// (models--*/snapshots/REVISION), to models--*/blobs. Not thread-safe.
+/// Opens the shards that model.safetensors.index.json names, or model.safetensors, or, without
+/// both, every model*.safetensors. Headers of all shards are read and validated; data is mapped by
+/// take() only, so a rank's resident memory is its own tensors. Names in the index are plain file
+/// names, and a shard lies in the folder: a symlink may lead elsewhere in it or, in a Hugging Face
+/// cache (models--*/snapshots/REVISION), to models--*/blobs. Not thread-safe.
 class WeightFolder {
  public:
   static Result<WeightFolder> open(const std::filesystem::path& folder);

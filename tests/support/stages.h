@@ -1,12 +1,12 @@
 #pragma once
 // A pipeline of stages in the test's own process.
 
+#include <gtest/gtest.h>
+
 #include <filesystem>
 #include <memory>
 #include <utility>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "stage/stage.h"
 

@@ -6,12 +6,11 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include "support/safetensors_writer.h"
 #include "tandem/dtype.h"
@@ -29,12 +28,12 @@ class TinyCheckpoint {
   /// Grouped heads over `layers` layers, untied head.
   static TinyCheckpoint llama(int layers, bool quantized, unsigned seed = 1) {
     TinyCheckpoint made(seed, quantized);
-    made.config_ = {{"model_type", "llama"},         {"hidden_size", kHidden},
-                    {"num_hidden_layers", layers},   {"intermediate_size", 96},
-                    {"num_attention_heads", 4},      {"num_key_value_heads", 2},
-                    {"vocab_size", kVocabulary},     {"rms_norm_eps", 1e-5},
+    made.config_ = {{"model_type", "llama"},          {"hidden_size", kHidden},
+                    {"num_hidden_layers", layers},    {"intermediate_size", 96},
+                    {"num_attention_heads", 4},       {"num_key_value_heads", 2},
+                    {"vocab_size", kVocabulary},      {"rms_norm_eps", 1e-5},
                     {"max_position_embeddings", 512}, {"rope_theta", 10000.0},
-                    {"tie_word_embeddings", false},  {"torch_dtype", "float32"}};
+                    {"tie_word_embeddings", false},   {"torch_dtype", "float32"}};
     made.frame();
     for (int i = 0; i < layers; ++i) {
       const std::string layer = made.norms(i);
@@ -52,21 +51,36 @@ class TinyCheckpoint {
     constexpr int kHeads = 2, kQRank = 32, kKvRank = 32, kNope = 32, kRope = 16, kValue = 32;
     constexpr int kExperts = 8, kWidth = 32;
     TinyCheckpoint made(seed, quantized);
-    made.config_ = {{"model_type", "deepseek_v3"},    {"hidden_size", kHidden},
-                    {"num_hidden_layers", layers},    {"intermediate_size", 96},
-                    {"moe_intermediate_size", kWidth}, {"num_attention_heads", kHeads},
-                    {"num_key_value_heads", kHeads},  {"vocab_size", kVocabulary},
-                    {"rms_norm_eps", 1e-6},           {"max_position_embeddings", 512},
-                    {"rope_theta", 10000.0},          {"q_lora_rank", kQRank},
-                    {"kv_lora_rank", kKvRank},        {"qk_nope_head_dim", kNope},
-                    {"qk_rope_head_dim", kRope},      {"v_head_dim", kValue},
-                    {"n_routed_experts", kExperts},   {"n_shared_experts", 1},
-                    {"num_experts_per_tok", 2},       {"n_group", 2},
-                    {"topk_group", 1},                {"topk_method", "noaux_tc"},
-                    {"scoring_func", "sigmoid"},      {"norm_topk_prob", true},
-                    {"routed_scaling_factor", 2.5},   {"first_k_dense_replace", 1},
-                    {"moe_layer_freq", 1},            {"attention_bias", false},
-                    {"tie_word_embeddings", false},   {"torch_dtype", "float32"}};
+    made.config_ = {{"model_type", "deepseek_v3"},
+                    {"hidden_size", kHidden},
+                    {"num_hidden_layers", layers},
+                    {"intermediate_size", 96},
+                    {"moe_intermediate_size", kWidth},
+                    {"num_attention_heads", kHeads},
+                    {"num_key_value_heads", kHeads},
+                    {"vocab_size", kVocabulary},
+                    {"rms_norm_eps", 1e-6},
+                    {"max_position_embeddings", 512},
+                    {"rope_theta", 10000.0},
+                    {"q_lora_rank", kQRank},
+                    {"kv_lora_rank", kKvRank},
+                    {"qk_nope_head_dim", kNope},
+                    {"qk_rope_head_dim", kRope},
+                    {"v_head_dim", kValue},
+                    {"n_routed_experts", kExperts},
+                    {"n_shared_experts", 1},
+                    {"num_experts_per_tok", 2},
+                    {"n_group", 2},
+                    {"topk_group", 1},
+                    {"topk_method", "noaux_tc"},
+                    {"scoring_func", "sigmoid"},
+                    {"norm_topk_prob", true},
+                    {"routed_scaling_factor", 2.5},
+                    {"first_k_dense_replace", 1},
+                    {"moe_layer_freq", 1},
+                    {"attention_bias", false},
+                    {"tie_word_embeddings", false},
+                    {"torch_dtype", "float32"}};
     made.frame();
     for (int i = 0; i < layers; ++i) {
       const std::string layer = made.norms(i);
@@ -135,7 +149,8 @@ class TinyCheckpoint {
   void linear(const std::string& name, int rows, int cols, float gain = 0) {
     const float deviation = gain != 0 ? gain : 1.5F / std::sqrt(static_cast<float>(cols));
     if (!quantized_) return dense(name + ".weight", {rows, cols}, deviation);
-    FileTensor words{DType::kU32, {rows, cols / 8}, std::string(static_cast<std::size_t>(rows) * cols / 2, 0)};
+    FileTensor words{
+        DType::kU32, {rows, cols / 8}, std::string(static_cast<std::size_t>(rows) * cols / 2, 0)};
     for (char& byte : words.bytes) byte = static_cast<char>(random_());
     tensors_[name + ".weight"] = std::move(words);
     // q is uniform in [0, 15]: mean 7.5, deviation 4.6.

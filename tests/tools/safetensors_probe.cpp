@@ -29,8 +29,8 @@ int main() {
   std::uint64_t size = 0;
   while (std::cin.read(reinterpret_cast<char*>(&size), sizeof(size))) {
     std::vector<std::byte> file(size);
-    if (size != 0 && !std::cin.read(reinterpret_cast<char*>(file.data()),
-                                    static_cast<std::streamsize>(size))) {
+    if (size != 0 &&
+        !std::cin.read(reinterpret_cast<char*>(file.data()), static_cast<std::streamsize>(size))) {
       std::cerr << "safetensors_probe: the input ends inside a file\n";
       return 1;
     }

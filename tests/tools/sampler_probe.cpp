@@ -2,10 +2,9 @@
 // In: one JSON object a line: logits, history, params. Out: penalized logits and the ids left.
 
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include "stage/distribution.h"
 #include "stage/filters.h"
@@ -24,8 +23,7 @@ tandem::SamplingParams read_params(const json& fields) {
   params.min_tokens_to_keep = fields.value("min_tokens_to_keep", params.min_tokens_to_keep);
   params.xtc_probability = fields.value("xtc_probability", params.xtc_probability);
   params.xtc_threshold = fields.value("xtc_threshold", params.xtc_threshold);
-  params.xtc_special_tokens =
-      fields.value("xtc_special_tokens", params.xtc_special_tokens);
+  params.xtc_special_tokens = fields.value("xtc_special_tokens", params.xtc_special_tokens);
   params.repetition_penalty = fields.value("repetition_penalty", params.repetition_penalty);
   params.repetition_context = fields.value("repetition_context", params.repetition_context);
   params.presence_penalty = fields.value("presence_penalty", params.presence_penalty);

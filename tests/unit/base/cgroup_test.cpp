@@ -1,13 +1,12 @@
 #ifdef __linux__
 #include "base/cgroup.h"
 
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <string>
-
-#include <gtest/gtest.h>
 
 namespace tandem::platform {
 namespace {

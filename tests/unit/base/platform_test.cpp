@@ -1,5 +1,6 @@
 #include "base/platform.h"
 
+#include <gtest/gtest.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -7,8 +8,6 @@
 #include <csignal>
 #include <thread>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 namespace tandem::platform {
 namespace {

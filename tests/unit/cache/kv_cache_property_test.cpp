@@ -1,12 +1,12 @@
 // Random ticks against a plain model of what each sequence holds.
 
+#include <gtest/gtest.h>
+
 #include <cstring>
 #include <map>
 #include <random>
 #include <string>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "cache/kv_cache.h"
 
@@ -132,7 +132,7 @@ class Walk {
   }
 
   std::mt19937 random_;
-  KvCache cache_{kLayers, kBlocksMax * block_bytes(), Storage::kPages};
+  KvCache cache_{kLayers, kBlocksMax* block_bytes(), Storage::kPages};
   Model model_;
   std::uint32_t stamp_ = 0;
   int applied_ = 0;

@@ -1,11 +1,11 @@
 #include "cache/kv_cache.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 namespace tandem::cache {
 namespace {
@@ -163,8 +163,8 @@ TEST(ArrayCache, CountsLikePagesAndHandsArraysOn) {
   EXPECT_EQ(cache.bytes_in_use(), 2 * block_bytes());
   EXPECT_TRUE(cache.layers(1)[0].pages.empty());
   cache.layers(1)[0].keys = mlx::core::array({1.0F, 2.0F});
-  const std::vector<KvOp> ops = {{Kind::kCopyPrefix, 2, 1, 65}, {Kind::kCopyPrefix, 3, 2, 3},
-                                 {Kind::kFree, 1, 0, 0}};
+  const std::vector<KvOp> ops = {
+      {Kind::kCopyPrefix, 2, 1, 65}, {Kind::kCopyPrefix, 3, 2, 3}, {Kind::kFree, 1, 0, 0}};
   const std::vector<Append> second = {{1, 0, 1}};
   ASSERT_TRUE(cache.apply(ops, second).ok());
   ASSERT_TRUE(cache.layers(2)[0].keys.has_value());

@@ -1,7 +1,7 @@
+#include <gtest/gtest.h>
+
 #include <string>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "config/json.h"
 
@@ -67,8 +67,7 @@ TEST_F(Fields, ANestedErrorNamesTheWholePath) {
   ASSERT_TRUE(nested.has_value());
   EXPECT_EQ(nested->string("kind"), "yarn");
   nested->number("factor", 1, 1e6);
-  EXPECT_EQ(error(),
-            "config.json: rope_scaling.factor must be a number in [1, 1e+06], not \"x\"");
+  EXPECT_EQ(error(), "config.json: rope_scaling.factor must be a number in [1, 1e+06], not \"x\"");
 }
 
 TEST_F(Fields, TheFirstErrorStaysAndLaterReadsReturnFallbacks) {

@@ -1,12 +1,11 @@
 #include "config/json.h"
 
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <string>
-
-#include <gtest/gtest.h>
 
 namespace tandem::config {
 namespace {

@@ -1,8 +1,8 @@
 #include "config/model_config.h"
 
-#include <string>
-
 #include <gtest/gtest.h>
+
+#include <string>
 
 namespace tandem::config {
 namespace {

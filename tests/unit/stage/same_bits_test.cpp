@@ -1,5 +1,7 @@
-// The central property: what a sequence computes depends on its tokens only; not on chunks, batches,
-// order, threads or how the layers are split.
+// The central property: what a sequence computes depends on its tokens only; not on chunks,
+// batches, order, threads or how the layers are split.
+
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <bit>
@@ -7,8 +9,6 @@
 #include <random>
 #include <string>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "support/stages.h"
 #include "support/temp_folder.h"

@@ -1,5 +1,7 @@
 #include "stage/sampler.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -7,8 +9,6 @@
 #include <random>
 #include <string>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "stage/distribution.h"
 
@@ -179,7 +179,8 @@ TEST(Sample, FilteredDrawsAreRenormalized) {
   SCOPED_TRACE("seed " + std::to_string(params.seed));
   const auto logits = random_logits(40, 8, 1);
   std::vector<float> masked(logits.size(), -kInf);
-  for (const auto& each : best_of(logits, 5)) masked[static_cast<std::size_t>(each.id)] = each.value;
+  for (const auto& each : best_of(logits, 5))
+    masked[static_cast<std::size_t>(each.id)] = each.value;
   expect_distribution(softmax_at(masked, 1), params, logits, 20000);
 }
 

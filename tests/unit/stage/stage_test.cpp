@@ -1,12 +1,12 @@
 #include "stage/stage.h"
 
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "support/stages.h"
 #include "support/temp_folder.h"

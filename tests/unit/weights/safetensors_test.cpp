@@ -1,10 +1,10 @@
 #include "weights/safetensors.h"
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <random>
 #include <string>
-
-#include <gtest/gtest.h>
 
 #include "support/safetensors_writer.h"
 
@@ -15,8 +15,8 @@ using tandem::testing::pack_safetensors;
 
 Result<SafetensorsHeader> judge(std::string_view file) {
   const auto bytes = std::as_bytes(std::span(file.data(), file.size()));
-  const auto length = header_length(bytes.first(std::min<std::size_t>(8, bytes.size())),
-                                    bytes.size(), "f");
+  const auto length =
+      header_length(bytes.first(std::min<std::size_t>(8, bytes.size())), bytes.size(), "f");
   if (!length.ok()) return length.error();
   return parse_header(bytes.subspan(8, static_cast<std::size_t>(*length)), bytes.size(), "f");
 }
@@ -56,9 +56,9 @@ TEST(Safetensors, MessagesNameTheTensorAndTheRule) {
       error_of(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}})", 8),
       "f: tensor \"a\" has a shape whose size overflows 64 bits");
   EXPECT_EQ(error_of(R"({"a\nb":1})", 0), "f: tensor \"a b\" must be an object");
-  EXPECT_NE(error_of(R"({"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}})", 4)
-                .find("truncated"),
-            std::string::npos);
+  EXPECT_NE(
+      error_of(R"({"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}})", 4).find("truncated"),
+      std::string::npos);
   EXPECT_NE(error_of(R"({"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},
                          "b":{"dtype":"U8","shape":[8],"data_offsets":[4,12]}})",
                      12)
@@ -113,9 +113,15 @@ TEST(Safetensors, RandomSplicesAreJudgedWithoutHarm) {
     std::string file = good;
     for (auto edits = 1 + at(4); edits > 0 && !file.empty(); --edits) {
       switch (at(3)) {
-        case 0: file.erase(at(file.size()), 1 + at(20)); break;
-        case 1: file.insert(at(file.size()), good.substr(at(good.size()), at(30))); break;
-        default: file[at(file.size())] = static_cast<char>(random()); break;
+        case 0:
+          file.erase(at(file.size()), 1 + at(20));
+          break;
+        case 1:
+          file.insert(at(file.size()), good.substr(at(good.size()), at(30)));
+          break;
+        default:
+          file[at(file.size())] = static_cast<char>(random());
+          break;
       }
     }
     const auto header = judge(file);

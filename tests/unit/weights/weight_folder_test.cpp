@@ -1,11 +1,11 @@
 #include "weights/weight_folder.h"
 
+#include <gtest/gtest.h>
+
 #include <cstring>
 #include <filesystem>
-#include <string>
-
-#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "base/platform.h"
 #include "support/safetensors_writer.h"
@@ -112,9 +112,9 @@ TEST_F(Folder, AnIndexNamesFilesAndNoPaths) {
   shard("model.safetensors", {{"a", a_}});
   fs::create_directory(folder_ / "sub");
   fs::copy(folder_ / "model.safetensors", folder_ / "sub/model.safetensors");
-  for (const std::string name :
-       {"sub/model.safetensors", "../model.safetensors", "/etc/passwd", "..", ".", "",
-        "./model.safetensors", "model.bin", "a\\b.safetensors", ".safetensors", "a\n.safetensors"}) {
+  for (const std::string name : {"sub/model.safetensors", "../model.safetensors", "/etc/passwd",
+                                 "..", ".", "", "./model.safetensors", "model.bin",
+                                 "a\\b.safetensors", ".safetensors", "a\n.safetensors"}) {
     index({{"a", name}});
     EXPECT_TRUE(says(error(), "is not the plain name")) << name << ": " << error();
   }
