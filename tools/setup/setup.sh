@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Installs what is missing for `build` (./demo) or `test` (./test). Quick when nothing is.
+set -euo pipefail
+purpose=${1:?usage: setup.sh build|test}
+root=$(cd "$(dirname "$0")/../.." && pwd)
+here=$root/tools/setup
+
+say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+debian_packages() {
+  local list=("$here/debian-build.txt") missing=() package
+  [ "$purpose" = test ] && list+=("$here/debian-test.txt")
+  while read -r package; do
+    case $package in
+      # A Rust from rustup serves as well as Debian's.
+      cargo-web | rustc-web) recent_rust && continue ;;
+    esac
+    dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
+      missing+=("$package")
+  done < <(cat "${list[@]}")
+  [ ${#missing[@]} = 0 ] && return
+  say "installing ${missing[*]}"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    "${missing[@]}" >/dev/null
+}
+
+recent_rust() {
+  local version
+  version=$("$(command -v cargo || echo "$HOME/.cargo/bin/cargo")" --version 2>/dev/null) || return 1
+  version=${version#cargo 1.}
+  [ "${version%%.*}" -ge 85 ] 2>/dev/null
+}
+
+homebrew_packages() {
+  command -v brew >/dev/null || { echo "setup: install Homebrew first (brew.sh)" >&2; exit 1; }
+  xargs brew install --quiet <"$here/homebrew.txt"
+}
+
+# A virtual environment of its own for each list, made again when the list changes.
+python_packages() {
+  local name=$1 list=$2
+  local venv=$root/.deps/$name
+  cmp -s "$list" "$venv/installed.txt" && return
+  say "installing Python packages into .deps/$name"
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$list"
+  cp "$list" "$venv/installed.txt"
+}
+
+case $(uname -s) in
+  Linux)
+    if ! command -v apt-get >/dev/null; then
+      echo "setup: only Debian's packages are known here; needed: $(xargs <"$here/debian-build.txt")" >&2
+      exit 1
+    fi
+    debian_packages
+    # MLX's wheel is the C++ SDK: headers, library and CMake package.
+    python_packages mlx "$here/mlx-requirements.txt"
+    ;;
+  Darwin) homebrew_packages ;;
+  *) echo "setup: $(uname -s) is not supported" >&2; exit 1 ;;
+esac
+[ "$purpose" = test ] && python_packages oracle "$root/tests/oracle/requirements.txt"
+exit 0
