@@ -1,5 +1,4 @@
 # The program as a person uses it: the real binary, its output and its exit codes.
-find_package(Python3 REQUIRED COMPONENTS Interpreter)
 foreach(script generate score bench chat errors)
   add_test(NAME cli.${script}
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/${script}_test.py

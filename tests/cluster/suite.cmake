@@ -1,5 +1,4 @@
 # Whole clusters on this machine: real processes, killed and stopped.
-find_package(Python3 REQUIRED COMPONENTS Interpreter)
 foreach(script split faults workers)
   add_test(NAME cluster.${script}
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/${script}_test.py
