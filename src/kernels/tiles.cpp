@@ -9,8 +9,6 @@
 namespace tandem::kernels {
 namespace {
 
-using Words = std::array<std::uint32_t, kTileRows>;
-
 std::uint32_t load_word(const std::byte* from) {
   std::uint32_t word;
   std::memcpy(&word, from, sizeof(word));
@@ -57,24 +55,6 @@ std::uint32_t shuffle_nibbles(std::uint32_t x) {
   return x ^ t ^ (t << 4);
 }
 
-/// Adds plane `width` bits wide (element bits [low, low + width)) of one row's 32 elements.
-std::byte* pack_plane(const std::array<std::uint8_t, kBlockCols>& q, int low, int width, int row,
-                      std::byte* out) {
-  const int per_byte = 8 / width;
-  for (int vector = 0; vector < width; ++vector) {
-    for (int column = 0; column < 4; ++column) {
-      unsigned byte = 0;
-      for (int part = 0; part < per_byte; ++part) {
-        const auto index = static_cast<std::size_t>((vector * per_byte + part) * 4 + column);
-        const unsigned value = static_cast<unsigned>(q[index]) >> low & ((1U << width) - 1);
-        byte |= value << (part * width);
-      }
-      out[vector * kVectorBytes + row * 4 + column] = static_cast<std::byte>(byte);
-    }
-  }
-  return out + width * kVectorBytes;
-}
-
 /// The widths of the planes of `bits`, lower bits first; 0 ends.
 std::array<int, 2> planes(int bits) {
   switch (bits) {
@@ -89,39 +69,80 @@ std::array<int, 2> planes(int bits) {
   }
 }
 
-/// 32 columns of 16 rows; sources of missing rows are null.
-void pack_block(int bits, const std::array<const std::byte*, kTileRows>& rows, std::size_t offset,
-                std::byte* out) {
-  if (bits == 4 || bits == 8) {
-    for (int vector = 0; vector < bits; ++vector) {
-      Words words{};
-      for (std::size_t row = 0; row < kTileRows; ++row) {
-        if (rows[row] != nullptr) words[row] = load_word(rows[row] + offset + vector * 4);
-      }
-      if (bits == 4) {
-        for (std::uint32_t& word : words) word = shuffle_nibbles(word);
-      }
-      std::memcpy(out + vector * kVectorBytes, words.data(), sizeof(words));
-    }
-    return;
-  }
-  std::memset(out, 0, static_cast<std::size_t>(bits) * kVectorBytes);
-  for (int row = 0; row < kTileRows; ++row) {
-    const std::byte* source = rows[static_cast<std::size_t>(row)];
-    if (source == nullptr) continue;
-    std::array<std::uint32_t, 8> words{};
-    std::memcpy(words.data(), source + offset, static_cast<std::size_t>(bits) * 4);
-    std::array<std::uint8_t, kBlockCols> q{};
+using Sources = std::array<const std::byte*, kTileRows>;      // of missing rows: null
+using Elements = std::uint8_t[kBlockCols / 4][kVectorBytes];  // a byte each, in the tile's lanes
+
+/// The elements of 32 columns, a byte each.
+template <int Bits>
+void spread(const Sources& rows, std::size_t offset, Elements& q) {
+  for (std::size_t row = 0; row < kTileRows; ++row) {
+    std::uint32_t words[Bits] = {};
+    if (rows[row] != nullptr) std::memcpy(words, rows[row] + offset, sizeof(words));
+#pragma GCC unroll 32
     for (int i = 0; i < kBlockCols; ++i) {
-      q[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(packed(words.data(), bits, i));
+      q[i / 4][row * 4 + static_cast<std::size_t>(i % 4)] =
+          static_cast<std::uint8_t>(packed(words, Bits, i));
     }
-    int low = 0;
-    std::byte* plane = out;
-    for (const int width : planes(bits)) {
-      if (width == 0) break;
-      plane = pack_plane(q, low, width, row, plane);
-      low += width;
+  }
+}
+
+/// Writes element bits [low, low + width) as a plane of `width` vectors.
+std::byte* write_plane(const Elements& q, int low, int width, std::byte* out) {
+  const int parts = 8 / width;
+  const unsigned mask = (1U << width) - 1;
+  for (int vector = 0; vector < width; ++vector, out += kVectorBytes) {
+    std::uint8_t bytes[kVectorBytes] = {};
+    for (int part = 0; part < parts; ++part) {
+      const std::uint8_t* from = q[vector * parts + part];
+      for (int i = 0; i < kVectorBytes; ++i) {
+        const unsigned value = (static_cast<unsigned>(from[i]) >> low & mask) << (part * width);
+        bytes[i] = static_cast<std::uint8_t>(bytes[i] | value);
+      }
     }
+    std::memcpy(out, bytes, sizeof(bytes));
+  }
+  return out;
+}
+
+template <int Bits>
+void pack_planes(const Sources& rows, std::size_t offset, std::byte* out) {
+  Elements q;
+  spread<Bits>(rows, offset, q);
+  int low = 0;
+  for (const int width : planes(Bits)) {
+    if (width == 0) break;
+    out = write_plane(q, low, width, out);
+    low += width;
+  }
+}
+
+/// 4 or 8 bits: the source's own words, nibbles in the tile's order.
+void pack_words(int bits, const Sources& rows, std::size_t offset, std::byte* out) {
+  for (int vector = 0; vector < bits; ++vector) {
+    std::array<std::uint32_t, kTileRows> words{};
+    for (std::size_t row = 0; row < kTileRows; ++row) {
+      if (rows[row] != nullptr) words[row] = load_word(rows[row] + offset + vector * 4);
+    }
+    if (bits == 4) {
+      for (std::uint32_t& word : words) word = shuffle_nibbles(word);
+    }
+    std::memcpy(out + vector * kVectorBytes, words.data(), sizeof(words));
+  }
+}
+
+/// 32 columns of 16 rows.
+void pack_block(int bits, const Sources& rows, std::size_t offset, std::byte* out) {
+  switch (bits) {
+    case 2:
+      return pack_planes<2>(rows, offset, out);
+    case 3:
+      return pack_planes<3>(rows, offset, out);
+    case 5:
+      return pack_planes<5>(rows, offset, out);
+    case 6:
+      return pack_planes<6>(rows, offset, out);
+    default:
+      return pack_words(bits, rows, offset, out);
   }
 }
 
@@ -129,7 +150,7 @@ void pack_quantized(const TileMatrix& m, const RowMajor& source, int first, int 
                     std::byte* out) {
   const std::size_t element = stored_bytes(m.stored);
   const int groups = m.cols / m.group;
-  std::array<const std::byte*, kTileRows> rows{};
+  Sources rows{};
   for (int row = 0; row < count; ++row) {
     rows[static_cast<std::size_t>(row)] =
         source.weight + static_cast<std::size_t>(first + row) * row_bytes(m);
