@@ -1,0 +1,218 @@
+// What load_decoder() makes of a folder: whose tensors it takes, and what it refuses.
+
+#include <cmath>
+#include <functional>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "models/loading/gather.h"
+#include "unit/models/harness.h"
+#include "unit/models/tiny_model.h"
+
+namespace tandem::models::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+using Change = std::function<void(TinyModel&)>;
+
+/// The message of loading layers [0, 1) of a changed model; "" when it loads.
+std::string message_of(TinyModel model, const Change& change) {
+  TempFolder folder("weights");
+  change(model);
+  model.write(folder.path());
+  Machine machine(kernels::Activations::kF32);
+  auto decoder = load(folder.path(), {0, 1}, machine.context);
+  return decoder.ok() ? "" : decoder.error().message;
+}
+
+TEST(Weights, MissingTensorsAreNamedWhereverTheyBelong) {
+  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight", "model.norm.weight",
+                           "model.layers.2.self_attn.k_proj.weight",
+                           "model.layers.0.mlp.switch_mlp.up_proj.weight"}) {
+    EXPECT_THAT(message_of(grouped_model(3, 0, true, 1),
+                           [&](TinyModel& model) { model.tensors().erase(name); }),
+                HasSubstr(name));
+  }
+  EXPECT_THAT(message_of(latent_model(2, 4, 1),
+                         [](TinyModel& model) {
+                           model.tensors().erase("model.layers.1.self_attn.kv_b_proj.biases");
+                         }),
+              HasSubstr("model.layers.1.self_attn.kv_b_proj.biases"));
+}
+
+TEST(Weights, WrongShapesNameFolderAndBothShapes) {
+  const std::string message = message_of(grouped_model(3, 0, false, 1), [](TinyModel& model) {
+    model.add("model.layers.2.mlp.down_proj.weight", {64, 95}, 1);
+  });
+  EXPECT_THAT(message, AllOf(HasSubstr("tandem-models-weights"),
+                             HasSubstr("model.layers.2.mlp.down_proj.weight"),
+                             HasSubstr("[64, 96]"), HasSubstr("[64, 95]")));
+}
+
+TEST(Weights, LeftoverTensorsAreNamed) {
+  EXPECT_THAT(message_of(grouped_model(3, 0, false, 1),
+                         [](TinyModel& model) {
+                           model.add("model.layers.0.self_attn.sinks", {4}, 1);
+                         }),
+              HasSubstr("tensor model.layers.0.self_attn.sinks does not belong to a qwen3 model"));
+  EXPECT_THAT(message_of(grouped_model(3, 0, false, 1),
+                         [](TinyModel& model) {
+                           model.add("model.layers.0.self_attn.q_proj.bias", {64}, 1);
+                         }),
+              HasSubstr("q_proj.bias"));
+}
+
+TEST(Weights, KnownLeftoversAreSkipped) {
+  EXPECT_EQ(message_of(latent_model(2, 0, 1),
+                       [](TinyModel& model) {
+                         model.add("model.layers.0.self_attn.rotary_emb.inv_freq", {4}, 1);
+                         model.add("model.layers.2.eh_proj.weight", {3, 5}, 1);
+                       }),
+            "");
+  EXPECT_EQ(message_of(grouped_model(2, 0, false, 1),
+                       [](TinyModel& model) {
+                         model.config()["tie_word_embeddings"] = true;  // lm_head stays unread
+                       }),
+            "");
+}
+
+TEST(Weights, WrongTypesAreNamed) {
+  EXPECT_THAT(message_of(grouped_model(2, 0, false, 1),
+                         [](TinyModel& model) {
+                           auto& tensor =
+                               model.tensors()["model.layers.1.self_attn.o_proj.weight"];
+                           tensor.dtype = DType::kI32;
+                         }),
+              HasSubstr("model.layers.1.self_attn.o_proj.weight must be BF16, F16 or F32"));
+  EXPECT_THAT(message_of(grouped_model(2, 4, false, 1),
+                         [](TinyModel& model) {
+                           model.tensors()["model.layers.1.mlp.up_proj.scales"].dtype = DType::kI32;
+                         }),
+              HasSubstr("model.layers.1.mlp.up_proj.scales must be BF16, F16 or F32"));
+}
+
+TEST(Weights, OverridesMustFitTheTensors) {
+  EXPECT_THAT(message_of(grouped_model(2, 4, false, 1),
+                         [](TinyModel& model) {
+                           model.config()["quantization"]["model.layers.0.mlp.up_proj"] = {
+                               {"bits", 8}, {"group_size", 32}};
+                         }),
+              HasSubstr("model.layers.0.mlp.up_proj.weight"));
+}
+
+TEST(Weights, RangesOutsideTheModelAreRefused) {
+  TempFolder folder("range");
+  grouped_model(2, 0, false, 1).write(folder.path());
+  Machine machine(kernels::Activations::kF32);
+  for (const LayerRange range : {LayerRange{0, 3}, LayerRange{1, 1}, LayerRange{-1, 1}}) {
+    auto decoder = load(folder.path(), range, machine.context);
+    ASSERT_FALSE(decoder.ok());
+    EXPECT_THAT(decoder.error().message, HasSubstr("of the model's 2 layers"));
+  }
+}
+
+TEST(Weights, DamageOutsideTheRangeIsNotRead) {
+  // Validation covers names and shapes of the whole model; the bytes of other layers stay unmapped,
+  // so a range holds only its own.
+  TempFolder folder("own");
+  grouped_model(4, 0, false, 1).write(folder.path());
+  Machine machine(kernels::Activations::kF32);
+  std::uint64_t held = 0;
+  for (int i = 0; i < 4; ++i) {
+    auto decoder = load(folder.path(), {i, i + 1}, machine.context);
+    ASSERT_TRUE(decoder.ok()) << decoder.error().message;
+    EXPECT_EQ((*decoder)->kv_specs().size(), 1U);
+    held += (*decoder)->weight_bytes();
+  }
+  auto whole = load(folder.path(), {0, 4}, machine.context);
+  ASSERT_TRUE(whole.ok());
+  EXPECT_EQ(held, (*whole)->weight_bytes());
+}
+
+TEST(Gather, E4m3FollowsTheFormat) {
+  EXPECT_EQ(from_e4m3(0x00), 0);
+  EXPECT_EQ(from_e4m3(0x01), std::ldexp(1.0F, -9)) << "smallest subnormal";
+  EXPECT_EQ(from_e4m3(0x07), std::ldexp(7.0F, -9)) << "largest subnormal";
+  EXPECT_EQ(from_e4m3(0x08), std::ldexp(1.0F, -6)) << "smallest normal";
+  EXPECT_EQ(from_e4m3(0x38), 1);
+  EXPECT_EQ(from_e4m3(0x7E), 448) << "largest";
+  EXPECT_EQ(from_e4m3(0xFE), -448);
+  EXPECT_TRUE(std::isnan(from_e4m3(0x7F)));
+  EXPECT_TRUE(std::isnan(from_e4m3(0xFF)));
+  for (int bits = 1; bits < 0x7F; ++bits) {
+    const auto code = static_cast<std::uint8_t>(bits);
+    EXPECT_GT(from_e4m3(code), from_e4m3(static_cast<std::uint8_t>(code - 1)));
+  }
+}
+
+class GatherFolder : public ::testing::Test {
+ protected:
+  GatherFolder() : folder_("gather"), model_({}, 5) {
+    model_.add("a.weight", {4, 6}, 1);
+    model_.add("b.weight", {2, 3, 6}, 1);
+    model_.write(folder_.path());
+  }
+
+  std::vector<float> values(const std::string& name) {
+    const std::string& bytes = model_.tensors()[name].bytes;
+    std::vector<float> out(bytes.size() / sizeof(float));
+    std::memcpy(out.data(), bytes.data(), bytes.size());
+    return out;
+  }
+
+  std::vector<float> gathered(const MatrixPlan& plan) {
+    auto opened = weights::WeightFolder::open(folder_.path());
+    EXPECT_TRUE(opened.ok()) << (opened.ok() ? "" : opened.error().message);
+    auto data = gather(*opened, plan, DType::kF32);
+    EXPECT_TRUE(data.ok());
+    EXPECT_EQ(data->count, plan.count);
+    EXPECT_EQ(data->rows, plan.rows);
+    EXPECT_EQ(data->cols, plan.cols);
+    std::vector<float> out(data->weight.size() / sizeof(float));
+    std::memcpy(out.data(), data->weight.data(), data->weight.size());
+    return out;
+  }
+
+  static Source source(const char* name, int count, int rows, int cols) {
+    Source out;
+    out.weight = name;
+    out.count = count;
+    out.rows = rows;
+    out.cols = cols;
+    return out;
+  }
+
+  TempFolder folder_;
+  TinyModel model_;
+};
+
+TEST_F(GatherFolder, PiecesFollowEachOther) {
+  MatrixPlan plan{1, 4, 6, false, {source("a.weight", 1, 4, 6), source("b.weight", 2, 3, 6)},
+                  {{0, 0, 1, 2}, {1, 1, 0, 2}}};
+  const auto a = values("a.weight");
+  const auto b = values("b.weight");
+  std::vector<float> expected(a.begin() + 6, a.begin() + 18);
+  expected.insert(expected.end(), b.begin() + 18, b.begin() + 30);
+  EXPECT_EQ(gathered(plan), expected);
+}
+
+TEST_F(GatherFolder, TransposedMatricesAreTurnedOneByOne) {
+  MatrixPlan plan{2, 6, 3, true, {source("b.weight", 2, 3, 6)}, {{0, 0, 0, 6}}};
+  const auto b = values("b.weight");
+  const auto turned = gathered(plan);
+  for (int m = 0; m < 2; ++m) {
+    for (int r = 0; r < 3; ++r) {
+      for (int c = 0; c < 6; ++c) {
+        EXPECT_EQ(turned[static_cast<std::size_t>(m * 18 + c * 3 + r)],
+                  b[static_cast<std::size_t>(m * 18 + r * 6 + c)]);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tandem::models::testing
