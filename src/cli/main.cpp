@@ -12,6 +12,7 @@
 #include "cli/console.h"
 #include "cli/environment.h"
 #include "cli/values.h"
+#include "cluster/grpc_transport.h"
 #include "cluster/launcher.h"
 #include "cluster/link_bench.h"
 #include "cluster/worker.h"
@@ -66,6 +67,7 @@ Status dispatch(const Command& command, Console& console) {
 }  // namespace
 
 int run(int argc, char** argv) {
+  cluster::quiet_grpc_log();
   // What the program starts itself; not for people, so not in the help.
   const std::string_view only = argc == 2 ? argv[1] : "";
   if (only == cluster::kComputeCommand) return cluster::run_compute_child();

@@ -27,7 +27,8 @@ class Chat(program.ProgramTest):
                          f"{self.answer('hello')}\n{self.answer('more')}\n")
 
     def test_the_system_prompt_stays(self):
-        self.assertEqual(self.chat(b"/reset\nb\n", "--system-prompt", "a"), self.answer("ab") + "\n")
+        answered = self.chat(b"/reset\nb\n", "--system-prompt", "a")
+        self.assertEqual(answered, self.answer("ab") + "\n")
 
     def test_a_last_line_without_end_and_empty_lines(self):
         self.assertEqual(self.chat(b"\n  \nhello"), self.answer("hello") + "\n")

@@ -99,9 +99,12 @@ class Errors(program.ProgramTest):
     def test_model_files(self):
         self.names(["config.json"], "generate", self.variant("c0", config__json=None), "-p", "x")
         self.names(["config.json"], "generate", self.variant("c1", config__json="{"), "-p", "x")
-        self.names(["tokenizer.json"], "generate", self.variant("t0", tokenizer__json=None), "-p", "x")
-        self.names(["tokenizer.json"], "generate", self.variant("t1", tokenizer__json="[]"), "-p", "x")
-        self.names(["safetensors"], "generate", self.variant("w0", model__safetensors=None), "-p", "x")
+        self.names(["tokenizer.json"], "generate", self.variant("t0", tokenizer__json=None),
+                   "-p", "x")
+        self.names(["tokenizer.json"], "generate", self.variant("t1", tokenizer__json="[]"),
+                   "-p", "x")
+        self.names(["safetensors"], "generate", self.variant("w0", model__safetensors=None),
+                   "-p", "x")
         self.names(["model.safetensors"], "generate", self.variant("w1", model__safetensors="x"),
                    "-p", "x")
         config = json.loads((self.model / "config.json").read_text())

@@ -108,12 +108,12 @@ class Generate(program.ProgramTest):
                       r"rank 1 on [\w.:]+: layers? \d", r"prompt: 2 tokens, [0-9.]+ tok/s",
                       r"answer: 20 tokens, [0-9.]+ tok/s", r"memory: [0-9.]+ [MG]B in 2 ranks"):
             self.assertRegex(errors, words)
-        self.assertEqual(done.stdout.decode().rstrip("\n"), self.generate("-p", "hi", tokens=20)["text"])
+        self.assertEqual(done.stdout.decode(), self.generate("-p", "hi", tokens=20)["text"] + "\n")
 
     def test_not_verbose_is_the_answer_only(self):
         done = self.run_tandem("generate", self.model, "-p", "hi", "-m", 20, "--verbose", "False")
         self.assertEqual(done.stderr, b"")
-        self.assertEqual(done.stdout.decode().rstrip("\n"), self.generate("-p", "hi", tokens=20)["text"])
+        self.assertEqual(done.stdout.decode(), self.generate("-p", "hi", tokens=20)["text"] + "\n")
 
     def test_text_is_streamed_and_is_whole_utf8_at_every_moment(self):
         process = self.start("generate", self.model, "-p", "hi", "-m", 20000)
@@ -125,10 +125,11 @@ class Generate(program.ProgramTest):
 
     def test_ctrl_c_ends_cleanly(self):
         for ranks in (1, 2):
-            process = self.start("generate", self.model, "-p", "hi", "-m", 60000, "--ranks", ranks)
+            process = self.start("generate", self.model, "-p", "hi", "-m", 60000, "--ranks", ranks,
+                                 start_new_session=True)
             os.read(process.stdout.fileno(), 1)
             begin = time.monotonic()
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)  # a terminal tells the whole group
             _, errors = process.communicate(timeout=program.DEADLINE)
             self.assertEqual(process.returncode, 130, errors)
             self.assertLess(time.monotonic() - begin, 10)

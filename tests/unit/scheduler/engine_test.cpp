@@ -8,72 +8,16 @@
 #include <cstdint>
 #include <limits>
 #include <map>
-#include <random>
 #include <vector>
 
+#include "unit/scheduler/engine_runs.h"
 #include "unit/scheduler/fake_pipeline.h"
 
 namespace tandem::scheduler {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-Deadline soon() { return after(std::chrono::seconds(10)); }
-
-Request request_of(std::vector<std::int32_t> prompt, int max_tokens) {
-  Request request;
-  request.prompt = std::move(prompt);
-  request.max_tokens = max_tokens;
-  return request;
-}
-
-/// What the fake model says to a prompt.
-std::vector<std::int32_t> expected(std::vector<std::int32_t> history, int max_tokens,
-                                   const std::vector<std::int32_t>& stop_ids = {}) {
-  std::vector<std::int32_t> out;
-  for (int i = 0; i < max_tokens; ++i) {
-    out.push_back(fake_next(history, 1000));
-    history.push_back(out.back());
-    if (std::binary_search(stop_ids.begin(), stop_ids.end(), out.back())) break;
-  }
-  return out;
-}
-
-struct Outcome {
-  std::vector<std::int32_t> ids;
-  std::vector<TokenScore> scores;
-  std::uint32_t prompt_done = 0;
-  FinishReason finish = FinishReason::kNone;
-  std::optional<Error> error;
-};
-
-void collect(const std::vector<Event>& events, std::map<std::uint64_t, Outcome>& outcomes) {
-  for (const Event& event : events) {
-    Outcome& outcome = outcomes[event.sequence];
-    EXPECT_EQ(outcome.finish, FinishReason::kNone) << "an event after the finish";
-    EXPECT_GE(event.prompt_done, outcome.prompt_done);
-    outcome.prompt_done = event.prompt_done;
-    if (event.token) outcome.ids.push_back(event.token->id);
-    outcome.scores.insert(outcome.scores.end(), event.scores.begin(), event.scores.end());
-    outcome.finish = event.finish;
-    outcome.error = event.error;
-  }
-}
-
-std::map<std::uint64_t, Outcome> run_all(Engine& engine) {
-  std::map<std::uint64_t, Outcome> outcomes;
-  while (engine.busy()) {
-    auto events = engine.step(soon());
-    if (!events.ok()) {
-      ADD_FAILURE() << events.error().message;
-      break;
-    }
-    collect(*events, outcomes);
-  }
-  return outcomes;
-}
 
 TEST(Engine, AnswersOnePrompt) {
   FakePipeline pipeline(1);
@@ -285,66 +229,6 @@ TEST(Engine, RefusesBadRequestsByField) {
   const auto full = engine.add(request_of({1}, 1));
   ASSERT_FALSE(full.ok());
   EXPECT_EQ(full.error().code, ErrorCode::kResourceLimit);
-}
-
-/// One random workload: requests of all kinds arrive over time, some are cancelled.
-void run_workload(std::mt19937_64& random) {
-  const auto pick = [&](int low, int high) {
-    return std::uniform_int_distribution<int>(low, high)(random);
-  };
-  FakePipeline pipeline(pick(1, 5));
-  Engine engine(pipeline, {.prefill_step_size = pick(1, 300), .sequences_max = pick(1, 12)});
-  std::map<std::uint64_t, Request> requests;
-  std::map<std::uint64_t, Outcome> outcomes;
-  std::set<std::uint64_t> cancelled;
-  int arriving = pick(1, 30);
-  int steps = 0;
-  while (arriving > 0 || engine.busy()) {
-    ASSERT_LT(++steps, 100000) << "a sequence never finishes";
-    if (arriving > 0 && pick(0, 2) == 0) {
-      --arriving;
-      std::vector<std::int32_t> prompt(static_cast<std::size_t>(pick(1, pick(1, 700))));
-      for (std::int32_t& id : prompt) id = pick(0, 999);
-      Request request = request_of(prompt, pick(0, 40));
-      request.score = pick(0, 3) == 0;
-      for (int i = pick(0, 20); i > 0; --i) request.stop_ids.push_back(pick(0, 999));
-      std::sort(request.stop_ids.begin(), request.stop_ids.end());
-      const auto id = engine.add(request);
-      ASSERT_TRUE(id.ok()) << id.error().message;
-      requests[*id] = request;
-    }
-    if (!requests.empty() && pick(0, 60) == 0) {
-      const std::uint64_t id =
-          1 + static_cast<std::uint64_t>(pick(0, static_cast<int>(requests.size()) - 1));
-      if (outcomes[id].finish == FinishReason::kNone) cancelled.insert(id);
-      engine.cancel(id);
-    }
-    auto events = engine.step(soon());
-    ASSERT_TRUE(events.ok()) << events.error().message;
-    collect(*events, outcomes);
-    ASSERT_THAT(pipeline.broken(), IsEmpty());
-  }
-  for (const auto& [id, request] : requests) {
-    if (cancelled.contains(id)) continue;
-    ASSERT_NE(outcomes[id].finish, FinishReason::kNone);
-    ASSERT_EQ(outcomes[id].ids, expected(request.prompt, request.max_tokens, request.stop_ids));
-    ASSERT_EQ(outcomes[id].prompt_done, request.prompt.size());
-    ASSERT_EQ(outcomes[id].scores.size(), request.score ? request.prompt.size() - 1 : 0);
-  }
-  ASSERT_TRUE(engine.add(request_of({1}, 1)).ok());  // its tick carries the last frees
-  run_all(engine);
-  ASSERT_EQ(pipeline.live(), 1U);
-  for (const auto& [id, times] : pipeline.frees()) ASSERT_EQ(times, 1) << "sequence " << id;
-}
-
-TEST(Engine, RandomWorkloadsKeepEveryRule) {
-  const std::uint64_t seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937_64 random(seed);
-  for (int round = 0; round < 300; ++round) {
-    run_workload(random);
-    ASSERT_FALSE(testing::Test::HasFailure());
-  }
 }
 
 }  // namespace
