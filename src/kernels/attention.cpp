@@ -110,7 +110,8 @@ struct AttentionWork {
     std::int64_t work = 0;
     for (const SequenceRows& r : rows) work += work_of(r);
     const int threads = pool == nullptr || work < kSerialWork ? 1 : pool->size();
-    const std::int64_t share = tokens * static_cast<std::int64_t>(shape.heads) / (4 * threads);
+    const std::int64_t share =
+        tokens * static_cast<std::int64_t>(shape.heads) / (std::int64_t{4} * threads);
     const std::int64_t step =
         threads == 1 ? kBlockRows : std::clamp<std::int64_t>(share & ~3, 4, kBlockRows);
     const std::vector<AttentionBlock> all = blocks(q, out, sinks, step);
@@ -140,10 +141,12 @@ void check_inputs(const AttentionSpec& spec, const mx::array& q, const mx::array
             k.shape(2) == kv.key_dim,
         "keys are [tokens, kv heads, key_dim]");
   check(v.has_value() != kv.value_in_key, "values are given unless they lie in the keys");
-  check(kv.value_in_key ? kv.value_dim <= kv.key_dim
-                        : v->ndim() == 3 && v->shape(0) == q.shape(0) && v->shape(1) == kv.heads &&
-                              v->shape(2) == kv.value_dim,
-        "values are [tokens, kv heads, value_dim]");
+  check(!kv.value_in_key || kv.value_dim <= kv.key_dim, "values in keys fit them");
+  if (v) {
+    check(v->ndim() == 3 && v->shape(0) == q.shape(0) && v->shape(1) == kv.heads &&
+              v->shape(2) == kv.value_dim,
+          "values are [tokens, kv heads, value_dim]");
+  }
   int row = 0;
   for (const SequenceRows& r : rows) {
     check(r.row == row && r.count >= 0 && r.position >= 0 && r.kv != nullptr,

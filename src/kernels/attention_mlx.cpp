@@ -34,7 +34,7 @@ mx::array mask(const AttentionSpec& spec, int count, int length, mx::Stream s) {
   const mx::array q =
       mx::reshape(mx::arange(length - count, length, 1, mx::int32, s), {count, 1}, s);
   const mx::array k = mx::reshape(mx::arange(0, length, 1, mx::int32, s), {1, length}, s);
-  const mx::array causal = mx::less_equal(k, q, s);
+  mx::array causal = mx::less_equal(k, q, s);
   if (spec.window == 0) return causal;
   const mx::array near = mx::greater(k, mx::subtract(q, mx::array(spec.window), s), s);
   return mx::logical_and(causal, near, s);
