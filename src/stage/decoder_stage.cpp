@@ -60,13 +60,13 @@ Error DecoderStage::named(const Error& error) const {
 
 Result<StageOutput> DecoderStage::run(const Tick& tick, const Hidden& in) {
   if (Status status = check_tick(tick, in, rules()); !status.ok()) return named(status.error());
-  // The last check, because it also makes the change.
-  if (Status status = cache_.apply(tick.kv_ops, appends_of(tick)); !status.ok()) {
-    return named(status.error());
-  }
-  if (last()) states_.apply(tick);
   // MLX reports failures by exceptions; none may leave this folder.
   try {
+    // The last check, because it also makes the change.
+    if (Status status = cache_.apply(tick.kv_ops, appends_of(tick)); !status.ok()) {
+      return named(status.error());
+    }
+    if (last()) states_.apply(tick);
     auto output = compute(tick, in);
     if (!output.ok()) return named(output.error());
     return output;
