@@ -19,10 +19,10 @@ namespace tandem::models {
 /// Query heads that share key and value heads (arXiv 2305.13245).
 struct GroupedAttention {
   int heads = 0;
-  int kv_heads = 0;       // divides heads
+  int kv_heads = 0;  // divides heads
   int head_dim = 0;
   float scale = 1;
-  float softcap = 0;      // 0: off
+  float softcap = 0;  // 0: off
   bool qkv_bias = false;
   bool out_bias = false;
   bool head_norms = false;  // q_norm and k_norm over each head
@@ -58,8 +58,8 @@ struct MoeSpec {
 
 /// What differs from layer to layer.
 struct LayerSpec {
-  int rope = 0;      // index into Architecture::ropes
-  int window = 0;    // positions a query sees, its own among them; 0: all before it
+  int rope = 0;    // index into Architecture::ropes
+  int window = 0;  // positions a query sees, its own among them; 0: all before it
   bool moe = false;
 };
 
@@ -79,11 +79,11 @@ struct Architecture {
   int vocabulary = 0;
   int context_max = 0;  // tokens that the model was made for
   float norm_epsilon = 1e-6F;
-  float norm_offset = 0;      // added to norm weights at load (Gemma: 1)
+  float norm_offset = 0;        // added to norm weights at load (Gemma: 1)
   bool sandwich_norms = false;  // a norm after attention and after the MLP too (Gemma 2, 3)
   float embedding_scale = 1;
-  float logit_softcap = 0;    // 0: off
-  std::optional<bool> tied;   // head is the embedding; nullopt: when the folder has no lm_head
+  float logit_softcap = 0;   // 0: off
+  std::optional<bool> tied;  // head is the embedding; nullopt: when the folder has no lm_head
   std::variant<GroupedAttention, LatentAttention> attention;
   MlpSpec mlp;
   std::optional<MoeSpec> moe;

@@ -1,11 +1,11 @@
 #include "models/decoder.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "base/check.h"
 #include "kernels/activation.h"
@@ -58,8 +58,8 @@ class ArchitectureDecoder final : public Decoder {
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const Layer& layer = layers_[i];
       const mx::array mixed = layer.attend(context_, normed, inputs.positions, inputs.rows[i]);
-      kernels::Residual middle = kernels::add_rms_norm(context_, hidden, mixed, layer.mlp_norm(),
-                                                       model_.norm_epsilon);
+      kernels::Residual middle =
+          kernels::add_rms_norm(context_, hidden, mixed, layer.mlp_norm(), model_.norm_epsilon);
       const mx::array delta = layer.transform(context_, middle.normed);
       if (i + 1 == layers_.size()) return kernels::add(context_, middle.sum, delta);
       kernels::Residual next = kernels::add_rms_norm(
@@ -72,8 +72,7 @@ class ArchitectureDecoder final : public Decoder {
 
   mx::array head(const mx::array& hidden) const override {
     check(final_norm_.has_value(), "only the last stage has the head");
-    const mx::array normed =
-        kernels::rms_norm(context_, hidden, *final_norm_, model_.norm_epsilon);
+    const mx::array normed = kernels::rms_norm(context_, hidden, *final_norm_, model_.norm_epsilon);
     const mx::array logits =
         kernels::softcap(context_, head_(context_, normed), model_.logit_softcap);
     return mx::astype(logits, mx::float32, context_.stream);
@@ -105,9 +104,12 @@ class ArchitectureDecoder final : public Decoder {
 /// KV is as precise as the activations, or as the checkpoint where activations are int8.
 kernels::KvType kv_type(const kernels::Context& context, DType checkpoint) {
   switch (context.activations) {
-    case kernels::Activations::kF32: return kernels::KvType::kF32;
-    case kernels::Activations::kBF16: return kernels::KvType::kBF16;
-    case kernels::Activations::kInt8: break;
+    case kernels::Activations::kF32:
+      return kernels::KvType::kF32;
+    case kernels::Activations::kBF16:
+      return kernels::KvType::kBF16;
+    case kernels::Activations::kInt8:
+      break;
   }
   return checkpoint == DType::kF32 ? kernels::KvType::kF32 : kernels::KvType::kBF16;
 }

@@ -55,8 +55,8 @@ class Decoder {
 };
 
 /// Loads the range's tensors (and the embedding, head and final norm where they belong to it) from
-/// `weights`. Every tensor of the range must be there with its shape; a tensor of the folder that no
-/// layer of the model knows is an error that names it.
+/// `weights`. Every tensor of the range must be there with its shape; a tensor of the folder that
+/// no layer of the model knows is an error that names it.
 Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
                                               weights::WeightFolder& weights, LayerRange range,
                                               const kernels::Context& context,

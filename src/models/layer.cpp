@@ -106,8 +106,8 @@ const kernels::KvSpec& Layer::kv() const {
 mx::array Layer::attend(const kernels::Context& context, const mx::array& x,
                         const mx::array& positions,
                         std::span<const kernels::SequenceRows> rows) const {
-  const mx::array out = std::visit(
-      [&](const auto& block) { return block(context, x, positions, rows); }, attention_);
+  const mx::array out =
+      std::visit([&](const auto& block) { return block(context, x, positions, rows); }, attention_);
   return attention_out_norm_ ? kernels::rms_norm(context, out, *attention_out_norm_, epsilon_)
                              : out;
 }

@@ -16,7 +16,7 @@ struct LayerPlan {
   std::variant<GroupedAttentionBlock::Plan, LatentAttentionBlock::Plan> attention;
   std::variant<MlpBlock::Plan, MoeBlock::Plan> mlp;
   VectorPlan input_norm;
-  VectorPlan mlp_norm;                     // before the MLP
+  VectorPlan mlp_norm;                           // before the MLP
   std::optional<VectorPlan> attention_out_norm;  // sandwich norms only
   std::optional<VectorPlan> mlp_out_norm;
 };

@@ -1,7 +1,7 @@
-#include <algorithm>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "models/architecture.h"
 #include "models/families/families.h"
@@ -18,11 +18,16 @@ struct Row {
 
 /// Every model_type that runs.
 constexpr Row kFamilies[] = {
-    {"deepseek_v2", families::deepseek_v2}, {"deepseek_v3", families::deepseek_v3},
-    {"gemma2", families::gemma2},           {"gemma3_text", families::gemma3},
-    {"llama", families::llama},             {"mistral", families::mistral},
-    {"mixtral", families::mixtral},         {"phi3", families::phi3},
-    {"qwen2", families::qwen2},             {"qwen3", families::qwen3},
+    {"deepseek_v2", families::deepseek_v2},
+    {"deepseek_v3", families::deepseek_v3},
+    {"gemma2", families::gemma2},
+    {"gemma3_text", families::gemma3},
+    {"llama", families::llama},
+    {"mistral", families::mistral},
+    {"mixtral", families::mixtral},
+    {"phi3", families::phi3},
+    {"qwen2", families::qwen2},
+    {"qwen3", families::qwen3},
     {"qwen3_moe", families::qwen3_moe},
 };
 

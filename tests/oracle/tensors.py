@@ -1,7 +1,7 @@
 """Seeded tensors and the files they go into, with numpy alone.
 
-The same names, shapes and seed give the same bytes in every environment, so that a reference computed
-elsewhere (make_golden.py, with torch) belongs to the checkpoint that the tests write here.
+The same names, shapes and seed give the same bytes in every environment, so that a reference
+computed elsewhere (make_golden.py, with torch) belongs to the checkpoint that the tests write here.
 """
 
 import json

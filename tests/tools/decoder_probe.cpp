@@ -11,10 +11,9 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include "base/thread_pool.h"
 #include "config/model_config.h"
@@ -136,8 +135,8 @@ int probe(const Options& options) {
     for (const kernels::KvSpec& spec : part.decoder->kv_specs()) {
       part.caches.push_back(std::make_unique<Cache>(spec, prompt + options.greedy));
     }
-    std::cerr << "layers [" << range.first << ", " << range.last << "): "
-              << part.decoder->weight_bytes() << " bytes, "
+    std::cerr << "layers [" << range.first << ", " << range.last
+              << "): " << part.decoder->weight_bytes() << " bytes, "
               << part.decoder->weight_bytes_per_token() << " a token\n";
     parts.push_back(std::move(part));
   }
@@ -150,8 +149,7 @@ int probe(const Options& options) {
     const float* last = data + (tokens.size() - 1) * vocabulary;
     next = static_cast<int>(std::max_element(last, last + vocabulary) - last);
     if (position < prompt) {
-      out.write(reinterpret_cast<const char*>(data),
-                static_cast<std::streamsize>(logits.nbytes()));
+      out.write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(logits.nbytes()));
     }
   };
   for (int at = 0; at < prompt; at += options.chunk) {

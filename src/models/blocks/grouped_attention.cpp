@@ -12,8 +12,8 @@ GroupedAttentionBlock::Plan GroupedAttentionBlock::plan(WeightPlanner& planner,
   const int kv_rows = spec.kv_heads * spec.head_dim;
   Plan plan;
   if (spec.fused) {
-    plan.qkv.push_back(planner.linear(prefix + "qkv_proj", q_rows + 2 * kv_rows, model.hidden,
-                                      spec.qkv_bias));
+    plan.qkv.push_back(
+        planner.linear(prefix + "qkv_proj", q_rows + 2 * kv_rows, model.hidden, spec.qkv_bias));
   } else {
     const RowsOf modules[] = {
         {prefix + "q_proj", q_rows}, {prefix + "k_proj", kv_rows}, {prefix + "v_proj", kv_rows}};
@@ -47,8 +47,7 @@ GroupedAttentionBlock::GroupedAttentionBlock(WeightReader& reader, const Plan& p
 
 mx::array GroupedAttentionBlock::heads(const kernels::Context& context, const mx::array& x,
                                        int count, const std::optional<mx::array>& norm) const {
-  const mx::array split =
-      mx::reshape(x, {x.shape(0), count, spec_.kv.key_dim}, context.stream);
+  const mx::array split = mx::reshape(x, {x.shape(0), count, spec_.kv.key_dim}, context.stream);
   return norm ? kernels::rms_norm(context, split, *norm, epsilon_) : split;
 }
 

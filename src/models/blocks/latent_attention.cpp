@@ -13,18 +13,16 @@ constexpr float kInnerEpsilon = 1e-6F;
 void plan_heads(WeightPlanner& planner, const LatentAttention& spec, const std::string& prefix,
                 LatentAttentionBlock::Plan& plan) {
   if (!planner.has(prefix + "kv_b_proj.weight") && planner.has(prefix + "embed_q.weight")) {
-    plan.to_latent.matrix =
-        planner.stack({planner.source(prefix + "embed_q", spec.heads, spec.kv_rank, spec.nope_dim)},
-                      {{0, 0, 0, spec.heads * spec.kv_rank}}, spec.heads, spec.kv_rank,
-                      spec.nope_dim);
+    plan.to_latent.matrix = planner.stack(
+        {planner.source(prefix + "embed_q", spec.heads, spec.kv_rank, spec.nope_dim)},
+        {{0, 0, 0, spec.heads * spec.kv_rank}}, spec.heads, spec.kv_rank, spec.nope_dim);
     plan.from_latent.matrix = planner.stack(
         {planner.source(prefix + "unembed_out", spec.heads, spec.value_dim, spec.kv_rank)},
         {{0, 0, 0, spec.heads * spec.value_dim}}, spec.heads, spec.value_dim, spec.kv_rank);
     return;
   }
   const int head_rows = spec.nope_dim + spec.value_dim;
-  const Source both =
-      planner.source(prefix + "kv_b_proj", 0, spec.heads * head_rows, spec.kv_rank);
+  const Source both = planner.source(prefix + "kv_b_proj", 0, spec.heads * head_rows, spec.kv_rank);
   std::vector<Piece> keys;
   std::vector<Piece> values;
   for (int head = 0; head < spec.heads; ++head) {
@@ -97,8 +95,7 @@ mx::array LatentAttentionBlock::query(const kernels::Context& context, mx::array
   if (q_norm_) q = q_up_(context, kernels::rms_norm(context, q, *q_norm_, kInnerEpsilon));
   q = mx::reshape(q, {tokens, spec_.heads, -1}, context.stream);
   q = kernels::rope(context, q, positions, q_rope_);
-  const mx::array nope =
-      mx::slice(q, {0, 0, 0}, {tokens, spec_.heads, nope_dim_}, context.stream);
+  const mx::array nope = mx::slice(q, {0, 0, 0}, {tokens, spec_.heads, nope_dim_}, context.stream);
   const mx::array turned =
       mx::slice(q, {0, 0, nope_dim_}, {tokens, spec_.heads, q.shape(2)}, context.stream);
   return mx::concatenate({to_latent_.per_head(context, nope), turned}, 2, context.stream);
@@ -111,9 +108,8 @@ mx::array LatentAttentionBlock::operator()(const kernels::Context& context, cons
   const std::vector<mx::array> parts = down_(context, x);
   const mx::array q = query(context, parts[0], positions);
   const mx::array latent = kernels::rms_norm(context, parts[1], *kv_norm_, kInnerEpsilon);
-  const mx::array joined =
-      mx::reshape(mx::concatenate({latent, parts[2]}, 1, context.stream),
-                  {tokens, 1, spec_.kv.key_dim}, context.stream);
+  const mx::array joined = mx::reshape(mx::concatenate({latent, parts[2]}, 1, context.stream),
+                                       {tokens, 1, spec_.kv.key_dim}, context.stream);
   const mx::array k = kernels::rope(context, joined, positions, k_rope_);
   const mx::array mixed = kernels::attention(context, spec_, q, k, std::nullopt, rows);
   const mx::array values = from_latent_.per_head(context, mixed);

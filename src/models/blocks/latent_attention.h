@@ -1,6 +1,6 @@
 #pragma once
-// Multi-head latent attention in its absorbed form: the cache keeps one latent and one rotated key a
-// token; queries are brought to the latent space and results back from it, head by head.
+// Multi-head latent attention in its absorbed form: the cache keeps one latent and one rotated key
+// a token; queries are brought to the latent space and results back from it, head by head.
 
 #include <optional>
 #include <span>
@@ -29,8 +29,8 @@ class LatentAttentionBlock {
   };
 
   /// `prefix`: "model.layers.0.self_attn.". The per-head matrices are embed_q and unembed_out where
-  /// the folder has them (newer mlx-lm), else the rows of kv_b_proj: values keep their quantization,
-  /// the transposed query side becomes dense.
+  /// the folder has them (newer mlx-lm), else the rows of kv_b_proj: values keep their
+  /// quantization, the transposed query side becomes dense.
   static Plan plan(WeightPlanner& planner, const Architecture& model, const std::string& prefix);
   LatentAttentionBlock(WeightReader& reader, const Plan& plan, const Architecture& model,
                        const LayerSpec& layer, kernels::KvType kv_type);

@@ -1,9 +1,9 @@
 #include "models/blocks/moe.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "kernels/activation.h"
 
@@ -36,8 +36,8 @@ MatrixPlan rows_of_each(WeightPlanner& planner, const Source& source, int first,
 
 /// A stacked tensor as it is.
 MatrixPlan stacked(WeightPlanner& planner, const Source& source) {
-  return planner.stack({source}, {{0, 0, 0, source.count * source.rows}}, source.count,
-                       source.rows, source.cols);
+  return planner.stack({source}, {{0, 0, 0, source.count * source.rows}}, source.count, source.rows,
+                       source.cols);
 }
 
 void plan_experts(WeightPlanner& planner, const Architecture& model, const std::string& prefix,
@@ -51,8 +51,8 @@ void plan_experts(WeightPlanner& planner, const Architecture& model, const std::
         planner.bare_source(experts + ".gate_up_proj", count, 2 * spec.width, hidden);
     plan.gate = rows_of_each(planner, both, 0, spec.width);
     plan.up = rows_of_each(planner, both, spec.width, spec.width);
-    plan.down = stacked(planner, planner.bare_source(experts + ".down_proj", count, hidden,
-                                                     spec.width));
+    plan.down =
+        stacked(planner, planner.bare_source(experts + ".down_proj", count, hidden, spec.width));
     return;
   }
   // A folder may have one module for each expert under either set of names.
@@ -86,8 +86,7 @@ MoeBlock::Plan MoeBlock::plan(WeightPlanner& planner, const Architecture& model,
   Plan plan;
   plan.router = planner.linear(prefix + "gate", spec.router.experts, model.hidden, false);
   if (spec.correction) {
-    plan.correction =
-        planner.vector(prefix + "gate.e_score_correction_bias", spec.router.experts);
+    plan.correction = planner.vector(prefix + "gate.e_score_correction_bias", spec.router.experts);
   }
   plan_experts(planner, model, prefix, plan);
   if (spec.shared_width > 0) {
@@ -110,8 +109,8 @@ MoeBlock::MoeBlock(WeightReader& reader, const Plan& plan, const MoeSpec& spec)
 mx::array MoeBlock::operator()(const kernels::Context& context, const mx::array& x) const {
   const kernels::Routing routing =
       kernels::route(context, router_(context, x), router_spec_, correction_);
-  const mx::array routed = kernels::moe_mlp(context, x, routing, gate_.matrix(), up_.matrix(),
-                                            down_.matrix(), act_);
+  const mx::array routed =
+      kernels::moe_mlp(context, x, routing, gate_.matrix(), up_.matrix(), down_.matrix(), act_);
   return shared_ ? kernels::add(context, routed, (*shared_)(context, x)) : routed;
 }
 

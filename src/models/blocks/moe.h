@@ -25,7 +25,8 @@ class MoeBlock {
   };
 
   /// `layer`: "model.layers.0.". Experts are stacked under switch_mlp (mlx-lm), stacked as
-  /// experts.gate_up_proj and experts.down_proj (transformers 5), or one module each (Hugging Face).
+  /// experts.gate_up_proj and experts.down_proj (transformers 5), or one module each (Hugging
+  /// Face).
   static Plan plan(WeightPlanner& planner, const Architecture& model, const std::string& layer);
   MoeBlock(WeightReader& reader, const Plan& plan, const MoeSpec& spec);
 

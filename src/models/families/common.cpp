@@ -1,8 +1,8 @@
 #include "models/families/common.h"
 
-#include <cmath>
-
 #include <fmt/format.h>
+
+#include <cmath>
 
 namespace tandem::models::families {
 
@@ -23,7 +23,8 @@ GatedActivation read_act(config::FieldReader& fields, const Defaults& defaults) 
   if (act == "gelu_pytorch_tanh" || act == "gelu_new") return GatedActivation::kGeGluTanh;
   if (act == "gelu") return GatedActivation::kGeGlu;
   fields.fail(defaults.act_field, fmt::format("\"{}\" is not supported; known: gelu, "
-                                              "gelu_pytorch_tanh, silu", act));
+                                              "gelu_pytorch_tanh, silu",
+                                              act));
   return GatedActivation::kSwiGlu;
 }
 
@@ -46,8 +47,8 @@ GroupedAttention read_heads(config::FieldReader& fields, const Architecture& siz
                             const Defaults& defaults) {
   GroupedAttention out;
   out.heads = required_or(fields, "num_attention_heads", defaults.heads, kMaxHeads);
-  out.kv_heads = fields.integer_or("num_key_value_heads", defaults.kv_heads.value_or(out.heads), 1,
-                                   kMaxHeads);
+  out.kv_heads =
+      fields.integer_or("num_key_value_heads", defaults.kv_heads.value_or(out.heads), 1, kMaxHeads);
   out.head_dim = fields.integer_or("head_dim", defaults.head_dim.value_or(0), 1, kMaxHeadDim);
   if (!fields.status().ok()) return out;
   if (out.heads % out.kv_heads != 0) {
@@ -56,8 +57,8 @@ GroupedAttention read_heads(config::FieldReader& fields, const Architecture& siz
   }
   if (out.head_dim == 0) {
     if (sizes.hidden % out.heads != 0) {
-      fields.fail("num_attention_heads", fmt::format("must divide hidden_size {}, not {}",
-                                                     sizes.hidden, out.heads));
+      fields.fail("num_attention_heads",
+                  fmt::format("must divide hidden_size {}, not {}", sizes.hidden, out.heads));
     }
     out.head_dim = std::max(1, sizes.hidden / out.heads);
   }
@@ -88,15 +89,16 @@ std::vector<bool> apply_windows(config::FieldReader& fields, Architecture& sizes
   const std::vector<std::string> types = fields.strings_or_empty("layer_types");
   std::vector<bool> sliding(sizes.layers.size(), false);
   if (!types.empty() && types.size() != sizes.layers.size()) {
-    fields.fail("layer_types", fmt::format("must name {} layers, not {}", sizes.layers.size(),
-                                           types.size()));
+    fields.fail("layer_types",
+                fmt::format("must name {} layers, not {}", sizes.layers.size(), types.size()));
     return sliding;
   }
   for (std::size_t i = 0; i < sizes.layers.size(); ++i) {
     sliding[i] = types.empty() ? rule(static_cast<int>(i)) : types[i] == "sliding_attention";
     if (!types.empty() && !sliding[i] && types[i] != "full_attention") {
       fields.fail("layer_types", fmt::format("\"{}\" is not supported; known: full_attention, "
-                                             "sliding_attention", types[i]));
+                                             "sliding_attention",
+                                             types[i]));
     }
     if (sliding[i]) sizes.layers[i].window = window;
   }

@@ -39,8 +39,8 @@ GroupedAttention read_heads(config::FieldReader& fields, const Architecture& siz
                             const Defaults& defaults);
 
 /// The rotary table of a family with one rope for all layers and plain field names.
-kernels::RopeSpec read_rope(config::FieldReader& fields, const Architecture& sizes,
-                            int head_dim, double default_theta);
+kernels::RopeSpec read_rope(config::FieldReader& fields, const Architecture& sizes, int head_dim,
+                            double default_theta);
 
 /// The activation `act_field` names.
 kernels::GatedActivation read_act(config::FieldReader& fields, const Defaults& defaults);

@@ -1,10 +1,10 @@
 // DeepSeek V2 and V3: latent attention, routed experts with a shared one, the first layers dense.
 // Sources: arXiv 2405.04434, arXiv 2412.19437, transformers' and mlx-lm's deepseek_v2, deepseek_v3.
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
-
-#include <fmt/format.h>
 
 #include "models/families/common.h"
 #include "models/families/families.h"
@@ -48,16 +48,15 @@ void read_groups(config::FieldReader& fields, kernels::RouterSpec& router) {
   router.top_groups = fields.integer_or("topk_group", 1, 1, std::max(1, router.groups));
   if (!fields.status().ok()) return;
   const int per_group = router.experts / router.groups;
-  if (router.experts % router.groups != 0) {
-    fields.fail("n_group", fmt::format("must divide n_routed_experts {}, not {}", router.experts,
-                                       router.groups));
-  } else if (router.top_k > per_group * router.top_groups) {
-    fields.fail("num_experts_per_tok",
-                fmt::format("must be at most the {} experts of topk_group groups, not {}",
-                            per_group * router.top_groups, router.top_k));
-  } else if (router.groups > 1 && per_group < 2 &&
-             router.group_score == kernels::RouterSpec::GroupScore::kTopTwoSum) {
-    fields.fail("n_group", "must leave at least 2 experts to a group");
+  const int reachable = per_group * router.top_groups;
+  if (router.experts % router.groups != 0 || (router.groups > 1 && per_group < 2)) {
+    fields.fail("n_group", fmt::format("must divide n_routed_experts {} into groups of 2 or more, "
+                                       "not {}",
+                                       router.experts, router.groups));
+  } else if (router.top_k > reachable) {
+    fields.fail("num_experts_per_tok", fmt::format("must be at most the {} experts of topk_group "
+                                                   "groups, not {}",
+                                                   reachable, router.top_k));
   }
 }
 
@@ -67,7 +66,7 @@ Architecture deepseek(config::FieldReader& fields, int context_max) {
   RopeGeometry geometry;
   geometry.head_dim = attention.rope_dim;
   geometry.context_max = out.context_max;
-  geometry.interleaved = true;
+  geometry.interleaved = fields.boolean_or("rope_interleave", true);
   geometry.theta = fields.number_or("rope_theta", 10000, 1, 1e15);
   out.ropes.push_back(rope_table(rope_parameters(fields), geometry, fields));
   out.attention = attention;
@@ -87,7 +86,8 @@ Architecture deepseek_v2(const config::ModelConfig&, config::FieldReader& fields
     read_groups(fields, moe.router);
   } else if (method != "greedy" && method != "gready") {
     fields.fail("topk_method", fmt::format("\"{}\" is not supported; known: greedy, "
-                                           "group_limited_greedy", method));
+                                           "group_limited_greedy",
+                                           method));
   }
   // The published code, transformers and mlx-lm each do something else with it; no model sets it.
   if (fields.boolean_or("norm_topk_prob", false)) {
@@ -99,9 +99,6 @@ Architecture deepseek_v2(const config::ModelConfig&, config::FieldReader& fields
 
 Architecture deepseek_v3(const config::ModelConfig&, config::FieldReader& fields) {
   Architecture out = deepseek(fields, 4096);
-  if (!fields.boolean_or("rope_interleave", true)) {
-    std::for_each(out.ropes.begin(), out.ropes.end(), [](auto& rope) { rope.interleaved = false; });
-  }
   if (!fields.has("n_routed_experts")) return out;
   MoeSpec moe = read_moe(fields, out);
   moe.router.score = kernels::RouterSpec::Score::kSigmoid;
@@ -110,8 +107,8 @@ Architecture deepseek_v3(const config::ModelConfig&, config::FieldReader& fields
   moe.router.normalize = fields.boolean_or("norm_topk_prob", true) && moe.router.top_k > 1;
   moe.router.normalize_epsilon = 1e-20F;
   moe.correction = true;
-  for (const auto& [field, known] : {std::pair{"topk_method", "noaux_tc"},
-                                     std::pair{"scoring_func", "sigmoid"}}) {
+  for (const auto& [field, known] :
+       {std::pair{"topk_method", "noaux_tc"}, std::pair{"scoring_func", "sigmoid"}}) {
     const std::string value = fields.string_or(field, known);
     if (value != known) {
       fields.fail(field, fmt::format("must be \"{}\" for deepseek_v3, not \"{}\"", known, value));

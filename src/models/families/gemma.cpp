@@ -2,12 +2,12 @@
 // scaled embedding, and layers that alternate between a window and full attention.
 // Source: transformers' gemma2 and gemma3 (mlx-lm's gemma2 has no windows).
 
+#include <mlx/types/half_types.h>
+
 #include <cmath>
 
 #include "models/families/common.h"
 #include "models/families/families.h"
-
-#include <mlx/types/half_types.h>
 
 namespace tandem::models::families {
 namespace {
@@ -50,17 +50,16 @@ kernels::RopeSpec gemma3_rope(config::FieldReader& fields, const Architecture& s
 
 Architecture gemma2(const config::ModelConfig& config, config::FieldReader& fields) {
   Architecture out = gemma(config, fields,
-                           {.head_dim = 256, .context_max = 8192,
-                            .act_field = "hidden_activation", .act = "gelu_pytorch_tanh"});
+                           {.head_dim = 256,
+                            .context_max = 8192,
+                            .act_field = "hidden_activation",
+                            .act = "gelu_pytorch_tanh"});
   auto& attention = std::get<GroupedAttention>(out.attention);
-  attention.softcap =
-      static_cast<float>(fields.number_or("attn_logit_softcapping",
-                                          config.fields.contains("attn_logit_softcapping") ? 0 : 50,
-                                          0, 1e6));
-  out.logit_softcap =
-      static_cast<float>(fields.number_or("final_logit_softcapping",
-                                          config.fields.contains("final_logit_softcapping") ? 0 : 30,
-                                          0, 1e6));
+  attention.softcap = static_cast<float>(fields.number_or(
+      "attn_logit_softcapping", config.fields.contains("attn_logit_softcapping") ? 0 : 50, 0, 1e6));
+  out.logit_softcap = static_cast<float>(
+      fields.number_or("final_logit_softcapping",
+                       config.fields.contains("final_logit_softcapping") ? 0 : 30, 0, 1e6));
   out.ropes.push_back(read_rope(fields, out, attention.head_dim, 10000));
   apply_windows(fields, out, read_window(config, fields, 4096),
                 [](int layer) { return layer % 2 == 0; });
@@ -69,21 +68,22 @@ Architecture gemma2(const config::ModelConfig& config, config::FieldReader& fiel
 
 Architecture gemma3(const config::ModelConfig& config, config::FieldReader& fields) {
   Architecture out = gemma(config, fields,
-                           {.vocabulary = 262208, .heads = 8, .kv_heads = 4, .head_dim = 256,
-                            .context_max = 131072, .act_field = "hidden_activation",
+                           {.vocabulary = 262208,
+                            .heads = 8,
+                            .kv_heads = 4,
+                            .head_dim = 256,
+                            .context_max = 131072,
+                            .act_field = "hidden_activation",
                             .act = "gelu_pytorch_tanh"});
   auto& attention = std::get<GroupedAttention>(out.attention);
   attention.head_norms = true;
-  attention.softcap =
-      static_cast<float>(fields.number_or("attn_logit_softcapping", 0, 0, 1e6));
-  out.logit_softcap =
-      static_cast<float>(fields.number_or("final_logit_softcapping", 0, 0, 1e6));
+  attention.softcap = static_cast<float>(fields.number_or("attn_logit_softcapping", 0, 0, 1e6));
+  out.logit_softcap = static_cast<float>(fields.number_or("final_logit_softcapping", 0, 0, 1e6));
   if (fields.boolean_or("use_bidirectional_attention", false)) {
     fields.fail("use_bidirectional_attention", "must be false: a decoder only looks back");
   }
   out.ropes.push_back(gemma3_rope(fields, out, "full_attention", "rope_theta", 1e6));
-  out.ropes.push_back(
-      gemma3_rope(fields, out, "sliding_attention", "rope_local_base_freq", 10000));
+  out.ropes.push_back(gemma3_rope(fields, out, "sliding_attention", "rope_local_base_freq", 10000));
   const int pattern = fields.integer_or("sliding_window_pattern", 6, 1, kMaxLayers);
   const auto sliding = apply_windows(fields, out, read_window(config, fields, 4096),
                                      [&](int layer) { return (layer + 1) % pattern != 0; });

@@ -56,8 +56,7 @@ Architecture mistral(const config::ModelConfig& config, config::FieldReader& fie
 }
 
 Architecture qwen2(const config::ModelConfig& config, config::FieldReader& fields) {
-  Architecture out =
-      decoder(config, fields, {.biases = Biases::kQkvOnly, .context_max = 32768});
+  Architecture out = decoder(config, fields, {.biases = Biases::kQkvOnly, .context_max = 32768});
   qwen_windows(config, fields, out);
   return out;
 }

@@ -1,9 +1,9 @@
 // Qwen 3 MoE: Qwen 3's attention; softmax over all experts, then the best few.
 // Source: transformers' and mlx-lm's qwen3_moe.
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "models/families/common.h"
 #include "models/families/families.h"

@@ -1,12 +1,12 @@
 #include "models/families/rope_table.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <string>
 #include <vector>
-
-#include <fmt/format.h>
 
 namespace tandem::models::families {
 namespace {
@@ -43,7 +43,8 @@ void scale_llama3(FieldReader& parameters, const RopeGeometry& geometry, Table& 
   const double high = parameters.number_or("high_freq_factor", 4, 1e-3, 1e6);
   const double original = original_context(parameters, geometry);
   if (high <= low) {
-    parameters.fail("high_freq_factor", fmt::format("must be greater than low_freq_factor {}", low));
+    parameters.fail("high_freq_factor",
+                    fmt::format("must be greater than low_freq_factor {}", low));
     return;
   }
   for (double& frequency : table) {
@@ -97,7 +98,8 @@ double scale_longrope(FieldReader& parameters, const RopeGeometry& geometry, Tab
   const std::vector<double> factors = parameters.numbers_or_empty(field);
   if (factors.size() != table.size()) {
     parameters.fail(field, fmt::format("must have {} numbers, one for each pair of rotated "
-                                       "dimensions, not {}", table.size(), factors.size()));
+                                       "dimensions, not {}",
+                                       table.size(), factors.size()));
     return 1;
   }
   for (std::size_t i = 0; i < table.size(); ++i) {
@@ -107,8 +109,7 @@ double scale_longrope(FieldReader& parameters, const RopeGeometry& geometry, Tab
     }
     table[i] /= factors[i];
   }
-  const double factor =
-      parameters.number_or("factor", geometry.context_max / original, 1e-6, 1e6);
+  const double factor = parameters.number_or("factor", geometry.context_max / original, 1e-6, 1e6);
   const double magnitude =
       factor <= 1 || original <= 1 ? 1.0 : std::sqrt(1 + std::log(factor) / std::log(original));
   return parameters.number_or("attention_factor", magnitude, 1e-6, 1e6);
@@ -140,7 +141,8 @@ kernels::RopeSpec rope_table(std::optional<FieldReader> parameters, const RopeGe
   if (!fields.status().ok()) return spec;
   if (dims < 2 || dims % 2 != 0 || theta <= 1) {
     fields.fail("rope_theta", fmt::format("must be over 1 and turn an even number of dimensions, "
-                                          "not {:g} and {}", theta, dims));
+                                          "not {:g} and {}",
+                                          theta, dims));
     return spec;
   }
   Table table = plain(dims, theta);
@@ -157,7 +159,8 @@ kernels::RopeSpec rope_table(std::optional<FieldReader> parameters, const RopeGe
   } else if (type != "default" && type != "dynamic") {
     parameters->fail(parameters->has("rope_type") ? "rope_type" : "type",
                      fmt::format("\"{}\" is not supported; known: deepseek_yarn, default, dynamic, "
-                                 "linear, llama3, longrope, su, yarn", type));
+                                 "linear, llama3, longrope, su, yarn",
+                                 type));
   }
   spec.magnitude = static_cast<float>(magnitude);
   spec.inverse_frequency.assign(table.begin(), table.end());

@@ -12,7 +12,7 @@ namespace tandem::models::families {
 
 struct RopeGeometry {
   int head_dim = 0;
-  int begin = 0;             // first rotated dimension
+  int begin = 0;  // first rotated dimension
   bool interleaved = false;
   double partial = 1;        // share of the head that turns, unless the parameters say otherwise
   double theta = 10000;      // unless the parameters say otherwise
@@ -20,14 +20,16 @@ struct RopeGeometry {
   int original_context = 0;  // before scaling; 0: the parameters' own, or context_max
 };
 
-/// `rope_parameters` (transformers 5) or `rope_scaling` (older, mlx-lm); nullopt when neither is set.
+/// `rope_parameters` (transformers 5) or `rope_scaling` (older, mlx-lm); nullopt when neither is
+/// set.
 std::optional<config::FieldReader> rope_parameters(config::FieldReader& fields);
 
 /// The table of `parameters` ("rope_type" or "type": default, linear, dynamic, llama3, yarn,
 /// deepseek_yarn, longrope, su). An unknown type is refused with the list. Two kinds depend on the
 /// length of the text in transformers and are fixed here, so that a token's result never depends on
-/// what follows it: dynamic stays unscaled (it only changes beyond context_max, where nothing runs),
-/// and longrope uses its long factors exactly when the model's context is longer than the original.
+/// what follows it: dynamic stays unscaled (it only changes beyond context_max, where nothing
+/// runs), and longrope uses its long factors exactly when the model's context is longer than the
+/// original.
 kernels::RopeSpec rope_table(std::optional<config::FieldReader> parameters,
                              const RopeGeometry& geometry, config::FieldReader& fields);
 

@@ -1,5 +1,7 @@
 #include "models/loading/gather.h"
 
+#include <mlx/types/half_types.h>
+
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -7,8 +9,6 @@
 #include <memory>
 #include <utility>
 #include <vector>
-
-#include <mlx/types/half_types.h>
 
 #include "base/check.h"
 
@@ -110,9 +110,8 @@ Result<MatrixData> gather_rows(weights::WeightFolder& folder, const MatrixPlan& 
   if (format.kind == Format::Kind::kQuantized) data.quantization = format.quantization;
   data.cols = plan.sources.front().cols;
   Buffer weight, scales, biases;
-  const std::size_t rows = plan.transposed
-                               ? static_cast<std::size_t>(plan.count) * plan.cols
-                               : static_cast<std::size_t>(plan.count) * plan.rows;
+  const std::size_t rows = plan.transposed ? static_cast<std::size_t>(plan.count) * plan.cols
+                                           : static_cast<std::size_t>(plan.count) * plan.rows;
   if (!whole(plan) || fp8) {
     const RowBytes row = row_bytes(plan.sources.front());
     weight.reserve(rows * row.weight * (fp8 ? sizeof(bfloat16_t) : 1));
@@ -211,8 +210,7 @@ float from_e4m3(std::uint8_t bits) {
   return values[bits];
 }
 
-Result<MatrixData> gather(weights::WeightFolder& folder, const MatrixPlan& plan,
-                          DType dense_type) {
+Result<MatrixData> gather(weights::WeightFolder& folder, const MatrixPlan& plan, DType dense_type) {
   auto gathered = gather_rows(folder, plan);
   if (!gathered.ok()) return gathered;
   MatrixData data = *std::move(gathered);

@@ -1,10 +1,10 @@
 #include "models/loading/weight_plan.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "base/check.h"
 
@@ -16,7 +16,6 @@ constexpr std::string_view kFloats = "BF16, F16 or F32";
 bool is_float(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
 }
-
 
 /// [count, rows, cols], or [rows, cols] when `leading` is 0.
 std::vector<std::int64_t> shape_of(int leading, std::int64_t rows, std::int64_t cols) {
@@ -195,8 +194,7 @@ LinearPlan WeightPlanner::linear(const std::string& module, int rows, int cols, 
   return plan;
 }
 
-std::vector<LinearPlan> WeightPlanner::fused(std::span<const RowsOf> modules, int cols,
-                                             bool bias) {
+std::vector<LinearPlan> WeightPlanner::fused(std::span<const RowsOf> modules, int cols, bool bias) {
   std::vector<LinearPlan> plans;
   for (const RowsOf& each : modules) {
     plans.push_back(linear(each.module, each.rows, cols, bias));

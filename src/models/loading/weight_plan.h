@@ -22,9 +22,9 @@ namespace tandem::models {
 struct Format {
   enum class Kind : std::uint8_t { kDense, kQuantized, kFp8 };
   Kind kind = Kind::kDense;
-  DType dtype = DType::kF32;   // of dense elements; of scales and biases
-  Quantization quantization;   // kQuantized
-  config::Fp8Blocks blocks;    // kFp8
+  DType dtype = DType::kF32;  // of dense elements; of scales and biases
+  Quantization quantization;  // kQuantized
+  config::Fp8Blocks blocks;   // kFp8
   bool operator==(const Format& other) const;
 };
 
@@ -118,8 +118,7 @@ class WeightPlanner {
   void check_quantized(Source& source, const std::string& module, int leading);
   void check_fp8(Source& source);
   /// Expects a tensor with this shape; marks it known.
-  const weights::TensorInfo* expect(const std::string& tensor,
-                                    std::span<const std::int64_t> shape);
+  const weights::TensorInfo* expect(const std::string& tensor, std::span<const std::int64_t> shape);
 
   Error wrong_type(const std::string& tensor, DType dtype, std::string_view wanted) const;
 

@@ -53,8 +53,8 @@ Projection WeightReader::projection(const std::vector<LinearPlan>& plans,
 Linear WeightReader::experts(const MatrixPlan& plan, int top_k) {
   auto made = matrix(plan);
   if (!made) return {};
-  footprint_.per_token += made->bytes() / static_cast<std::size_t>(plan.count) *
-                          static_cast<std::size_t>(top_k);
+  footprint_.per_token +=
+      made->bytes() / static_cast<std::size_t>(plan.count) * static_cast<std::size_t>(top_k);
   return {*std::move(made), std::nullopt};
 }
 

@@ -1,10 +1,10 @@
 #include "models/decoder.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <random>
-
-#include <gtest/gtest.h>
 
 #include "unit/models/harness.h"
 #include "unit/models/tiny_model.h"
@@ -96,17 +96,16 @@ TEST_P(DecoderBits, LogitsAreFiniteAndFollowTheText) {
   for (std::size_t i = 0; i < logits.size(); ++i) EXPECT_NE(logits[i], changed[i]) << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Kinds, DecoderBits,
-    ::testing::Values(Kind{"grouped_f32", 0, kernels::Activations::kF32},
-                      Kind{"grouped_q4_int8", 4, kernels::Activations::kInt8},
-                      Kind{"experts_f32", 0, kernels::Activations::kF32},
-                      Kind{"experts_q8_int8", 8, kernels::Activations::kInt8},
-                      Kind{"experts_q4_bf16", 4, kernels::Activations::kBF16},
-                      Kind{"latent_f32", 0, kernels::Activations::kF32},
-                      Kind{"latent_q4_int8", 4, kernels::Activations::kInt8},
-                      Kind{"latent_q6_bf16", 6, kernels::Activations::kBF16}),
-    [](const auto& kind) { return std::string(kind.param.name); });
+INSTANTIATE_TEST_SUITE_P(Kinds, DecoderBits,
+                         ::testing::Values(Kind{"grouped_f32", 0, kernels::Activations::kF32},
+                                           Kind{"grouped_q4_int8", 4, kernels::Activations::kInt8},
+                                           Kind{"experts_f32", 0, kernels::Activations::kF32},
+                                           Kind{"experts_q8_int8", 8, kernels::Activations::kInt8},
+                                           Kind{"experts_q4_bf16", 4, kernels::Activations::kBF16},
+                                           Kind{"latent_f32", 0, kernels::Activations::kF32},
+                                           Kind{"latent_q4_int8", 4, kernels::Activations::kInt8},
+                                           Kind{"latent_q6_bf16", 6, kernels::Activations::kBF16}),
+                         [](const auto& kind) { return std::string(kind.param.name); });
 
 TEST(Decoder, CountsOnlyTheExpertsOfAToken) {
   TempFolder folder("count");

@@ -1,13 +1,13 @@
 #pragma once
 // Runs decoders of a folder on sequences, the way a stage does.
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "base/thread_pool.h"
 #include "config/model_config.h"
@@ -108,12 +108,12 @@ class Runner {
           row += length;
         }
       }
-      hidden = part.decoder->forward(
-          hidden, {mx::array(positions.data(), {count}, mx::int32), rows});
+      hidden =
+          part.decoder->forward(hidden, {mx::array(positions.data(), {count}, mx::int32), rows});
       hidden.eval();
     }
-    mx::array logits = mx::contiguous(parts_.back().decoder->head(hidden), false,
-                                      machine_.context.stream);
+    mx::array logits =
+        mx::contiguous(parts_.back().decoder->head(hidden), false, machine_.context.stream);
     logits.eval();
     std::vector<std::vector<float>> out;
     for (int i = 0; i < count; ++i) {

@@ -1,18 +1,17 @@
 #pragma once
 // Model folders with random weights, written by the tests themselves.
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <cmath>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include "tandem/dtype.h"
 
@@ -36,8 +35,7 @@ class TinyModel {
   std::map<std::string, TinyTensor>& tensors() { return tensors_; }
 
   /// float32 values around `mean`.
-  void add(const std::string& name, std::vector<std::int64_t> shape, float spread,
-           float mean = 0) {
+  void add(const std::string& name, std::vector<std::int64_t> shape, float spread, float mean = 0) {
     std::normal_distribution<float> normal(mean, spread);
     TinyTensor tensor{DType::kF32, std::move(shape), {}};
     std::int64_t count = 1;
@@ -118,10 +116,18 @@ class TinyModel {
 };
 
 inline json common_config(const std::string& model_type, int layers) {
-  return {{"model_type", model_type},   {"hidden_size", 64},     {"intermediate_size", 96},
-          {"num_hidden_layers", layers}, {"num_attention_heads", 4}, {"num_key_value_heads", 2},
-          {"vocab_size", 40},           {"rms_norm_eps", 1e-5},  {"max_position_embeddings", 512},
-          {"rope_theta", 10000.0},      {"torch_dtype", "float32"}, {"tie_word_embeddings", false}};
+  return {{"model_type", model_type},
+          {"hidden_size", 64},
+          {"intermediate_size", 96},
+          {"num_hidden_layers", layers},
+          {"num_attention_heads", 4},
+          {"num_key_value_heads", 2},
+          {"vocab_size", 40},
+          {"rms_norm_eps", 1e-5},
+          {"max_position_embeddings", 512},
+          {"rope_theta", 10000.0},
+          {"torch_dtype", "float32"},
+          {"tie_word_embeddings", false}};
 }
 
 inline void add_mlp(TinyModel& model, const std::string& prefix, int width) {
@@ -176,10 +182,16 @@ inline TinyModel grouped_model(int layers, int bits, bool experts, std::uint64_t
 /// DeepSeek-V3 with latent attention, a dense first layer and kv_b_proj in one piece.
 inline TinyModel latent_model(int layers, int bits, std::uint64_t seed) {
   TinyModel model(common_config("deepseek_v3", layers), seed);
-  model.config().update({{"kv_lora_rank", 32}, {"q_lora_rank", 32}, {"qk_nope_head_dim", 16},
-                         {"qk_rope_head_dim", 8}, {"v_head_dim", 16}, {"n_routed_experts", 4},
-                         {"n_shared_experts", 1}, {"num_experts_per_tok", 2},
-                         {"moe_intermediate_size", 32}, {"first_k_dense_replace", 1}});
+  model.config().update({{"kv_lora_rank", 32},
+                         {"q_lora_rank", 32},
+                         {"qk_nope_head_dim", 16},
+                         {"qk_rope_head_dim", 8},
+                         {"v_head_dim", 16},
+                         {"n_routed_experts", 4},
+                         {"n_shared_experts", 1},
+                         {"num_experts_per_tok", 2},
+                         {"moe_intermediate_size", 32},
+                         {"first_k_dense_replace", 1}});
   if (bits > 0) model.quantize(bits);
   for (int i = 0; i < layers; ++i) {
     const std::string layer = "model.layers." + std::to_string(i) + ".";

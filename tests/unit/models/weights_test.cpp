@@ -1,11 +1,11 @@
 // What load_decoder() makes of a folder: whose tensors it takes, and what it refuses.
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <functional>
 #include <string>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "models/loading/gather.h"
 #include "unit/models/harness.h"
@@ -30,9 +30,9 @@ std::string message_of(TinyModel model, const Change& change) {
 }
 
 TEST(Weights, MissingTensorsAreNamedWhereverTheyBelong) {
-  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight", "model.norm.weight",
-                           "model.layers.2.self_attn.k_proj.weight",
-                           "model.layers.0.mlp.switch_mlp.up_proj.weight"}) {
+  for (const char* name :
+       {"model.embed_tokens.weight", "lm_head.weight", "model.norm.weight",
+        "model.layers.2.self_attn.k_proj.weight", "model.layers.0.mlp.switch_mlp.up_proj.weight"}) {
     EXPECT_THAT(message_of(grouped_model(3, 0, true, 1),
                            [&](TinyModel& model) { model.tensors().erase(name); }),
                 HasSubstr(name));
@@ -54,11 +54,10 @@ TEST(Weights, WrongShapesNameFolderAndBothShapes) {
 }
 
 TEST(Weights, LeftoverTensorsAreNamed) {
-  EXPECT_THAT(message_of(grouped_model(3, 0, false, 1),
-                         [](TinyModel& model) {
-                           model.add("model.layers.0.self_attn.sinks", {4}, 1);
-                         }),
-              HasSubstr("tensor model.layers.0.self_attn.sinks does not belong to a qwen3 model"));
+  EXPECT_THAT(
+      message_of(grouped_model(3, 0, false, 1),
+                 [](TinyModel& model) { model.add("model.layers.0.self_attn.sinks", {4}, 1); }),
+      HasSubstr("tensor model.layers.0.self_attn.sinks does not belong to a qwen3 model"));
   EXPECT_THAT(message_of(grouped_model(3, 0, false, 1),
                          [](TinyModel& model) {
                            model.add("model.layers.0.self_attn.q_proj.bias", {64}, 1);
@@ -83,8 +82,7 @@ TEST(Weights, KnownLeftoversAreSkipped) {
 TEST(Weights, WrongTypesAreNamed) {
   EXPECT_THAT(message_of(grouped_model(2, 0, false, 1),
                          [](TinyModel& model) {
-                           auto& tensor =
-                               model.tensors()["model.layers.1.self_attn.o_proj.weight"];
+                           auto& tensor = model.tensors()["model.layers.1.self_attn.o_proj.weight"];
                            tensor.dtype = DType::kI32;
                          }),
               HasSubstr("model.layers.1.self_attn.o_proj.weight must be BF16, F16 or F32"));
@@ -191,7 +189,11 @@ class GatherFolder : public ::testing::Test {
 };
 
 TEST_F(GatherFolder, PiecesFollowEachOther) {
-  MatrixPlan plan{1, 4, 6, false, {source("a.weight", 1, 4, 6), source("b.weight", 2, 3, 6)},
+  MatrixPlan plan{1,
+                  4,
+                  6,
+                  false,
+                  {source("a.weight", 1, 4, 6), source("b.weight", 2, 3, 6)},
                   {{0, 0, 1, 2}, {1, 1, 0, 2}}};
   const auto a = values("a.weight");
   const auto b = values("b.weight");
