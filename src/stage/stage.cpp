@@ -68,7 +68,10 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
   if (!model.ok()) return model.error();
   const auto range = resolve_range(options.layers, model->layer_count);
   if (!range.ok()) return range.error();
-  auto weights = weights::WeightFolder::open(options.folder);
+  // Our own kernels read weights byte by byte into their layout; MLX's use them where they lie.
+  const bool mlx = options.gpu || options.mlx_kernels;
+  auto weights = weights::WeightFolder::open(
+      options.folder, mlx ? weights::Alignment::kDtype : weights::Alignment::kAny);
   if (!weights.ok()) return weights.error();
 
   const std::uint64_t free_before = platform::free_memory_bytes();

@@ -54,11 +54,12 @@ WeightFolder::~WeightFolder() = default;
 WeightFolder::WeightFolder(WeightFolder&&) noexcept = default;
 WeightFolder& WeightFolder::operator=(WeightFolder&&) noexcept = default;
 
-Result<WeightFolder> WeightFolder::open(const std::filesystem::path& folder) {
+Result<WeightFolder> WeightFolder::open(const std::filesystem::path& folder, Alignment alignment) {
   const auto list = list_shards(folder);
   if (!list.ok()) return list.error();
   WeightFolder weights;
   weights.folder_ = folder;
+  weights.alignment_ = alignment;
   for (const auto& [name, path] : list->files) {
     if (auto status = weights.add_shard(name, path); !status.ok()) return status.error();
   }
@@ -121,8 +122,8 @@ Result<Tensor> WeightFolder::take(std::string_view name) {
   const auto it = entries_.find(name);
   if (it == entries_.end()) return wrong(name, "is missing");
   Entry& entry = it->second;
-  auto range =
-      shards_[entry.shard]->file.range(entry.info.begin, entry.info.end, size_of(entry.info.dtype));
+  const std::size_t alignment = alignment_ == Alignment::kAny ? 1 : size_of(entry.info.dtype);
+  auto range = shards_[entry.shard]->file.range(entry.info.begin, entry.info.end, alignment);
   if (!range.ok()) return range.error();
   entry.used = true;
   return Tensor{entry.info.dtype, entry.info.shape, range->bytes, std::move(range->keep)};

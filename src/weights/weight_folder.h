@@ -16,7 +16,12 @@
 
 namespace tandem::weights {
 
-/// Read-only bytes of a tensor, aligned for its dtype. `keep` holds the mapping. A file that
+/// Where the bytes of a tensor may begin. Many writers do not pad the header, so that a file's data
+/// begins at any byte: then kDtype means a copy of every tensor, and kAny that readers load by
+/// memcpy or unaligned instructions.
+enum class Alignment { kDtype, kAny };
+
+/// Read-only bytes of a tensor. `keep` holds the mapping. A file that
 /// shrinks while a mapping of it is alive makes the next read of the lost pages end the process
 /// (SIGBUS); take() finds every change of size before that, so only a file that is cut while a
 /// model runs from it is left, as with any mapped program.
@@ -34,7 +39,8 @@ struct Tensor {
 /// cache (models--*/snapshots/REVISION), to models--*/blobs. Not thread-safe.
 class WeightFolder {
  public:
-  static Result<WeightFolder> open(const std::filesystem::path& folder);
+  static Result<WeightFolder> open(const std::filesystem::path& folder,
+                                   Alignment alignment = Alignment::kDtype);
   ~WeightFolder();
   WeightFolder(WeightFolder&&) noexcept;
   WeightFolder& operator=(WeightFolder&&) noexcept;
@@ -67,6 +73,7 @@ class WeightFolder {
   Error wrong(std::string_view name, std::string_view rule) const;
 
   std::filesystem::path folder_;
+  Alignment alignment_ = Alignment::kDtype;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::map<std::string, Entry, std::less<>> entries_;
 };

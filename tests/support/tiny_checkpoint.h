@@ -106,12 +106,13 @@ class TinyCheckpoint {
     return made;
   }
 
-  void write(const std::filesystem::path& folder) const {
+  /// misalign: bytes that the data begins beyond a multiple of 8.
+  void write(const std::filesystem::path& folder, int misalign = 0) const {
     std::filesystem::create_directories(folder);
     nlohmann::json config = config_;
     if (quantized_) config["quantization"] = {{"group_size", 32}, {"bits", 4}};
     write_file(folder / "config.json", config.dump());
-    write_file(folder / "model.safetensors", safetensors_file(tensors_));
+    write_file(folder / "model.safetensors", safetensors_file(tensors_, misalign));
   }
 
   std::map<std::string, FileTensor>& tensors() { return tensors_; }

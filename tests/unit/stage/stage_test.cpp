@@ -231,6 +231,22 @@ TEST_F(StageRun, MlxsOwnOperationsAgree) {
   for (std::size_t i = 0; i < ours.size(); ++i) EXPECT_NEAR(ours[i], theirs[i], 1e-4) << i;
 }
 
+TEST_F(StageRun, DataThatBeginsAtAnyByteGivesTheSameBits) {
+  for (const bool quantized : {false, true}) {
+    std::vector<float> logprobs;
+    for (int misalign = 0; misalign < 8; misalign += 3) {
+      TinyCheckpoint::llama(kLayers, quantized).write(folder_.path(), misalign);
+      for (const bool mlx : {false, true}) {
+        options_.mlx_kernels = mlx;
+        const auto output = load()->run(tick(1, 0, {3, 5, 7}), {});
+        ASSERT_TRUE(output.ok()) << output.error().message;
+        if (!mlx) logprobs.push_back(output->result->sampled.at(0).logprob);
+      }
+    }
+    for (const float logprob : logprobs) EXPECT_EQ(logprob, logprobs.front());
+  }
+}
+
 TEST_F(StageRun, ScoresContinueOnlyAfterAScoredChunk) {
   const auto stage = load();
   Tick first = tick(1, 0, {1, 2});

@@ -63,12 +63,16 @@ TEST_F(Folder, DataAtAnyOffsetComesAligned) {
   for (int misalign = 0; misalign < 8; ++misalign) {
     const std::map<std::string, FileTensor> tensors = {{"a", a_}};
     write_file(folder_ / "model.safetensors", safetensors_file(tensors, misalign));
-    auto weights = WeightFolder::open(folder_.path());
-    ASSERT_TRUE(weights.ok());
-    const auto tensor = weights->take("a");
-    ASSERT_TRUE(tensor.ok());
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor->bytes.data()) % 4, 0U);
-    EXPECT_EQ(std::memcmp(tensor->bytes.data(), a_.bytes.data(), 8), 0) << misalign;
+    for (const auto alignment : {Alignment::kDtype, Alignment::kAny}) {
+      auto weights = WeightFolder::open(folder_.path(), alignment);
+      ASSERT_TRUE(weights.ok());
+      const auto tensor = weights->take("a");
+      ASSERT_TRUE(tensor.ok());
+      const auto begin = reinterpret_cast<std::uintptr_t>(tensor->bytes.data());
+      const auto wanted = alignment == Alignment::kDtype ? 0U : static_cast<unsigned>(misalign % 4);
+      EXPECT_EQ(begin % 4, wanted) << "only kDtype copies";
+      EXPECT_EQ(std::memcmp(tensor->bytes.data(), a_.bytes.data(), 8), 0) << misalign;
+    }
   }
 }
 
