@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support/stages.h"
@@ -244,6 +245,28 @@ TEST_F(StageRun, DataThatBeginsAtAnyByteGivesTheSameBits) {
       }
     }
     for (const float logprob : logprobs) EXPECT_EQ(logprob, logprobs.front());
+  }
+}
+
+TEST_F(StageRun, RunsInAnotherThreadThanItWasLoadedIn) {
+  for (const bool mlx : {false, true}) {
+    options_.mlx_kernels = mlx;
+    const auto here = load();
+    const auto there = load();
+    const auto expected = here->run(tick(1, 0, {3, 5, 7}), {});
+    ASSERT_TRUE(expected.ok()) << expected.error().message;
+    float logprob = 0;
+    std::string error;
+    std::thread([&] {
+      const auto output = there->run(tick(1, 0, {3, 5, 7}), {});
+      if (output.ok()) {
+        logprob = output->result->sampled.at(0).logprob;
+      } else {
+        error = output.error().message;
+      }
+    }).join();
+    EXPECT_EQ(error, "");
+    EXPECT_EQ(logprob, expected->result->sampled.at(0).logprob);
   }
 }
 
