@@ -112,12 +112,14 @@ def probes():
 
 def mutations():
     """Every one-byte change of the length and the header of a good file."""
-    header = {"__metadata__": {"k": "v"}, "a.b": tensor(0, 8, [2]), "c": tensor(8, 12, [1, 2], "BF16")}
+    header = {"__metadata__": {"k": "v"}, "a.b": tensor(0, 8, [2]),
+              "c": tensor(8, 12, [1, 2], "BF16")}
     good = pack(header, bytes(12))
     for position in range(len(good) - 12):
         for value in range(256):
             if value != good[position]:
-                yield f"byte {position} = {value}", good[:position] + bytes([value]) + good[position + 1:]
+                changed = good[:position] + bytes([value]) + good[position + 1:]
+                yield f"byte {position} = {value}", changed
 
 
 def reference_accepts(data):

@@ -2,108 +2,17 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
-#include "support/stages.h"
-#include "support/temp_folder.h"
-#include "support/tiny_checkpoint.h"
+#include "unit/stage/stage_fixture.h"
 
 namespace tandem::stage {
 namespace {
-
-using tandem::testing::Stages;
-using tandem::testing::TempFolder;
-using tandem::testing::TinyCheckpoint;
-
-constexpr int kLayers = 3;
-/// K and V of a llama layer: 2 heads of 16, float32, in pages of 64 tokens.
-constexpr std::uint64_t kBlockBytes = std::uint64_t{2} * 2 * 16 * 4 * 64 * kLayers;
-
-class StageRun : public ::testing::Test {
- protected:
-  void SetUp() override {
-    TinyCheckpoint::llama(kLayers, false).write(folder_.path());
-    options_.folder = folder_.path();
-    options_.activations = kernels::Activations::kF32;
-    options_.threads = 1;
-    options_.kv_bytes_max = 4 * kBlockBytes;
-  }
-
-  std::unique_ptr<Stage> load(models::LayerRange layers = {}) {
-    options_.layers = layers;
-    auto loaded = Stage::load(options_, {});
-    EXPECT_TRUE(loaded.ok()) << loaded.error().message;
-    return loaded.ok() ? std::move(*loaded) : nullptr;
-  }
-  std::string load_error(const StageOptions& options) {
-    auto loaded = Stage::load(options, {});
-    EXPECT_FALSE(loaded.ok());
-    return loaded.ok() ? "" : loaded.error().message;
-  }
-
-  static Tick tick(std::uint64_t sequence, std::uint32_t position,
-                   std::vector<std::int32_t> tokens) {
-    Tick made;
-    made.epoch = 5;
-    made.number = 6;
-    TickEntry entry;
-    entry.sequence = sequence;
-    entry.position = position;
-    entry.tokens = std::move(tokens);
-    entry.sample = true;
-    made.entries.push_back(std::move(entry));
-    return made;
-  }
-  static Hidden hidden(std::int32_t rows) {
-    Hidden made;
-    made.rows = rows;
-    made.cols = TinyCheckpoint::kHidden;
-    made.bytes.resize(static_cast<std::size_t>(rows) * TinyCheckpoint::kHidden * 4);
-    return made;
-  }
-  static void expect_refused(Stage& stage, const Tick& tick, const Hidden& in,
-                             const std::string& part,
-                             ErrorCode code = ErrorCode::kInvalidArgument) {
-    const std::uint64_t before = stage.memory_bytes();
-    const auto output = stage.run(tick, in);
-    ASSERT_FALSE(output.ok()) << part;
-    EXPECT_EQ(output.error().code, code) << output.error().message;
-    EXPECT_NE(output.error().message.find(part), std::string::npos) << output.error().message;
-    EXPECT_EQ(output.error().message.find('\n'), std::string::npos);
-    EXPECT_EQ(stage.memory_bytes(), before);
-  }
-
-  TempFolder folder_;
-  StageOptions options_;
-};
-
-TEST_F(StageRun, InfoStatesWhatIsHeld) {
-  const auto whole = load();
-  const StageInfo& info = whole->info();
-  EXPECT_EQ(info.layers, (models::LayerRange{0, kLayers}));
-  EXPECT_EQ(info.layer_count, kLayers);
-  EXPECT_EQ(info.hidden_size, TinyCheckpoint::kHidden);
-  EXPECT_EQ(info.vocabulary, TinyCheckpoint::kVocabulary);
-  EXPECT_EQ(info.context_max, 512);
-  EXPECT_EQ(info.hidden_dtype, DType::kF32);
-  EXPECT_EQ(info.kv_bytes_per_token, kBlockBytes / 64);
-  EXPECT_EQ(info.kv_bytes_max, 4 * kBlockBytes);
-  // 64 x 64 q and o, 32 x 64 k and v, three 96 x 64 of the MLP, two norms; embedding, head, norm.
-  const std::uint64_t layer = 4 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 96 * 64 + 2 * 64);
-  EXPECT_EQ(info.weight_bytes, kLayers * layer + 4 * (2 * 96 * 64 + 64));
-  EXPECT_LT(info.weight_bytes_per_token, info.weight_bytes);
-  EXPECT_EQ(whole->memory_bytes(), info.weight_bytes);
-
-  const auto middle = load({1, 2});
-  EXPECT_EQ(middle->info().weight_bytes, layer);
-  EXPECT_EQ(middle->info().weight_bytes_per_token, layer);
-  EXPECT_EQ(middle->info().layer_count, kLayers);
-}
 
 TEST_F(StageRun, MemoryFollowsTheCache) {
   const auto stage = load();
@@ -232,22 +141,6 @@ TEST_F(StageRun, MlxsOwnOperationsAgree) {
   for (std::size_t i = 0; i < ours.size(); ++i) EXPECT_NEAR(ours[i], theirs[i], 1e-4) << i;
 }
 
-TEST_F(StageRun, DataThatBeginsAtAnyByteGivesTheSameBits) {
-  for (const bool quantized : {false, true}) {
-    std::vector<float> logprobs;
-    for (int misalign = 0; misalign < 8; misalign += 3) {
-      TinyCheckpoint::llama(kLayers, quantized).write(folder_.path(), misalign);
-      for (const bool mlx : {false, true}) {
-        options_.mlx_kernels = mlx;
-        const auto output = load()->run(tick(1, 0, {3, 5, 7}), {});
-        ASSERT_TRUE(output.ok()) << output.error().message;
-        if (!mlx) logprobs.push_back(output->result->sampled.at(0).logprob);
-      }
-    }
-    for (const float logprob : logprobs) EXPECT_EQ(logprob, logprobs.front());
-  }
-}
-
 TEST_F(StageRun, RunsInAnotherThreadThanItWasLoadedIn) {
   for (const bool mlx : {false, true}) {
     options_.mlx_kernels = mlx;
@@ -287,62 +180,6 @@ TEST_F(StageRun, ScoresContinueOnlyAfterAScoredChunk) {
   EXPECT_EQ(output->result->scores[0].position, 4U);
   EXPECT_EQ(output->result->scores[0].id, 5);
   EXPECT_TRUE(output->result->sampled.empty());
-}
-
-TEST_F(StageRun, BadOptionsAreRefusedInOneLine) {
-  StageOptions options = options_;
-  options.folder = folder_ / "nothing";
-  EXPECT_NE(load_error(options).find("config.json"), std::string::npos);
-  options = options_;
-  options.layers = {2, 9};
-  EXPECT_NE(load_error(options).find("layers [2, 9) are not a range of the model's 3 layers"),
-            std::string::npos);
-  options.layers = {2, 2};
-  EXPECT_NE(load_error(options).find("layers [2, 2)"), std::string::npos);
-  options = options_;
-  options.threads = -1;
-  EXPECT_NE(load_error(options).find("threads"), std::string::npos);
-  options = options_;
-  options.kv_bytes_max = kBlockBytes - 1;
-  EXPECT_NE(load_error(options).find("KV memory"), std::string::npos);
-  if (!mlx::core::is_available(mlx::core::Device(mlx::core::Device::gpu))) {
-    options = options_;
-    options.gpu = true;
-    EXPECT_NE(load_error(options).find("device gpu"), std::string::npos);
-  }
-}
-
-TEST_F(StageRun, BrokenFoldersAreRefusedByName) {
-  auto broken = [&](auto change, const std::string& part) {
-    auto made = TinyCheckpoint::llama(kLayers, false);
-    change(made);
-    made.write(folder_.path());
-    const std::string message = load_error(options_);
-    EXPECT_NE(message.find(part), std::string::npos) << message;
-    EXPECT_EQ(message.find('\n'), std::string::npos) << message;
-  };
-  const std::string key = "model.layers.1.mlp.up_proj.weight";
-  broken([&](auto& made) { made.tensors().erase(key); }, "model.layers.1.mlp.up_proj");
-  broken([&](auto& made) { made.tensors()["model.layers.1.odd.weight"] = made.tensors()[key]; },
-         "model.layers.1.odd.weight");
-  broken([&](auto& made) { made.tensors()[key].shape = {64, 96}; }, key);
-  broken([&](auto& made) { made.config()["model_type"] = "gpt2"; }, "gpt2");
-  broken([&](auto& made) { made.config()["hidden_size"] = "x"; }, "hidden_size");
-  broken([&](auto& made) { made.config()["num_hidden_layers"] = 4; }, "model.layers.3");
-}
-
-TEST_F(StageRun, ProgressEndsAtTheTotal) {
-  std::uint64_t last = 0;
-  std::uint64_t all = 0;
-  const auto loaded = Stage::load(options_, [&](std::uint64_t done, std::uint64_t total) {
-    EXPECT_GE(done, last);
-    EXPECT_LE(done, total);
-    last = done;
-    all = total;
-  });
-  ASSERT_TRUE(loaded.ok());
-  EXPECT_GT(all, 0U);
-  EXPECT_EQ(last, all);
 }
 
 }  // namespace
