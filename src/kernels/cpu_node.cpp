@@ -5,6 +5,7 @@
 #include <mlx/primitives.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -14,16 +15,21 @@
 namespace tandem::kernels {
 namespace {
 
-/// Copies a strided array to row-major order.
+/// Copies a strided array to row-major order, in runs that are contiguous in both.
 void copy_row_major(const mx::array& from, mx::array& to) {
-  const std::size_t item = from.itemsize();
+  int dims = static_cast<int>(from.ndim());
+  std::int64_t run = 1;  // elements
+  for (; dims > 0 && (from.shape(dims - 1) == 1 || from.strides(dims - 1) == run); --dims) {
+    run *= from.shape(dims - 1);
+  }
+  const auto item = static_cast<std::int64_t>(from.itemsize());
+  const auto bytes = static_cast<std::size_t>(run * item);
   const char* source = from.data<char>();
   char* target = to.data<char>();
-  const int dims = static_cast<int>(from.ndim());
   std::vector<int> index(static_cast<std::size_t>(dims), 0);
   std::int64_t offset = 0;
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    std::memcpy(target + i * item, source + offset * static_cast<std::int64_t>(item), item);
+  for (std::size_t done = 0; done < from.nbytes(); done += bytes) {
+    std::memcpy(target + done, source + offset * item, bytes);
     for (int d = dims - 1; d >= 0; --d) {
       const auto axis = static_cast<std::size_t>(d);
       offset += from.strides(d);
