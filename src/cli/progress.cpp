@@ -16,8 +16,9 @@ constexpr std::chrono::milliseconds kRedraw{50};
 }  // namespace
 
 std::string progress_bar(std::uint64_t done, std::uint64_t total) {
+  // A total of 0 is one that is not known yet.
   const double part =
-      total == 0 ? 1 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
+      total == 0 ? 0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
   const auto cells = static_cast<std::size_t>(part * static_cast<double>(kBarCells));
   std::string bar(cells, '=');
   if (cells < kBarCells) bar += '>';
@@ -43,7 +44,7 @@ void LoadingDisplay::update(int rank, std::uint64_t done, std::uint64_t total) {
   loaded.done = done;
   loaded.total = total;
   if (!terminal_) {
-    if (done < total || loaded.reported) return;
+    if (total == 0 || done < total || loaded.reported) return;
     loaded.reported = true;
     console_->note(
         fmt::format("rank {}: loaded {}\n", rank, format_bytes(static_cast<double>(total))));

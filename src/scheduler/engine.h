@@ -18,6 +18,7 @@ struct EngineOptions {
   int context_max = 0;           // tokens of prompt and completion; 0: the model's limit
   int sequences_max = 64;        // sequences that hold KV together; more wait in order
   int waiting_max = 4096;        // requests that may wait; add() refuses more
+  int kept_max = 4;              // ended sequences whose KV stays (Request::keep), oldest out first
 };
 
 /// One generation. All fields validated by add().
@@ -28,6 +29,9 @@ struct Request {
   SamplingParams sampling;
   bool score = false;  // report every prompt token's log-probability
   std::uint32_t top_logprobs = 0;
+  /// When it ends or is cancelled its KV stays, until memory is short, for a later request whose
+  /// prompt begins alike: that one computes only the rest of its prompt.
+  bool keep = false;
 };
 
 /// kError: a stage refused the sequence's tick; Event::error says why. Other sequences go on.

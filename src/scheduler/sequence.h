@@ -19,10 +19,17 @@ struct Sequence {
   std::uint32_t returned = 0;        // prompt tokens whose tick came back
   bool decode_in_flight = false;
   std::uint64_t last_tick = 0;
-  std::uint64_t reserved = 0;  // tokens of KV set aside
+  std::uint64_t reserved = 0;       // tokens of KV set aside
+  std::uint64_t prefix_source = 0;  // kept sequence whose KV it starts with; 0: none
 
   std::uint32_t prompt() const { return static_cast<std::uint32_t>(request.prompt.size()); }
   std::uint32_t drawn() const { return static_cast<std::uint32_t>(tokens.size()) - prompt(); }
+
+  /// Tokens whose KV the stages hold once all ticks in flight are done.
+  std::uint32_t cached() const {
+    if (submitted < prompt() || drawn() == 0) return submitted;
+    return static_cast<std::uint32_t>(tokens.size()) - (decode_in_flight ? 0 : 1);
+  }
 
   SequenceView view() const {
     return {.id = id,

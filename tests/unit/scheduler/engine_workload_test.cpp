@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <random>
 #include <set>
@@ -19,13 +20,35 @@ namespace {
 
 using ::testing::IsEmpty;
 
+/// A prompt that begins with a part of an earlier request and its answer.
+template <class Pick>
+std::vector<std::int32_t> follow_up(const std::map<std::uint64_t, Request>& requests,
+                                    const std::vector<std::int32_t>& tail, const Pick& pick) {
+  const auto earlier = std::next(requests.begin(), pick(0, static_cast<int>(requests.size()) - 1));
+  std::vector<std::int32_t> prompt = earlier->second.prompt;
+  const auto answer = expected(prompt, pick(0, 10));
+  prompt.insert(prompt.end(), answer.begin(), answer.end());
+  prompt.resize(static_cast<std::size_t>(pick(1, static_cast<int>(prompt.size()))));
+  const std::size_t room = 700 - std::min<std::size_t>(prompt.size(), 699);
+  prompt.insert(prompt.end(), tail.begin(),
+                tail.begin() + static_cast<std::ptrdiff_t>(std::min(tail.size(), room)));
+  return prompt;
+}
+
 /// One random workload: requests of all kinds arrive over time, some are cancelled.
 void run_workload(std::mt19937_64& random) {
   const auto pick = [&](int low, int high) {
     return std::uniform_int_distribution<int>(low, high)(random);
   };
   FakePipeline pipeline(pick(1, 5));
-  Engine engine(pipeline, {.prefill_step_size = pick(1, 300), .sequences_max = pick(1, 12)});
+  if (pick(0, 1) == 0) {
+    pipeline.info().kv_bytes_per_token = 1;
+    pipeline.info().kv_bytes_max = static_cast<std::uint64_t>(pick(768, 4000));
+  }
+  const int kept_max = pick(0, 3);
+  Engine engine(
+      pipeline,
+      {.prefill_step_size = pick(1, 300), .sequences_max = pick(1, 12), .kept_max = kept_max});
   std::map<std::uint64_t, Request> requests;
   std::map<std::uint64_t, Outcome> outcomes;
   std::set<std::uint64_t> cancelled;
@@ -37,8 +60,10 @@ void run_workload(std::mt19937_64& random) {
       --arriving;
       std::vector<std::int32_t> prompt(static_cast<std::size_t>(pick(1, pick(1, 700))));
       for (std::int32_t& id : prompt) id = pick(0, 999);
+      if (!requests.empty() && pick(0, 1) == 0) prompt = follow_up(requests, prompt, pick);
       Request request = request_of(prompt, pick(0, 40));
       request.score = pick(0, 3) == 0;
+      request.keep = pick(0, 1) == 0;
       for (int i = pick(0, 20); i > 0; --i) request.stop_ids.push_back(pick(0, 999));
       std::sort(request.stop_ids.begin(), request.stop_ids.end());
       const auto id = engine.add(request);
@@ -65,7 +90,7 @@ void run_workload(std::mt19937_64& random) {
   }
   ASSERT_TRUE(engine.add(request_of({1}, 1)).ok());  // its tick carries the last frees
   run_all(engine);
-  ASSERT_EQ(pipeline.live(), 1U);
+  ASSERT_LE(pipeline.live(), 1U + static_cast<unsigned>(kept_max));
   for (const auto& [id, times] : pipeline.frees()) ASSERT_EQ(times, 1) << "sequence " << id;
 }
 

@@ -2,6 +2,7 @@
 // A pipeline without a model: checks every rule of ticks and answers with a deterministic function
 // of a sequence's history.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -42,13 +43,14 @@ class FakePipeline final : public cluster::Pipeline {
 
   Status submit(Tick tick) override {
     if (tick.entries.empty()) broken_.push_back("a tick without entries");
-    for (const KvOp& op : tick.kv_ops) free(op);
+    for (const KvOp& op : tick.kv_ops) apply(op);
     TickResult result{tick.epoch, tick.number, {}, {}};
     std::set<std::uint64_t> seen;
     for (const TickEntry& entry : tick.entries) {
       if (!seen.insert(entry.sequence).second) broken_.push_back("a sequence twice in one tick");
       take(entry, result);
     }
+    check_memory();
     in_flight_.push_back({std::move(tick), std::move(result)});
     if (in_flight_.size() > static_cast<std::size_t>(stages_)) {
       broken_.push_back("more ticks in flight than stages");
@@ -90,10 +92,29 @@ class FakePipeline final : public cluster::Pipeline {
     TickResult result;
   };
 
-  void free(const KvOp& op) {
+  void apply(const KvOp& op) {
+    if (op.kind == KvOp::Kind::kCopyPrefix) {
+      const auto source = history_.find(op.source);
+      if (source == history_.end() || op.length < 1 || op.length > source->second.size()) {
+        broken_.push_back("a copy of what is not there");
+        return;
+      }
+      if (history_.contains(op.sequence)) broken_.push_back("a copy over a sequence");
+      const auto begin = source->second.begin();
+      history_[op.sequence] = {begin, begin + static_cast<std::ptrdiff_t>(op.length)};
+      return;
+    }
     if (op.kind != KvOp::Kind::kFree) broken_.push_back("an unexpected KV operation");
     if (history_.erase(op.sequence) == 0) broken_.push_back("a free of nothing");
     ++frees_[op.sequence];
+  }
+
+  /// Pages of all sequences against the stage's memory; a sequence alone may use all of it.
+  void check_memory() {
+    if (info_.kv_bytes_per_token == 0 || history_.size() <= 1) return;
+    std::uint64_t tokens = 0;
+    for (const auto& [id, history] : history_) tokens += (history.size() + 63) / 64 * 64;
+    if (tokens * info_.kv_bytes_per_token > info_.kv_bytes_max) broken_.push_back("too much KV");
   }
 
   void take(const TickEntry& entry, TickResult& result) {
