@@ -3,7 +3,8 @@
 mlx-lm is not the reference where it differs from the models' own code: it gives Mistral, Qwen 2 and
 Gemma 2 full attention where they slide, DeepSeek-V3 experts of groups that are out, Phi-3 the long
 factors always. A file holds a config, a seed, the tensors' names and shapes (Hugging Face's own)
-and the logits; the weights are drawn again from the seed (tensors.py). make_golden.py writes the files.
+and the logits; the weights are drawn again from the seed (tensors.py). make_golden.py writes the
+files.
 
     golden.py --tandem build/src/tandem [--match fp8]
 """

@@ -30,7 +30,7 @@ LatentAttention read_latent(config::FieldReader& fields) {
 MoeSpec read_moe(config::FieldReader& fields, Architecture& sizes) {
   MoeSpec moe;
   moe.act = sizes.mlp.act;
-  moe.width = fields.integer("moe_intermediate_size", 1, kMaxWidth);
+  moe.width = fields.integer("moe_intermediate_size", 1, kMaxExpertWidth);
   moe.shared_width = moe.width * fields.integer_or("n_shared_experts", 0, 0, 64);
   moe.router.experts = fields.integer("n_routed_experts", 1, kMaxExperts);
   moe.router.top_k = fields.integer("num_experts_per_tok", 1, std::max(1, moe.router.experts));
@@ -62,14 +62,13 @@ void read_groups(config::FieldReader& fields, kernels::RouterSpec& router) {
 
 Architecture deepseek(config::FieldReader& fields, int context_max) {
   Architecture out = read_sizes(fields, {.context_max = context_max});
-  const LatentAttention attention = read_latent(fields);
+  out.attention = read_latent(fields);
   RopeGeometry geometry;
-  geometry.head_dim = attention.rope_dim;
+  geometry.head_dim = std::get<LatentAttention>(out.attention).rope_dim;
   geometry.context_max = out.context_max;
   geometry.interleaved = fields.boolean_or("rope_interleave", true);
   geometry.theta = fields.number_or("rope_theta", 10000, 1, 1e15);
   out.ropes.push_back(rope_table(rope_parameters(fields), geometry, fields));
-  out.attention = attention;
   return out;
 }
 

@@ -17,7 +17,7 @@ Architecture mixtral(const config::ModelConfig& config, config::FieldReader& fie
   apply_windows(fields, out, read_window(config, fields, 0), [](int) { return true; });
   MoeSpec moe;
   moe.act = out.mlp.act;
-  moe.width = out.mlp.width;
+  moe.width = fields.integer("intermediate_size", 1, kMaxExpertWidth);
   moe.router.experts = fields.integer_or("num_local_experts", 8, 1, kMaxExperts);
   moe.router.top_k =
       fields.integer_or("num_experts_per_tok", 2, 1, std::max(1, moe.router.experts));

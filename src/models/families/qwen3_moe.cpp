@@ -14,7 +14,7 @@ Architecture qwen3_moe(const config::ModelConfig& config, config::FieldReader& f
   Architecture out = qwen3(config, fields);
   MoeSpec moe;
   moe.act = out.mlp.act;
-  moe.width = fields.integer("moe_intermediate_size", 1, kMaxWidth);
+  moe.width = fields.integer("moe_intermediate_size", 1, kMaxExpertWidth);
   moe.router.experts = fields.integer(
       fields.has("num_experts") ? "num_experts" : "num_local_experts", 1, kMaxExperts);
   moe.router.top_k = fields.integer("num_experts_per_tok", 1, std::max(1, moe.router.experts));

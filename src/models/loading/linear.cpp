@@ -52,8 +52,11 @@ std::vector<mx::array> Projection::operator()(const kernels::Context& context,
       out.push_back(whole);
       continue;
     }
-    out.push_back(mx::slice(whole, {0, part.begin}, {whole.shape(0), part.begin + part.size},
-                            context.stream));
+    mx::array cut =
+        mx::slice(whole, {0, part.begin}, {whole.shape(0), part.begin + part.size}, context.stream);
+    // Rows of a cut lie apart. One row does not care, and MLX's own kernels take any strides.
+    const bool apart = whole.shape(0) > 1 && context.backend == kernels::Backend::kCpu;
+    out.push_back(apart ? mx::contiguous(cut, false, context.stream) : std::move(cut));
   }
   return out;
 }

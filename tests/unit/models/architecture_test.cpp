@@ -180,7 +180,7 @@ TEST(Architecture, FieldsOutOfRangeAreNamed) {
   EXPECT_THAT(with(llama(), "rope_scaling", {{"rope_type", "magic"}}),
               HasSubstr("rope_scaling.rope_type \"magic\" is not supported; known:"));
   EXPECT_THAT(with(llama(), "head_dim", 7), HasSubstr("even number"));
-  EXPECT_THAT(with(deepseek_v3(), "n_group", 7), HasSubstr("n_group must divide n_routed_experts 256"));
+  EXPECT_THAT(with(deepseek_v3(), "n_group", 7), HasSubstr("n_group must divide"));
   EXPECT_THAT(with(deepseek_v3(), "num_experts_per_tok", 200),
               HasSubstr("num_experts_per_tok must be at most the 128 experts"));
   EXPECT_THAT(with(deepseek_v3(), "topk_method", "random"),
