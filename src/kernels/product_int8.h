@@ -113,7 +113,7 @@ void int8_rows(const Product& product, int tile, int first, int count, bool fetc
   for (; count >= Rows; count -= Rows, first += Rows, fetch = false) {
     int8_tile<Bits, Rows>(product, tile, first, fetch);
   }
-  if constexpr (Rows > 1) int8_rows<Bits, Rows / 2>(product, tile, first, count, fetch);
+  if constexpr (Rows > 1) int8_rows<Bits, Rows - 1>(product, tile, first, count, fetch);
 }
 
 // Groups whose largest magnitude is smaller than this count as zero: its inverse must be finite.
