@@ -105,8 +105,8 @@ void SuccessorLink::write_next() {
   write(grpc::ByteBuffer(slices.data(), slices.size()));
 }
 
-void SuccessorLink::write(grpc::ByteBuffer message) {
-  out_ = std::move(message);
+void SuccessorLink::write(const grpc::ByteBuffer& message) {
+  out_ = message;  // shares the bytes
   writing_ = true;
   StartWrite(&out_);
 }

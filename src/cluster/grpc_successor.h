@@ -52,7 +52,7 @@ class SuccessorLink final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
   void on_challenge();
   void on_welcome();
   void write_next();
-  void write(grpc::ByteBuffer message);
+  void write(const grpc::ByteBuffer& message);
   void end();
 
   RingState& state_;
