@@ -95,7 +95,7 @@ struct QuantizedRows {
 
 /// Whether the loops agree with double arithmetic on this matrix, in any number of rows.
 inline bool product_passes(const ProductLoops& loops, const TiledValues& m, bool int8, Rng& rng) {
-  constexpr int kTokens = 11;
+  constexpr int kTokens = 21;  // passes of many rows and of the rest
   const auto cols = static_cast<std::size_t>(m.w.cols);
   const auto rows = static_cast<std::size_t>(m.w.rows);
   std::vector<float> x = random_values(rng, kTokens * cols, 1);
@@ -168,7 +168,7 @@ inline bool products_pass(const char* name, const ProductLoops& loops) {
     }
     for (const int bits : {2, 3, 4, 5, 6, 8}) {
       for (const int group : {32, 64, 128}) {
-        const TiledValues m = tiled_values({nullptr, 0, 21, 3 * group, bits, group, stored}, rng);
+        const TiledValues m = tiled_values({nullptr, 0, 37, 3 * group, bits, group, stored}, rng);
         expect(product_passes(loops, m, false, rng), m.w, "in float32");
         expect(product_passes(loops, m, true, rng), m.w, "in int8");
       }
