@@ -9,9 +9,9 @@
 
 namespace tandem {
 
-/// Threads that run the parallel loops of one stage. The calling thread takes part, so size 1 has no
-/// thread of its own. Workers spin briefly after a loop, then sleep. One loop at a time: parallel_for
-/// may be called from one thread at a time and not from inside a loop.
+/// Threads that run the parallel loops of one stage. The calling thread takes part, so size 1 has
+/// no thread of its own. Workers spin briefly after a loop, then sleep. One loop at a time:
+/// parallel_for may be called from one thread at a time and not from inside a loop.
 class ThreadPool {
  public:
   /// size: threads that work, the caller among them; at least 1.

@@ -11,8 +11,9 @@ namespace tandem::kernels {
 
 namespace mx = mlx::core;
 
-/// kCpu: our own loops (primitives on MLX's CPU stream). kMlx: compositions of MLX's own operations,
-/// for Metal and CUDA; they also run on the CPU and are the oracle of our kernels there.
+/// kCpu: our own loops (primitives on MLX's CPU stream). kMlx: compositions of MLX's own
+/// operations, for Metal and CUDA; they also run on the CPU and are the oracle of our kernels
+/// there.
 enum class Backend { kCpu, kMlx };
 
 /// kF32: float32 between operations and inside them; KV float32.
@@ -32,12 +33,10 @@ struct Context {
   Activations activations = Activations::kInt8;
   Isa isa = Isa::kBest;  // resolved: never kBest once a stage runs
   ThreadPool* pool = nullptr;
-  mx::Stream stream;     // where nodes are placed
+  mx::Stream stream;  // where nodes are placed
 
   /// The type of arrays between operations.
-  mx::Dtype dtype() const {
-    return activations == Activations::kBF16 ? mx::bfloat16 : mx::float32;
-  }
+  mx::Dtype dtype() const { return activations == Activations::kBF16 ? mx::bfloat16 : mx::float32; }
 };
 
 }  // namespace tandem::kernels

@@ -11,7 +11,8 @@ namespace tandem::kernels {
 
 /// Runs on the stream's thread once the inputs hold data. `outputs` are allocated and row-major
 /// contiguous; inputs are made row-major contiguous before the node.
-using CpuLoop = std::function<void(std::span<const mx::array> inputs, std::span<mx::array> outputs)>;
+using CpuLoop =
+    std::function<void(std::span<const mx::array> inputs, std::span<mx::array> outputs)>;
 
 /// Adds a node with these outputs to the graph. `name` is for debugging. The loop owns (by value or
 /// shared_ptr) whatever it reads besides the inputs, and must not throw.

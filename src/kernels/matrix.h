@@ -15,8 +15,8 @@
 
 namespace tandem::kernels {
 
-/// Borrowed bytes of `count` stacked matrices [rows, cols] (count > 1: experts or heads), row-major.
-/// A row is an output. `keep` owns the bytes.
+/// Borrowed bytes of `count` stacked matrices [rows, cols] (count > 1: experts or heads),
+/// row-major. A row is an output. `keep` owns the bytes.
 struct MatrixData {
   int count = 1;
   int rows = 0;
