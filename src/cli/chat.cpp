@@ -121,13 +121,14 @@ Status converse(Conversation& conversation, Console& console) {
       continue;
     }
     if (!line) return line.error();
-    if (!*line || **line == "/exit") break;
-    if (run_command(**line, conversation, console)) continue;
-    if (!is_utf8(**line)) {
+    const std::string text = line->value_or("/exit");
+    if (text == "/exit") break;
+    if (run_command(text, conversation, console)) continue;
+    if (!is_utf8(text)) {
       console.note("the line is not valid UTF-8\n");
       continue;
     }
-    if (auto status = conversation.answer(**line, interrupt); !status.ok()) return status;
+    if (auto status = conversation.answer(text, interrupt); !status.ok()) return status;
     if (interrupt.signal() == SIGTERM) return Error{ErrorCode::kCancelled, "interrupted"};
     interrupt.clear();
   }

@@ -52,8 +52,7 @@ void add_generate(CLI::App& app, GenerateOptions& options) {
   options.sampling.max_tokens = limits::kMaxTokensGenerate;
   add_sampling_flags(sub, options.sampling);
   add_template_flags(sub, options.chat_template);
-  sub.add_option("--prefill-response", options.prefill_response, "How the answer begins")
-      ->type_name("TEXT");
+  text_flag(sub, "--prefill-response", options.prefill_response, "How the answer begins");
   sub.add_flag("--ignore-chat-template", options.ignore_chat_template,
                "Give the prompt to the model as it stands")
       ->disable_flag_override();
@@ -157,7 +156,8 @@ Result<Command> check_link(const BenchLinkOptions& options) {
 
 /// The command that was given, its options checked.
 Result<Command> chosen(const CLI::App& app, Parsed& parsed) {
-  const auto checked = [](const ModelOptions& model, Status own, Command out) -> Result<Command> {
+  const auto checked = [](const ModelOptions& model, const Status& own,
+                          Command out) -> Result<Command> {
     if (auto status = check_model_options(model); !status.ok()) return status.error();
     if (!own.ok()) return own.error();
     return out;

@@ -80,6 +80,17 @@ CLI::Option* value_flag(CLI::App& app, const std::string& names, const std::stri
       help);
 }
 
+CLI::Option* text_flag(CLI::App& app, const std::string& names, std::optional<std::string>& target,
+                       const std::string& help) {
+  return value_flag(app, names, help,
+                    [&target](const std::string& text) -> Status {
+                      if (!is_utf8(text)) return invalid("must be valid UTF-8");
+                      target = text;
+                      return {};
+                    })
+      ->type_name("TEXT");
+}
+
 CLI::Option* integer_flag(CLI::App& app, const std::string& names, int& target, std::int64_t min,
                           std::int64_t max, const std::string& help) {
   return value_flag(app, names, help,
@@ -179,8 +190,7 @@ void add_sampling_flags(CLI::App& app, SamplingOptions& options) {
 }
 
 void add_template_flags(CLI::App& app, TemplateOptions& options) {
-  app.add_option("--system-prompt", options.system_prompt, "System message of the chat template")
-      ->type_name("TEXT");
+  text_flag(app, "--system-prompt", options.system_prompt, "System message of the chat template");
   value_flag(app, "--chat-template-config", "Further variables of the chat template, a JSON object",
              [&options](const std::string& text) -> Status {
                auto json = config::parse_json(text, "the value");

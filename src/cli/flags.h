@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,9 @@ void add_bench_commands(CLI::App& app, BenchOptions& options, BenchMemoryOptions
 /// A flag whose text `read` turns into a value; what it refuses becomes "--flag: rule".
 CLI::Option* value_flag(CLI::App& app, const std::string& names, const std::string& help,
                         std::function<Status(const std::string&)> read);
+/// Text for the model: must be UTF-8.
+CLI::Option* text_flag(CLI::App& app, const std::string& names, std::optional<std::string>& target,
+                       const std::string& help);
 /// A whole number in [min, max]; help shows the current value of `target` as the default.
 CLI::Option* integer_flag(CLI::App& app, const std::string& names, int& target, std::int64_t min,
                           std::int64_t max, const std::string& help);

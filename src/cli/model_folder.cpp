@@ -81,6 +81,9 @@ fs::path hub_cache(const Environment& environment) {
 
 Result<fs::path> find_model(std::string_view model, const Environment& environment) {
   if (model.empty()) return embedded_model(environment);
+  // Paths travel to other hosts in messages of text.
+  if (!is_utf8(model))
+    return invalid(fmt::format("MODEL {}: must be valid UTF-8", in_quotes(model)));
   const fs::path given{std::string(model)};
   if (is_folder(given)) return given;
   std::error_code ignored;

@@ -33,7 +33,7 @@ Result<std::vector<std::int32_t>> stop_ids(const text::Tokenizer& tokenizer,
                                            const std::vector<std::string>& extra) {
   std::vector<std::int32_t> ids = tokenizer.eos_ids();
   for (const std::string& token : extra) {
-    const auto id = tokenizer.token_to_id(token);
+    const auto id = is_utf8(token) ? tokenizer.token_to_id(token) : std::nullopt;
     if (!id) {
       return invalid(
           fmt::format("--extra-eos-token: {} is not a token of this model", in_quotes(token)));

@@ -48,8 +48,9 @@ Error too_many_ids(std::string_view where) {
 
 Result<std::int64_t> parse_integer(std::string_view text, std::int64_t min, std::int64_t max) {
   std::int64_t value = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, failure] = std::from_chars(text.data(), end, value);
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  const auto [stop, failure] = std::from_chars(begin, end, value);
   if (failure == std::errc{} && stop == end && value >= min && value <= max) return value;
   return invalid(
       fmt::format("must be a whole number in [{}, {}], not {}", min, max, in_quotes(text)));
@@ -67,8 +68,9 @@ Result<double> parse_real(std::string_view text, double min, double max) {
 
 Result<std::uint64_t> parse_seed(std::string_view text) {
   std::uint64_t value = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, failure] = std::from_chars(text.data(), end, value);
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  const auto [stop, failure] = std::from_chars(begin, end, value);
   if (failure == std::errc{} && stop == end) return value;
   return invalid(fmt::format("must be a whole number in [0, 2^64), not {}", in_quotes(text)));
 }

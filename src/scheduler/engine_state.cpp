@@ -36,7 +36,9 @@ void Engine::State::use_prefix(Sequence& sequence) {
   if (sequence.request.score) return;
   const auto match = kept.best(sequence.request.prompt);
   if (!match) return;
-  reserved -= kept.take(match->id)->reserved;
+  const auto source = kept.take(match->id);
+  if (!source) return;
+  reserved -= source->reserved;
   sequence.prefix_source = match->id;
   sequence.submitted = match->length;
   sequence.returned = match->length;
@@ -44,7 +46,7 @@ void Engine::State::use_prefix(Sequence& sequence) {
 
 void Engine::State::drop_oldest_kept() {
   const auto oldest = kept.take_oldest();
-  check(oldest.has_value(), "a kept sequence to drop");
+  if (!oldest) return;
   reserved -= oldest->reserved;
   frees.push_back(oldest->id);
 }

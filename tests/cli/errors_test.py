@@ -41,6 +41,14 @@ class Errors(program.ProgramTest):
         self.generate_names(["--extra-eos-token", "nonsense"], "-p", "x", "--extra-eos-token",
                             "nonsense")
 
+    def test_text_flags_are_utf8(self):
+        self.generate_names(["--system-prompt", "UTF-8"], "-p", "x", "--system-prompt", b"\xff")
+        self.generate_names(["--prefill-response", "UTF-8"], "-p", "x", "--prefill-response",
+                            b"\xc3")
+        self.generate_names(["--chat-template-config"], "-p", "x", "--chat-template-config",
+                            b'{"a": "\xff"}')
+        self.generate_names(["--extra-eos-token"], "-p", "x", "--extra-eos-token", b"\xff")
+
     def test_prompt_ids(self):
         for bad in ("", "1,", "1,,2", "a", "-1", "2147483648", "1, 2"):
             self.generate_names(["--prompt-ids"], "--prompt-ids", bad)
@@ -132,7 +140,10 @@ class Errors(program.ProgramTest):
         self.assertIn(str(port), line)
 
     def test_a_message_is_one_line_of_plain_text(self):
-        line = self.refused("generate", b"no\nsuch\x1b[31mmodel/\xff", "-p", "x")
+        line = self.refused("generate", b"no\nsuch\x1b[31mmodel/x", "-p", "x")
+        self.assertTrue(line.isprintable(), line)
+        line = self.refused("generate", b"/tmp/\xff", "-p", "x")
+        self.assertIn("UTF-8", line)
         self.assertTrue(line.isprintable(), line)
 
 
