@@ -29,6 +29,9 @@ std::optional<Stored> stored_type(DType dtype) {
   }
 }
 
+/// The same for a type that validate() has let pass.
+Stored stored_of(const MatrixData& data) { return stored_type(data.dtype).value_or(Stored::kF32); }
+
 mx::Dtype mlx_type(Stored stored) {
   switch (stored) {
     case Stored::kF32:
@@ -110,7 +113,7 @@ TileMatrix tile_shape(const MatrixData& data) {
     shape.bits = data.quantization->bits;
     shape.group = data.quantization->group;
   }
-  shape.stored = *stored_type(data.dtype);
+  shape.stored = stored_of(data);
   shape.tile_bytes = tile_bytes(shape);
   return shape;
 }
@@ -155,7 +158,7 @@ mx::array borrow(const MatrixData& data, std::span<const std::byte> bytes, int l
 }
 
 void fill_arrays(const MatrixData& data, Matrix::Impl& impl) {
-  const mx::Dtype type = mlx_type(*stored_type(data.dtype));
+  const mx::Dtype type = mlx_type(stored_of(data));
   impl.bytes = data.weight.size() + data.scales.size() + data.biases.size();
   if (!data.quantization) {
     impl.weight = borrow(data, data.weight, data.cols, type);

@@ -53,7 +53,7 @@ class Matrix {
 
 /// Dense float32 copy of matrix `index` of `data`, [rows * cols]: for load-time rewrites only.
 std::vector<float> dequantize(const MatrixData& data, int index = 0);
-/// The same rule MLX uses, the other way: for requantizing rewritten weights at load.
+/// Dense float32 matrices that own `values` [count * rows * cols]: rewritten weights at load.
 MatrixData from_f32(std::vector<float> values, int count, int rows, int cols);
 
 }  // namespace tandem::kernels

@@ -19,8 +19,8 @@ namespace tandem::kernels {
 namespace {
 
 // Intermediate values of one pass over the experts; more tokens are taken in several passes.
-constexpr std::int64_t kScratchBytes = 32 << 20;
-constexpr std::int64_t kGrainElements = 8 * 1024;
+constexpr std::int64_t kScratchBytes = std::int64_t{32} << 20;
+constexpr std::int64_t kGrainElements = 8192;
 
 /// What a node owns.
 struct Experts {

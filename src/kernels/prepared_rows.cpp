@@ -7,7 +7,7 @@
 namespace tandem::kernels {
 namespace {
 
-constexpr std::int64_t kConvertGrain = 32 * 1024;  // elements
+constexpr std::int64_t kConvertGrain = 32768;  // elements
 
 template <class T>
 const T* data(const mx::array& x) {

@@ -12,10 +12,10 @@ namespace tandem::kernels {
 namespace {
 
 // Work that is worth a chunk of its own, in bytes of tiles read once: a few microseconds.
-constexpr std::int64_t kChunkBytes = 64 * 1024;
+constexpr std::int64_t kChunkBytes = 65536;
 // Rows that cost as much as reading the tile.
 constexpr std::int64_t kRowsPerRead = 4;
-constexpr std::int64_t kQuantizedChunk = 16 * 1024;  // elements
+constexpr std::int64_t kQuantizedChunk = 16384;  // elements
 
 }  // namespace
 

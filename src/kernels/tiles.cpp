@@ -26,10 +26,14 @@ float load_stored(Stored type, const std::byte* base, std::size_t index) {
   return type == Stored::kBF16 ? float_of_bf16(half) : float_of_f16(half);
 }
 
-std::size_t header_bytes(const TileMatrix& m) { return 2 * kTileRows * stored_bytes(m.stored); }
+std::size_t block_bytes(int vectors) { return static_cast<std::size_t>(vectors) * kVectorBytes; }
+
+std::size_t header_bytes(const TileMatrix& m) {
+  return std::size_t{2 * kTileRows} * stored_bytes(m.stored);
+}
 
 std::size_t group_bytes(const TileMatrix& m) {
-  return header_bytes(m) + static_cast<std::size_t>(m.group / kBlockCols * m.bits) * kVectorBytes;
+  return header_bytes(m) + block_bytes(m.group / kBlockCols * m.bits);
 }
 
 std::size_t row_bytes(const TileMatrix& m) {
@@ -37,7 +41,7 @@ std::size_t row_bytes(const TileMatrix& m) {
   return static_cast<std::size_t>(m.cols / kBlockCols) * static_cast<std::size_t>(m.bits) * 4;
 }
 
-/// Stored `index` of the `bits` words that hold 32 packed elements.
+/// Element `index` of the `bits` words that hold 32 packed elements.
 std::uint32_t packed(const std::uint32_t* words, int bits, int index) {
   const int at = index * bits;
   const int word = at / 32;
@@ -118,15 +122,15 @@ void pack_planes(const Sources& rows, std::size_t offset, std::byte* out) {
 
 /// 4 or 8 bits: the source's own words, nibbles in the tile's order.
 void pack_words(int bits, const Sources& rows, std::size_t offset, std::byte* out) {
-  for (int vector = 0; vector < bits; ++vector) {
+  for (int vector = 0; vector < bits; ++vector, out += kVectorBytes, offset += 4) {
     std::array<std::uint32_t, kTileRows> words{};
     for (std::size_t row = 0; row < kTileRows; ++row) {
-      if (rows[row] != nullptr) words[row] = load_word(rows[row] + offset + vector * 4);
+      if (rows[row] != nullptr) words[row] = load_word(rows[row] + offset);
     }
     if (bits == 4) {
       for (std::uint32_t& word : words) word = shuffle_nibbles(word);
     }
-    std::memcpy(out + vector * kVectorBytes, words.data(), sizeof(words));
+    std::memcpy(out, words.data(), sizeof(words));
   }
 }
 
@@ -171,7 +175,7 @@ void pack_quantized(const TileMatrix& m, const RowMajor& source, int first, int 
     for (int block = 0; block < m.group / kBlockCols; ++block) {
       pack_block(m.bits, rows, offset, out);
       offset += static_cast<std::size_t>(m.bits) * 4;
-      out += m.bits * kVectorBytes;
+      out += block_bytes(m.bits);
     }
   }
 }
@@ -199,11 +203,11 @@ std::uint32_t tile_element(const std::byte* block, int bits, int lane, int j, in
   for (const int width : planes(bits)) {
     if (width == 0) break;
     const int per_byte = 8 / width;
-    const std::byte* vector = block + (j / per_byte) * kVectorBytes;
+    const std::byte* vector = block + block_bytes(j / per_byte);
     const auto byte = static_cast<std::uint32_t>(vector[lane * 4 + column]);
     value |= (byte >> (j % per_byte * width) & ((1U << width) - 1)) << low;
     low += width;
-    block += width * kVectorBytes;
+    block += block_bytes(width);
   }
   return value;
 }
@@ -257,7 +261,7 @@ void unpack_row(const TileMatrix& matrix, int row, float* out) {
         const std::uint32_t q = tile_element(block, matrix.bits, static_cast<int>(lane), j, c);
         *out++ = scale * static_cast<float>(q) + bias;
       }
-      if (j == 7) block += matrix.bits * kVectorBytes;
+      if (j == 7) block += block_bytes(matrix.bits);
     }
   }
 }

@@ -19,7 +19,7 @@ inline constexpr int kTileRows = 16;
 inline constexpr int kBlockCols = 32;
 inline constexpr int kVectorBytes = 64;
 
-/// Stored types of dense weights, scales, inputs and outputs.
+/// Types of dense weights, scales, inputs and outputs.
 enum class Stored : std::uint8_t { kF32, kBF16, kF16 };
 
 /// One matrix [rows, cols] in tiles. Borrows the bytes.
