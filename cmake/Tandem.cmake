@@ -11,7 +11,10 @@ set(TANDEM_FLAGS_avx512 -mfma -mf16c -mbmi -mbmi2 -maes -mpclmul -mavx2 -mavx512
   -mavx512dq -mavx512vl -mavx512cd -mavx512vnni -mavx512vbmi -mavx512vbmi2 -mavx512ifma
   -mavx512bitalg -mavx512vpopcntdq -mgfni -mvaes -mvpclmulqdq)
 set(TANDEM_FLAGS_avx2 -mavx2 -mfma -mf16c -mbmi -mbmi2 -maes -mpclmul)
-set(TANDEM_FLAGS_neon)
+# Highway's NEON loops want AES; Apple's compiler has it without asking.
+if(NOT APPLE)
+  set(TANDEM_FLAGS_neon -march=armv8-a+crypto)
+endif()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(TANDEM_ISAS avx512 avx2)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
