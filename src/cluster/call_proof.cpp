@@ -67,9 +67,8 @@ CallSigner::CallSigner(std::string key) : key_(std::move(key)), nonce_(make_nonc
 
 Status CallSigner::accept(const v1::HelloReply& reply) {
   if (!same_proof(reply.proof(), hello_proof(key_, nonce_, reply.session()))) {
-    return Error{ErrorCode::kUnavailable,
-                 key_.empty() ? "wants a cluster key (--cluster-key-file)"
-                              : "does not hold our cluster key"};
+    return Error{ErrorCode::kUnavailable, key_.empty() ? "wants a cluster key (--cluster-key-file)"
+                                                       : "does not hold our cluster key"};
   }
   const std::lock_guard lock(mutex_);
   session_ = reply.session();

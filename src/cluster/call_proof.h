@@ -2,7 +2,8 @@
 // Who may call a worker: proofs of the cluster key for single calls, without any IO.
 //
 //   Hello    gateway -> worker   a nonce;  worker -> gateway  a session, and a proof over both
-//   a call   gateway -> worker   the session, a counter that grows, a proof over both and the method
+//   a call   gateway -> worker   the session, a counter that grows, a proof over both and the
+//   method
 // Without a cluster key sessions exist all the same and proofs are empty.
 
 #include <cstddef>

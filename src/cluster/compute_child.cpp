@@ -1,5 +1,6 @@
-// The process that computes: loads its layers when told, joins the ring, runs ticks. A second thread
-// answers the supervisor, also while the first is inside an evaluation that nothing can interrupt.
+// The process that computes: loads its layers when told, joins the ring, runs ticks. A second
+// thread answers the supervisor, also while the first is inside an evaluation that nothing can
+// interrupt.
 
 #include <algorithm>
 #include <atomic>
@@ -84,8 +85,9 @@ void ComputeChild::pong() {
   say(ControlKind::kPong, reply.SerializeAsString());
 }
 
-// The next order; another kind than the expected one is a bug of the parent, which ends the process.
-// Without a deadline of its own: answer() ends the process when the parent is gone or silent.
+// The next order; another kind than the expected one is a bug of the parent, which ends the
+// process. Without a deadline of its own: answer() ends the process when the parent is gone or
+// silent.
 std::string ComputeChild::wait_for(ControlKind kind) {
   std::unique_lock lock(mutex_);
   while (orders_.empty()) arrived_.wait_for(lock, timing::kGatewaySilence);
@@ -102,7 +104,8 @@ Result<std::unique_ptr<stage::Stage>> ComputeChild::load_stage(const v1::LoadReq
     auto summary = summarize_model(options->folder);
     if (!summary) return summary.error();
     if (summary->hash != request.model_hash()) {
-      return invalid(options->folder.string() + ": not the gateway's model (config.json or the "
+      return invalid(options->folder.string() +
+                     ": not the gateway's model (config.json or the "
                      "tensors' names, types and shapes differ)");
     }
   }
@@ -135,9 +138,9 @@ Error ComputeChild::run() {
   v1::LoadRequest request;
   if (!request.ParseFromString(wait_for(ControlKind::kLoad))) return invalid("bad load request");
   board_.set_state(v1::WORKER_STATE_LOADING);
-  auto ring = RingEnd::open({request.transport(), request.cluster(), request.epoch(),
-                             request.rank(), request.stages(), secrets->listen,
-                             secrets->credentials});
+  auto ring =
+      RingEnd::open({request.transport(), request.cluster(), request.epoch(), request.rank(),
+                     request.stages(), secrets->listen, secrets->credentials});
   if (!ring) return ring.error();
   auto stage = load_stage(request);
   if (!stage) return stage.error();
@@ -149,8 +152,8 @@ Error ComputeChild::run() {
   say(ControlKind::kLoaded, loaded.SerializeAsString());
   if (auto joined = join(**ring); !joined) return joined.error();
   board_.set_state(v1::WORKER_STATE_RUNNING);
-  Error end = run_stage((*ring)->transport(), **stage, {request.rank(), request.epoch()}, board_,
-                        stop_);
+  Error end =
+      run_stage((*ring)->transport(), **stage, {request.rank(), request.epoch()}, board_, stop_);
   if (end.code == ErrorCode::kUnavailable) end.message = "lost its link: " + end.message;
   return end;
 }

@@ -1,10 +1,10 @@
 #include "cluster/compute_process.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "cluster/silence.h"
 #include "cluster/timing.h"
@@ -14,9 +14,7 @@
 namespace tandem::cluster {
 namespace {
 
-bool is_failed(const v1::HeartbeatReply& reply) {
-  return reply.state() == v1::WORKER_STATE_FAILED;
-}
+bool is_failed(const v1::HeartbeatReply& reply) { return reply.state() == v1::WORKER_STATE_FAILED; }
 
 }  // namespace
 
@@ -47,8 +45,9 @@ ComputeProcess::~ComputeProcess() {
 Result<v1::Loaded> ComputeProcess::load(
     const v1::LoadRequest& request, const std::function<void(const v1::LoadProgress&)>& progress,
     const std::function<bool()>& cancelled) {
-  if (auto sent = channel_.send(ControlKind::kLoad, request.SerializeAsString(),
-                                after(timing::kControl)); !sent) {
+  if (auto sent =
+          channel_.send(ControlKind::kLoad, request.SerializeAsString(), after(timing::kControl));
+      !sent) {
     fail(sent.error());
   }
   const Deadline end = after(timing::kLoad);
@@ -70,8 +69,8 @@ Result<v1::Loaded> ComputeProcess::load(
     std::optional<Error> reason;
     if (cancelled()) reason = Error{ErrorCode::kCancelled, "the gateway went away while loading"};
     if (Clock::now() > std::min(silence_end, end)) {
-      reason = Error{ErrorCode::kDeadlineExceeded,
-                     fmt::format("made no progress loading for {} s", timing::kLoadSilence.count())};
+      reason = Error{ErrorCode::kDeadlineExceeded, fmt::format("made no progress loading for {} s",
+                                                               timing::kLoadSilence.count())};
     }
     if (!reason) continue;
     lock.unlock();
@@ -83,14 +82,15 @@ Result<v1::Loaded> ComputeProcess::load(
 }
 
 Status ComputeProcess::join(const v1::StartRequest& request) {
-  if (auto sent = channel_.send(ControlKind::kStart, request.SerializeAsString(),
-                                after(timing::kControl)); !sent) {
+  if (auto sent =
+          channel_.send(ControlKind::kStart, request.SerializeAsString(), after(timing::kControl));
+      !sent) {
     fail(sent.error());
   }
   std::unique_lock lock(mutex_);
-  const bool answered = changed_.wait_until(lock, after(timing::kRingStart + timing::kControl), [&] {
-    return started_.has_value() || is_failed(last_);
-  });
+  const bool answered =
+      changed_.wait_until(lock, after(timing::kRingStart + timing::kControl),
+                          [&] { return started_.has_value() || is_failed(last_); });
   if (is_failed(last_)) return failure_locked();
   if (!answered) return Error{ErrorCode::kDeadlineExceeded, "did not join the ring in time"};
   if (!started_->has_error()) return {};

@@ -20,8 +20,8 @@
 namespace tandem::cluster {
 
 /// Starts a compute child, talks to it and watches it. A child that dies, goes silent for kSilence,
-/// overruns its step budget or reports a failure ends in state FAILED with the reason, and is killed;
-/// this object is not used again then. All methods may be called from any thread.
+/// overruns its step budget or reports a failure ends in state FAILED with the reason, and is
+/// killed; this object is not used again then. All methods may be called from any thread.
 class ComputeProcess {
  public:
   /// Call it from a thread that outlives the child. `secrets` is sent to the child first.
@@ -59,11 +59,11 @@ class ComputeProcess {
   ControlChannel channel_;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-  v1::HeartbeatReply last_;                // FAILED with error: the end
+  v1::HeartbeatReply last_;  // FAILED with error: the end
   v1::LoadProgress progress_;
   std::optional<v1::Loaded> loaded_;
   std::optional<v1::StartReply> started_;
-  bool spoke_ = false;                     // the child's first message has come
+  bool spoke_ = false;  // the child's first message has come
   std::atomic<bool> stopping_{false};
   std::thread pump_;
 };

@@ -1,5 +1,9 @@
 #include "cluster/control.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -7,10 +11,6 @@
 #include <cstring>
 #include <optional>
 #include <utility>
-
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/socket.h>
 
 namespace tandem::cluster {
 namespace {

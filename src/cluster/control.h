@@ -35,8 +35,9 @@ struct ControlMessage {
   std::string payload;
 };
 
-/// One end of the socket pair; the descriptor is borrowed and becomes non-blocking. Any thread sends;
-/// one thread receives. On the wire: payload length (4 bytes, little-endian), kind (1), payload.
+/// One end of the socket pair; the descriptor is borrowed and becomes non-blocking. Any thread
+/// sends; one thread receives. On the wire: payload length (4 bytes, little-endian), kind (1),
+/// payload.
 class ControlChannel {
  public:
   explicit ControlChannel(int fd);

@@ -18,23 +18,23 @@ enum class TransportKind { kGrpc, kMlx };
 
 /// What `generate`, `chat`, `score`, `bench` and `serve` open.
 struct PipelineOptions {
-  std::string version;                  // of this program; workers of another one are refused
+  std::string version;  // of this program; workers of another one are refused
   /// folder, gpu, mlx_kernels, activations, isa, threads (of each rank) and kv_bytes_max (of each
   /// rank); layers is ignored, the partition fills it in.
   stage::StageOptions stage;
-  int ranks = 1;                        // local processes, when hosts is empty; at least 1
-  std::vector<config::Host> hosts;      // workers that run already, in rank order
+  int ranks = 1;                    // local processes, when hosts is empty; at least 1
+  std::vector<config::Host> hosts;  // workers that run already, in rank order
   TransportKind transport = TransportKind::kGrpc;
-  std::string mlx_backend = "ring";     // with kMlx: "ring", "mpi", "nccl", "jaccl"
-  SecurityOptions security;             // for hosts; local workers get a key of their own
+  std::string mlx_backend = "ring";  // with kMlx: "ring", "mpi", "nccl", "jaccl"
+  SecurityOptions security;          // for hosts; local workers get a key of their own
 };
 
 /// One local rank and no hosts: the stage runs in this process. Otherwise starts `tandem worker`
 /// processes (or connects to `hosts`), compares versions, splits the layers, loads all ranks at the
 /// same time and joins the ring. `progress` is called from the calling thread. kInvalidArgument:
 /// more ranks than layers, another version, a bad model; kUnavailable, kDeadlineExceeded: a worker
-/// that cannot be reached, is busy or died, named. Call it from a thread that outlives the pipeline:
-/// on Linux the local workers die with the thread that started them.
+/// that cannot be reached, is busy or died, named. Call it from a thread that outlives the
+/// pipeline: on Linux the local workers die with the thread that started them.
 Result<std::unique_ptr<Pipeline>> open_pipeline(const PipelineOptions& options,
                                                 const RankProgress& progress);
 

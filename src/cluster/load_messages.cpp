@@ -14,8 +14,8 @@ constexpr int kMaxThreads = 4096;
 constexpr int kMaxLayers = 4096;
 
 using kernels::Activations;
-constexpr std::array<std::pair<Activations, std::string_view>, 3> kActivations = {{
-    {Activations::kF32, "f32"}, {Activations::kBF16, "bf16"}, {Activations::kInt8, "int8"}}};
+constexpr std::array<std::pair<Activations, std::string_view>, 3> kActivations = {
+    {{Activations::kF32, "f32"}, {Activations::kBF16, "bf16"}, {Activations::kInt8, "int8"}}};
 
 Error bad_field(const std::string& what) { return invalid("load request: " + what); }
 
@@ -39,8 +39,7 @@ Result<stage::StageOptions> take_options(const v1::LoadRequest& in) {
   stage::StageOptions options;
   if (in.model().empty()) return bad_field("model is empty");
   options.folder = in.model();
-  if (in.first_layer() < 0 || in.last_layer() <= in.first_layer() ||
-      in.last_layer() > kMaxLayers) {
+  if (in.first_layer() < 0 || in.last_layer() <= in.first_layer() || in.last_layer() > kMaxLayers) {
     return bad_field("layers " + std::to_string(in.first_layer()) + ".." +
                      std::to_string(in.last_layer()) + " are no range");
   }

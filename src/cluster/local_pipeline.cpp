@@ -28,8 +28,9 @@ class LocalPipeline final : public Pipeline {
   Status submit(Tick tick) override {
     if (dead_) return *dead_;
     if (ticks_.size() >= kMaxQueuedFrames) {
-      return Error{ErrorCode::kResourceLimit, "rank 0 (local): " +
-                   std::to_string(kMaxQueuedFrames) + " ticks are in flight already"};
+      return Error{
+          ErrorCode::kResourceLimit,
+          "rank 0 (local): " + std::to_string(kMaxQueuedFrames) + " ticks are in flight already"};
     }
     ticks_.push_back(std::move(tick));
     return {};

@@ -1,11 +1,11 @@
 #include "cluster/local_worker.h"
 
+#include <sys/socket.h>
+
 #include <charconv>
 #include <cstdint>
 #include <system_error>
 #include <utility>
-
-#include <sys/socket.h>
 
 #include "cluster/secrets.h"
 #include "cluster/timing.h"
@@ -20,8 +20,9 @@ Result<std::unique_ptr<LocalWorker>> LocalWorker::start(const std::string& execu
   std::unique_ptr<LocalWorker> worker(new LocalWorker(std::move(*child)));
   ChildSecrets secrets;
   secrets.credentials.key = key;
-  if (auto sent = worker->channel_.send(ControlKind::kSecret, pack(secrets),
-                                        after(timing::kControl)); !sent) {
+  if (auto sent =
+          worker->channel_.send(ControlKind::kSecret, pack(secrets), after(timing::kControl));
+      !sent) {
     const auto death = worker->death(after(timing::kReap));
     return Error{ErrorCode::kUnavailable, "a local worker " + death.value_or("did not start")};
   }
@@ -36,8 +37,9 @@ Result<config::Host> LocalWorker::listening(Deadline deadline) {
   if (!message) {
     const bool late = message.error().code == ErrorCode::kDeadlineExceeded;
     const auto death = this->death(after(timing::kReap));
-    return Error{ErrorCode::kUnavailable, "a local worker " + death.value_or(
-        late ? "did not start in time" : "closed its control socket")};
+    return Error{ErrorCode::kUnavailable,
+                 "a local worker " +
+                     death.value_or(late ? "did not start in time" : "closed its control socket")};
   }
   if (message->kind == ControlKind::kRefused) {
     v1::Error error;

@@ -1,14 +1,14 @@
 #include "cluster/model_sizes.h"
 
+#include <fmt/format.h>
+#include <openssl/evp.h>
+
 #include <array>
 #include <charconv>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string_view>
-
-#include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include "config/json.h"
 #include "config/model_config.h"
@@ -25,9 +25,7 @@ class Sha256 {
   Sha256() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
     EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr);
   }
-  void add(std::string_view bytes) {
-    EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size());
-  }
+  void add(std::string_view bytes) { EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()); }
   std::string hex() {
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
     unsigned int size = 0;

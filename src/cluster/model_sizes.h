@@ -17,8 +17,8 @@ struct ModelSummary {
 };
 
 /// Reads config.json and the headers of the weight files; maps no data. Layers are told by the
-/// "layers.<n>." in a tensor's name, the embedding by "embed_tokens"; everything else outside layers
-/// counts to the head, and so does the embedding again in a model without "lm_head" (tied).
+/// "layers.<n>." in a tensor's name, the embedding by "embed_tokens"; everything else outside
+/// layers counts to the head, and so does the embedding again in a model without "lm_head" (tied).
 Result<ModelSummary> summarize_model(const std::filesystem::path& folder);
 
 }  // namespace tandem::cluster

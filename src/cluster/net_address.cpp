@@ -1,17 +1,16 @@
 #include "cluster/net_address.h"
 
-#include <array>
-#include <charconv>
-#include <cstddef>
-#include <cstdint>
-#include <memory>
-
+#include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
-#include <fmt/format.h>
+#include <array>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
 
 #include "cluster/process.h"
 

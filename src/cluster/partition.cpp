@@ -1,13 +1,13 @@
 #include "cluster/partition.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
 #include <vector>
-
-#include <fmt/format.h>
 
 namespace tandem::cluster {
 namespace {
@@ -73,8 +73,10 @@ Result<std::vector<models::LayerRange>> partition(const ModelSizes& model,
   const int ranks = static_cast<int>(shares.size());
   if (ranks < 1) return invalid("a model needs at least 1 rank");
   if (ranks > count) {
-    return invalid(fmt::format("{} ranks are more than the model's {} layers: every rank holds at "
-                               "least one layer", ranks, count));
+    return invalid(
+        fmt::format("{} ranks are more than the model's {} layers: every rank holds at "
+                    "least one layer",
+                    ranks, count));
   }
   for (const double share : shares) {
     if (!(share > 0) || share == kInfinite) return invalid("a rank's share must be positive");
@@ -109,8 +111,9 @@ Result<std::vector<models::LayerRange>> partition_by_memory(
     if (needed <= memory_bytes[rank]) continue;
     return Error{ErrorCode::kResourceLimit,
                  fmt::format("rank {} has {} bytes of memory for layers {}..{} of {} bytes: the "
-                             "model does not fit these ranks", rank, memory_bytes[rank],
-                             (*ranges)[rank].first, (*ranges)[rank].last - 1, needed)};
+                             "model does not fit these ranks",
+                             rank, memory_bytes[rank], (*ranges)[rank].first,
+                             (*ranges)[rank].last - 1, needed)};
   }
   return ranges;
 }

@@ -12,19 +12,19 @@ namespace tandem::cluster {
 
 /// What a model's parts weigh, bytes.
 struct ModelSizes {
-  std::vector<std::uint64_t> layers;   // never empty
-  std::uint64_t embedding = 0;         // held by the first rank
-  std::uint64_t head = 0;              // final norm and head, held by the last rank; a head tied to
-                                       // the embedding weighs what the embedding does
-  std::uint64_t kv_per_layer = 0;      // KV bytes wanted for each layer, 0 when not known
+  std::vector<std::uint64_t> layers;  // never empty
+  std::uint64_t embedding = 0;        // held by the first rank
+  std::uint64_t head = 0;             // final norm and head, held by the last rank; a head tied to
+                                      // the embedding weighs what the embedding does
+  std::uint64_t kv_per_layer = 0;     // KV bytes wanted for each layer, 0 when not known
 };
 
 /// Contiguous ranges in rank order, each of at least one layer and each layer in exactly one. A
 /// range's load is its weight bytes (with embedding and head) and KV bytes divided by its rank's
-/// share; the largest load is as small as it can be, the others are as even as then possible, and of
-/// equal splits the one where earlier ranks hold more is taken.
-/// `shares`: one positive number a rank, bytes of memory for instance; all equal splits evenly.
-/// kInvalidArgument: no ranks, or more ranks than layers (both numbers named). Pure.
+/// share; the largest load is as small as it can be, the others are as even as then possible, and
+/// of equal splits the one where earlier ranks hold more is taken. `shares`: one positive number a
+/// rank, bytes of memory for instance; all equal splits evenly. kInvalidArgument: no ranks, or more
+/// ranks than layers (both numbers named). Pure.
 Result<std::vector<models::LayerRange>> partition(const ModelSizes& model,
                                                   std::span<const double> shares);
 

@@ -17,9 +17,9 @@ namespace tandem::cluster {
 /// Who holds what, after loading.
 struct RankInfo {
   int rank = 0;
-  std::string host;                 // "local" or host:port
+  std::string host;  // "local" or host:port
   stage::StageInfo stage;
-  std::uint64_t memory_bytes = 0;   // resident bytes of the rank's process
+  std::uint64_t memory_bytes = 0;  // resident bytes of the rank's process
 };
 
 /// Called while ranks load: bytes ready and in all of one rank.
@@ -37,9 +37,9 @@ class Pipeline {
 
   /// Puts a tick in flight. At most stages() ticks should be in flight: more only queue up.
   virtual Status submit(Tick tick) = 0;
-  /// The next result. A tick that a stage refused comes back as that stage's error, naming the rank;
-  /// the pipeline lives on when its code is kInvalidArgument or kResourceLimit. A rank that died or
-  /// stalled is an error that names it, noticed without waiting for `deadline`.
+  /// The next result. A tick that a stage refused comes back as that stage's error, naming the
+  /// rank; the pipeline lives on when its code is kInvalidArgument or kResourceLimit. A rank that
+  /// died or stalled is an error that names it, noticed without waiting for `deadline`.
   virtual Result<TickResult> next(Deadline deadline) = 0;
 };
 

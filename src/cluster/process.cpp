@@ -1,20 +1,20 @@
 #include "cluster/process.h"
 
-#include <algorithm>
-#include <cerrno>
-#include <csignal>
-#include <chrono>
-#include <cstring>
-#include <memory>
-#include <mutex>
-#include <thread>
-#include <utility>
-
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
 
 #include "cluster/timing.h"
 #include "cluster/worker.h"
@@ -69,7 +69,8 @@ int configure(SpawnSetup& setup, int child_end, bool own_group) {
   if (code == 0) code = ::posix_spawnattr_setsigdefault(&setup.attributes, &reset);
   if (code == 0) code = ::posix_spawnattr_setpgroup(&setup.attributes, 0);
   if (code == 0) {
-    code = ::posix_spawn_file_actions_addopen(&setup.actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    code =
+        ::posix_spawn_file_actions_addopen(&setup.actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   }
   if (code == 0) {
     code = ::posix_spawn_file_actions_adddup2(&setup.actions, child_end, kControlFd);
@@ -111,7 +112,8 @@ struct ChildProcess::State {
     const pid_t reaped = ::waitpid(pid, &raw, WNOHANG);
     if (reaped == pid && WIFSIGNALED(raw)) status = ExitStatus{0, WTERMSIG(raw)};
     if (reaped == pid && WIFEXITED(raw)) status = ExitStatus{WEXITSTATUS(raw), 0};
-    if (reaped < 0 && errno == ECHILD) status = ExitStatus{};  // reaped elsewhere: gone all the same
+    if (reaped < 0 && errno == ECHILD)
+      status = ExitStatus{};  // reaped elsewhere: gone all the same
     return status;
   }
 };

@@ -1,14 +1,14 @@
 #pragma once
 // Child processes of this binary.
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include <sys/types.h>
 
 #include "base/deadline.h"
 #include "tandem/error.h"
@@ -34,17 +34,17 @@ class Fd {
 
 /// How a process ended.
 struct ExitStatus {
-  int code = 0;     // of exit(); meaningless with a signal
-  int signal = 0;   // 0: exited by itself
+  int code = 0;    // of exit(); meaningless with a signal
+  int signal = 0;  // 0: exited by itself
 };
 
 /// "was killed by signal 9", "exited with code 3".
 std::string describe(const ExitStatus& status);
 
 /// A running child of this binary, with a stream socket to it: `control()` here, kControlFd there.
-/// The destructor kills and reaps it, so no child outlives its owner. On Linux a child also dies with
-/// the thread that started it (platform::die_with_parent, which the child calls); everywhere it
-/// should end when its control socket does. wait() and kill() may be called from any thread.
+/// The destructor kills and reaps it, so no child outlives its owner. On Linux a child also dies
+/// with the thread that started it (platform::die_with_parent, which the child calls); everywhere
+/// it should end when its control socket does. wait() and kill() may be called from any thread.
 class ChildProcess {
  public:
   /// Starts `executable arguments...` in a process group of its own when `own_group` (a ^C of the

@@ -1,8 +1,8 @@
 #include "cluster/progress_board.h"
 
-#include <chrono>
-
 #include <fmt/format.h>
+
+#include <chrono>
 
 namespace tandem::cluster {
 
@@ -36,15 +36,16 @@ v1::HeartbeatReply ProgressBoard::report(Clock::time_point now) const {
   if (!running_) return reply;
   const auto took = duration_cast<StepBudget::Duration>(now - running_->since);
   const auto allowed = budget_.allowed(running_->tokens);
-  reply.set_tick_ms(static_cast<std::uint64_t>(
-      duration_cast<std::chrono::milliseconds>(took).count()));
+  reply.set_tick_ms(
+      static_cast<std::uint64_t>(duration_cast<std::chrono::milliseconds>(took).count()));
   if (took > allowed) {
     reply.set_state(v1::WORKER_STATE_FAILED);
     reply.mutable_error()->set_code(v1::ERROR_CODE_DEADLINE_EXCEEDED);
-    reply.mutable_error()->set_message(fmt::format(
-        "has computed tick {} for {:.1f} s, more than the {:.1f} s that a tick of {} tokens may take",
-        started_, static_cast<double>(took.count()) / 1e6,
-        static_cast<double>(allowed.count()) / 1e6, running_->tokens));
+    reply.mutable_error()->set_message(
+        fmt::format("has computed tick {} for {:.1f} s, more than the {:.1f} s that a tick of {} "
+                    "tokens may take",
+                    started_, static_cast<double>(took.count()) / 1e6,
+                    static_cast<double>(allowed.count()) / 1e6, running_->tokens));
   }
   return reply;
 }

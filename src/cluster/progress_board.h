@@ -20,8 +20,9 @@ class ProgressBoard {
   /// The computing thread begins and ends a tick of `tokens` tokens.
   void begin(std::uint64_t number, std::uint64_t tokens, Clock::time_point now);
   void end(Clock::time_point now);
-  /// ticks_started is the number of the last begun tick, ticks_done of the last ended one. When a tick
-  /// overruns its budget, state is FAILED and error says so. memory_bytes is left to the caller.
+  /// ticks_started is the number of the last begun tick, ticks_done of the last ended one. When a
+  /// tick overruns its budget, state is FAILED and error says so. memory_bytes is left to the
+  /// caller.
   v1::HeartbeatReply report(Clock::time_point now) const;
 
  private:

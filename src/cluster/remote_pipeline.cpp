@@ -1,5 +1,7 @@
 #include "cluster/remote_pipeline.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -11,8 +13,6 @@
 #include <thread>
 #include <utility>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "base/platform.h"
 #include "cluster/credentials.h"
@@ -169,8 +169,8 @@ Result<TickResult> RemotePipeline::take(Frame frame) {
   if (frame.failure) return stage_error(*frame.failure);
   if (!frame.result || frame.tick.epoch != plan_.epoch ||
       frame.result->number != expected.ring_number) {
-    return broken({ErrorCode::kInternal, fmt::format("a frame that is not the result of tick {}",
-                                                     expected.ring_number)});
+    return broken({ErrorCode::kInternal,
+                   fmt::format("a frame that is not the result of tick {}", expected.ring_number)});
   }
   frame.result->epoch = expected.epoch;
   frame.result->number = expected.number;
@@ -181,8 +181,7 @@ Result<TickResult> RemotePipeline::take(Frame frame) {
 Error RemotePipeline::broken(Error reason) {
   if (reason.code == ErrorCode::kDeadlineExceeded) {
     dead_ = Error{reason.code, fmt::format("tick {} has no result before its deadline",
-                                           outstanding_.empty() ? 0
-                                                                : outstanding_.front().number)};
+                                           outstanding_.empty() ? 0 : outstanding_.front().number)};
     return *dead_;
   }
   watch_->link_broke({ErrorCode::kUnavailable, "the ring broke: " + reason.message});

@@ -84,7 +84,9 @@ Result<std::unique_ptr<RingEnd>> RingEnd::open(const RingOptions& options) {
   link.stages = options.stages;
   link.listen = options.listen;
   link.credentials = options.credentials;
-  link.keepalive_every = timing::kKeepalive;
+  // On one machine a socket tells all there is to know, and a gateway may be stopped for long (^Z).
+  const bool near = is_loopback_name(host_of(options.listen));
+  link.keepalive_every = near ? timing::kNoKeepalive : timing::kKeepalive;
   link.keepalive_timeout = timing::kKeepaliveTimeout;
   auto transport = GrpcTransport::listen(link);
   if (!transport) return transport.error();

@@ -13,7 +13,7 @@
 namespace tandem::cluster {
 
 struct RingOptions {
-  std::string transport = "grpc";    // or "mlx"
+  std::string transport = "grpc";  // or "mlx"
   std::string cluster;
   std::uint64_t epoch = 0;
   int rank = kGatewayRank;
@@ -24,9 +24,9 @@ struct RingOptions {
 
 /// Where the others are; which fields count depends on the transport, as in StartRequest.
 struct RingPeers {
-  std::string successor;             // grpc: host:port
+  std::string successor;  // grpc: host:port
   std::string mlx_backend;
-  std::string mlx_hostfile;          // contents: every member's address, the gateway's first
+  std::string mlx_hostfile;  // contents: every member's address, the gateway's first
 };
 
 /// open(), tell the others address(), join(), then transport(). The `mlx` transport joins one group

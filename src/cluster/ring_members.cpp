@@ -1,12 +1,12 @@
 #include "cluster/ring_members.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <functional>
 #include <optional>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "base/platform.h"
 #include "cluster/crew.h"
@@ -18,7 +18,8 @@
 namespace tandem::cluster {
 namespace {
 
-// "rank 1 (...): config.json: ..." for what a person did, "rank 1 (...) was killed" for what befell.
+// "rank 1 (...): config.json: ..." for what a person did, "rank 1 (...) was killed" for what
+// befell.
 Error named(int rank, const Member& member, const Error& error) {
   const bool mistake = error.code == ErrorCode::kInvalidArgument ||
                        error.code == ErrorCode::kNotFound ||
@@ -58,7 +59,8 @@ Status check_hosts(const std::vector<config::Host>& hosts) {
   const auto loopback = [](const config::Host& host) { return is_loopback_name(host.name); };
   const auto near = std::find_if(hosts.begin(), hosts.end(), loopback);
   if (near == hosts.end() || std::all_of(hosts.begin(), hosts.end(), loopback)) return {};
-  return invalid(config::to_string(*near) + ": the other hosts cannot reach a loopback address; "
+  return invalid(config::to_string(*near) +
+                 ": the other hosts cannot reach a loopback address; "
                  "name this host as they see it");
 }
 
@@ -154,9 +156,10 @@ Status load_all(Members& members, const stage::StageOptions& options, const Ring
     return {};
   };
   Crew crew;
-  return or_watched(crew.run(static_cast<int>(members.size()), load,
-                             [&] { cancel_all(members); }, progress),
-                    watch);
+  return or_watched(
+      crew.run(
+          static_cast<int>(members.size()), load, [&] { cancel_all(members); }, progress),
+      watch);
 }
 
 Status join_all(Members& members, const RingPlan& plan, RingEnd& gateway, RingWatch& watch) {
@@ -171,9 +174,8 @@ Status join_all(Members& members, const RingPlan& plan, RingEnd& gateway, RingWa
     Member& member = members[static_cast<std::size_t>(rank)];
     v1::StartRequest request;
     request.set_epoch(plan.epoch);
-    request.set_successor_address(rank + 1 < count
-                                      ? members[static_cast<std::size_t>(rank) + 1].link
-                                      : gateway.address());
+    request.set_successor_address(
+        rank + 1 < count ? members[static_cast<std::size_t>(rank) + 1].link : gateway.address());
     request.set_mlx_backend(plan.mlx_backend);
     request.set_mlx_hostfile(*hostfile);
     request.set_mlx_rank(rank + 1);

@@ -25,9 +25,9 @@ struct Member {
   std::unique_ptr<LocalWorker> process;  // null: on a host
   std::unique_ptr<WorkerClient> client;
   models::LayerRange layers;
-  stage::StageInfo info;                 // after load_all()
+  stage::StageInfo info;  // after load_all()
   std::uint64_t memory_bytes = 0;
-  std::string link;                      // host:port where the predecessor dials
+  std::string link;  // host:port where the predecessor dials
 };
 using Members = std::vector<Member>;
 

@@ -1,17 +1,16 @@
 #include "cluster/ring_watch.h"
 
+#include <fmt/format.h>
+
 #include <cstddef>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "cluster/timing.h"
 
 namespace tandem::cluster {
 
 RingWatch::RingWatch(std::vector<WatchedRank> ranks, std::function<void()> on_failure)
-    : ranks_(std::move(ranks)), on_failure_(std::move(on_failure)),
-      thread_([this] { run(); }) {}
+    : ranks_(std::move(ranks)), on_failure_(std::move(on_failure)), thread_([this] { run(); }) {}
 
 RingWatch::~RingWatch() { end(); }
 
@@ -130,16 +129,18 @@ void RingWatch::check_lost_tick(Clock::time_point now) {
   std::uint64_t oldest = 0;
   {
     const std::lock_guard lock(mutex_);
-    if (done != work_done_ || computing) work_changed_ = now;
+    const bool own_pause = now - last_look_ > timing::kOwnPause;
+    if (done != work_done_ || computing || own_pause) work_changed_ = now;
     work_done_ = done;
+    last_look_ = now;
     if (in_flight_.oldest == 0 || now - work_changed_ < in_flight_.patience) return;
     oldest = in_flight_.oldest;
   }
   for (std::size_t i = 0; i < ranks_.size(); ++i) {
     if (last[i] >= oldest) continue;
-    settle(static_cast<int>(i), {ErrorCode::kUnavailable,
-                                 fmt::format("tick {} was lost on its way to {}", oldest,
-                                             ranks_[i].name)});
+    settle(static_cast<int>(i),
+           {ErrorCode::kUnavailable,
+            fmt::format("tick {} was lost on its way to {}", oldest, ranks_[i].name)});
     return;
   }
   settle(static_cast<int>(ranks_.size()) - 1,

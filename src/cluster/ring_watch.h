@@ -20,14 +20,14 @@ namespace tandem::cluster {
 /// What the watch knows of one rank. The pointers outlive the watch.
 struct WatchedRank {
   WorkerClient* client = nullptr;
-  LocalWorker* process = nullptr;   // null: on a host
-  std::string name;                 // "rank 1 (127.0.0.1:4001, layers 8..15)"
+  LocalWorker* process = nullptr;  // null: on a host
+  std::string name;                // "rank 1 (127.0.0.1:4001, layers 8..15)"
 };
 
 /// What is on its way, for ticks that get lost.
 struct InFlight {
-  std::uint64_t oldest = 0;         // number of the oldest unanswered tick; 0: none
-  Clock::duration patience{};       // how long it may rest between two ranks
+  std::uint64_t oldest = 0;    // number of the oldest unanswered tick; 0: none
+  Clock::duration patience{};  // how long it may rest between two ranks
 };
 
 /// A thread that beats and watches from start() on. The first failure is final: a rank's death or
@@ -79,8 +79,9 @@ class RingWatch {
   std::optional<Suspicion> suspicion_;
   std::optional<Error> failure_;
   int failed_rank_ = -1;
-  std::uint64_t work_done_ = 0;         // the ranks' tick counters, summed
+  std::uint64_t work_done_ = 0;  // the ranks' tick counters, summed
   Clock::time_point work_changed_{};
+  Clock::time_point last_look_{};
   std::thread thread_;
 };
 

@@ -14,7 +14,7 @@ struct SecurityOptions {
   std::filesystem::path tls_cert;          // PEM; cert, key and ca are given together: mutual TLS
   std::filesystem::path tls_key;
   std::filesystem::path tls_ca;
-  bool insecure = false;                   // allows a non-loopback address without key or TLS
+  bool insecure = false;  // allows a non-loopback address without key or TLS
 };
 
 /// Reads the files (errors of load_credentials). With `insecure` and no secret the cluster key is a

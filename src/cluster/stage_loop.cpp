@@ -46,14 +46,15 @@ std::optional<std::string> handle(std::string bytes, stage::Stage& stage, const 
                                   ProgressBoard& board) {
   auto in = decode(bytes);
   if (!in) {
-    return encode(failure_frame(place, 0, {ErrorCode::kInternal,
-                                           "received a bad frame: " + in.error().message}));
+    return encode(failure_frame(
+        place, 0, {ErrorCode::kInternal, "received a bad frame: " + in.error().message}));
   }
   if (in->tick.epoch != place.epoch) return std::nullopt;
   if (in->failure) return bytes;
   if (in->result) {
-    return encode(failure_frame(place, in->tick.number,
-                                {ErrorCode::kInternal, "received a result, which is the gateway's"}));
+    return encode(
+        failure_frame(place, in->tick.number,
+                      {ErrorCode::kInternal, "received a result, which is the gateway's"}));
   }
   return encode(compute(std::move(*in), stage, place, board));
 }

@@ -7,16 +7,17 @@
 
 namespace tandem::cluster {
 
-/// Learns from measured ticks. Ticks are grouped by the power of two of their token count, because a
-/// decode step and a prefill chunk differ by orders of magnitude. Not thread-safe.
+/// Learns from measured ticks. Ticks are grouped by the power of two of their token count, because
+/// a decode step and a prefill chunk differ by orders of magnitude. Not thread-safe.
 class StepBudget {
  public:
   using Duration = std::chrono::microseconds;
 
   /// A tick of `tokens` tokens took `took`.
   void observe(std::uint64_t tokens, Duration took);
-  /// What a tick of `tokens` tokens may take: kStepFactor times the slowest of its group lately (at least
-  /// kStepFloor); in a group without a measurement kWarmUp and kWarmUpPerToken for each token.
+  /// What a tick of `tokens` tokens may take: kStepFactor times the slowest of its group lately (at
+  /// least kStepFloor); in a group without a measurement kWarmUp and kWarmUpPerToken for each
+  /// token.
   Duration allowed(std::uint64_t tokens) const;
 
  private:

@@ -1,15 +1,17 @@
 #include "cluster/supervisor.h"
 
-#include <utility>
-
 #include <fmt/format.h>
+
+#include <utility>
 
 #include "cluster/timing.h"
 
 namespace tandem::cluster {
 
-Supervisor::Supervisor(std::string executable, std::string secrets)
-    : executable_(std::move(executable)), secrets_(std::move(secrets)) {}
+Supervisor::Supervisor(std::string executable, std::string secrets, Clock::duration gateway_silence)
+    : executable_(std::move(executable)),
+      secrets_(std::move(secrets)),
+      gateway_silence_(gateway_silence) {}
 
 void Supervisor::serve() {
   std::unique_lock lock(mutex_);
@@ -119,7 +121,7 @@ Status Supervisor::join(const v1::StartRequest& request) {
 std::shared_ptr<ComputeProcess> Supervisor::heartbeat(std::uint64_t epoch) {
   const std::lock_guard lock(mutex_);
   if (!rank_ || rank_->epoch != epoch) return nullptr;
-  if (rank_->lease) rank_->lease = after(timing::kGatewaySilence);
+  if (rank_->lease) rank_->lease = after(gateway_silence_);
   return rank_->process;
 }
 

@@ -11,19 +11,22 @@
 
 #include "base/deadline.h"
 #include "cluster/compute_process.h"
+#include "cluster/timing.h"
 #include "tandem.pb.h"
 #include "tandem/error.h"
 
 namespace tandem::cluster {
 
-/// Never touches MLX: what computes is a child that it may kill. A gateway is known by the epoch that
-/// it chose at random; its rank is given up when it says so, when its lease ends (no heartbeat for
-/// kGatewaySilence) or when its heartbeat stream breaks. All methods but serve() may be called from
-/// any thread.
+/// Never touches MLX: what computes is a child that it may kill. A gateway is known by the epoch
+/// that it chose at random; its rank is given up when it says so, when its lease ends (no heartbeat
+/// for kGatewaySilence) or when its heartbeat stream breaks. All methods but serve() may be called
+/// from any thread.
 class Supervisor {
  public:
-  /// `executable` is this binary; `secrets` goes to every compute child.
-  Supervisor(std::string executable, std::string secrets);
+  /// `executable` is this binary; `secrets` goes to every compute child. `gateway_silence`: how
+  /// long a rank is held for a gateway that says nothing.
+  Supervisor(std::string executable, std::string secrets,
+             Clock::duration gateway_silence = timing::kGatewaySilence);
 
   /// Starts and ends compute children until stop(). Call it from a thread that lives as long as the
   /// process: on Linux children die with the thread that started them.
@@ -39,6 +42,7 @@ class Supervisor {
   std::shared_ptr<ComputeProcess> heartbeat(std::uint64_t epoch);
   /// Kills the rank of `epoch`; nothing when it is not held.
   void release(std::uint64_t epoch);
+  Clock::duration gateway_silence() const { return gateway_silence_; }
 
  private:
   // Shared, because a call may still use the process while another one gives it up.
@@ -56,6 +60,7 @@ class Supervisor {
 
   const std::string executable_;
   const std::string secrets_;
+  const Clock::duration gateway_silence_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool stopping_ = false;

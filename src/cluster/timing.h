@@ -32,16 +32,18 @@ inline constexpr seconds kLease{10};
 
 /// Between two heartbeats, gateway to worker and worker to compute child.
 inline constexpr milliseconds kHeartbeat{250};
-/// Silence after which a process counts as stalled. Six heartbeats; a stall has to be noticed within
-/// 3 s, and a busy machine may leave a thread waiting for some hundred milliseconds.
+/// Silence after which a process counts as stalled. Six heartbeats; a stall has to be noticed
+/// within 3 s, and a busy machine may leave a thread waiting for some hundred milliseconds.
 inline constexpr milliseconds kSilence{1500};
-/// Silence of the gateway after which a worker gives its rank up. Longer than kSilence: the gateway's
-/// machine may be a laptop under load, and giving up loses the caches.
+/// Silence of the gateway after which a worker gives its rank up. Longer than kSilence: the
+/// gateway's machine may be a laptop under load, and giving up loses the caches.
 inline constexpr seconds kGatewaySilence{10};
 /// gRPC's own probes, for a peer whose machine is gone while nobody watches it. Stalls are noticed
 /// sooner by heartbeats; shorter probes would only break the ring of a gateway that was paused.
 inline constexpr milliseconds kKeepalive{5000};
 inline constexpr milliseconds kKeepaliveTimeout{10000};
+/// Between processes of one machine: never, so to say.
+inline constexpr milliseconds kNoKeepalive = std::chrono::hours(24);
 /// How often watchers look at the clock.
 inline constexpr milliseconds kWatch{50};
 /// A watcher that itself slept this much longer than asked (suspended machine, stopped process) has

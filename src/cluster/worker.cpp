@@ -1,5 +1,11 @@
 #include "cluster/worker.h"
 
+#include <fmt/format.h>
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <pthread.h>
+
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -8,17 +14,12 @@
 #include <thread>
 #include <utility>
 
-#include <fmt/format.h>
-#include <grpcpp/resource_quota.h>
-#include <grpcpp/server.h>
-#include <grpcpp/server_builder.h>
-#include <pthread.h>
-
 #include "base/deadline.h"
 #include "base/platform.h"
 #include "cluster/control.h"
 #include "cluster/credentials.h"
 #include "cluster/grpc_credentials.h"
+#include "cluster/net_address.h"
 #include "cluster/secrets.h"
 #include "cluster/security.h"
 #include "cluster/supervisor.h"
@@ -95,6 +96,7 @@ class ParentWatch {
 struct Setup {
   ChildSecrets secrets;
   config::Host listen;
+  Clock::duration gateway_silence = timing::kGatewaySilence;
 };
 
 Result<Setup> set_up(const WorkerOptions& options, ControlChannel* parent) {
@@ -106,6 +108,8 @@ Result<Setup> set_up(const WorkerOptions& options, ControlChannel* parent) {
     if (!secrets) return secrets.error();
     setup.secrets = std::move(*secrets);
     setup.listen = {"127.0.0.1", 0, {}};
+    // The control socket tells the parent's end; a parent that was only stopped (^Z) may come back.
+    setup.gateway_silence = timing::kForever;
     return setup;
   }
   auto credentials = read_security(options.security);
@@ -114,6 +118,15 @@ Result<Setup> set_up(const WorkerOptions& options, ControlChannel* parent) {
   setup.listen = options.listen;
   setup.secrets.listen = config::to_string({options.listen.name, options.data_port, {}});
   return setup;
+}
+
+// For a gateway whose machine is gone.
+void probe_peers(grpc::ServerBuilder& builder) {
+  const auto every = static_cast<int>(timing::kKeepalive.count());
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, every);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                             static_cast<int>(timing::kKeepaliveTimeout.count()));
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, every / 2);
 }
 
 // Builds the server; `listen`'s port becomes the real one.
@@ -127,10 +140,7 @@ Result<std::unique_ptr<grpc::Server>> serve_grpc(WorkerService& service, config:
   builder.SetResourceQuota(quota);
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(timing::kKeepalive.count()));
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(timing::kKeepaliveTimeout.count()));
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             static_cast<int>(timing::kKeepalive.count() / 2));
+  if (!is_loopback_name(listen.name)) probe_peers(builder);
   builder.RegisterService(&service);
   int port = 0;
   builder.AddListeningPort(address, server_credentials(credentials), &port);
@@ -138,7 +148,8 @@ Result<std::unique_ptr<grpc::Server>> serve_grpc(WorkerService& service, config:
   if (!server || port == 0) {
     return Error{ErrorCode::kUnavailable,
                  fmt::format("cannot listen on {}: the port is in use or the address is not this "
-                             "machine's", address)};
+                             "machine's",
+                             address)};
   }
   listen.port = static_cast<std::uint16_t>(port);
   return server;
@@ -150,7 +161,7 @@ Status serve(const WorkerOptions& options, StopSignals& signals, ControlChannel*
   if (!setup) return setup.error();
   auto executable = platform::executable_path();
   if (!executable) return executable.error();
-  Supervisor supervisor(executable->string(), pack(setup->secrets));
+  Supervisor supervisor(executable->string(), pack(setup->secrets), setup->gateway_silence);
   WorkerService service(supervisor, {options.version, setup->secrets.credentials.key});
   auto server = serve_grpc(service, setup->listen, setup->secrets.credentials);
   if (!server) return server.error();
@@ -181,8 +192,8 @@ Status run_worker(const WorkerOptions& options,
   if (!served) {
     v1::Error error;
     to_wire(served.error(), error);
-    static_cast<void>(parent.send(ControlKind::kRefused, error.SerializeAsString(),
-                                  after(timing::kControl)));
+    static_cast<void>(
+        parent.send(ControlKind::kRefused, error.SerializeAsString(), after(timing::kControl)));
   }
   return served;
 }

@@ -11,17 +11,17 @@
 
 namespace tandem::cluster {
 
-/// argv that makes this binary a compute child: `tandem kComputeCommand`. The child's control socket
-/// is descriptor kControlFd. The CLI hides the command and calls run_compute_child().
+/// argv that makes this binary a compute child: `tandem kComputeCommand`. The child's control
+/// socket is descriptor kControlFd. The CLI hides the command and calls run_compute_child().
 inline constexpr const char* kComputeCommand = "compute-child";
 /// The descriptor on which a started process finds its parent.
 inline constexpr int kControlFd = 3;
 
 struct WorkerOptions {
-  std::string version;           // of this program; gateways of another one are refused
+  std::string version;  // of this program; gateways of another one are refused
   /// Loopback unless `security` allows more. port 0: any free one.
   config::Host listen{"127.0.0.1", config::kDefaultWorkerPort, {}};
-  std::uint16_t data_port = 0;   // where ranks listen for frames; 0: any free one
+  std::uint16_t data_port = 0;  // where ranks listen for frames; 0: any free one
   SecurityOptions security;
   /// Started by a gateway as `tandem worker --parent` (a hidden flag): listens on a free loopback
   /// port, reports it on kControlFd and ends when the parent does. The cluster key comes from there
@@ -30,8 +30,9 @@ struct WorkerOptions {
 };
 
 /// Serves until SIGTERM, SIGINT or (with `parent`) the parent's end. Without `parent`,
-/// `listening` is called once with the address, for the line on the terminal. kUnavailable: the port is in use, kInvalidArgument: an
-/// address that `security` does not allow. Takes over SIGTERM, SIGINT and SIGPIPE of the process.
+/// `listening` is called once with the address, for the line on the terminal. kUnavailable: the
+/// port is in use, kInvalidArgument: an address that `security` does not allow. Takes over SIGTERM,
+/// SIGINT and SIGPIPE of the process.
 Status run_worker(const WorkerOptions& options,
                   const std::function<void(const std::string& address)>& listening);
 

@@ -1,12 +1,13 @@
 #include "cluster/worker_client.h"
 
-#include <chrono>
-#include <utility>
-
 #include <fmt/format.h>
 #include <grpcpp/create_channel.h>
 
+#include <chrono>
+#include <utility>
+
 #include "cluster/grpc_credentials.h"
+#include "cluster/net_address.h"
 #include "cluster/timing.h"
 #include "cluster/wire_error.h"
 #include "cluster/worker_service.h"
@@ -56,9 +57,11 @@ Result<std::unique_ptr<WorkerClient>> WorkerClient::connect(const config::Host& 
   const std::string address = config::to_string(host);
   if (auto allowed = check_exposure(credentials, address); !allowed) return allowed.error();
   grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(timing::kKeepalive.count()));
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
-                   static_cast<int>(timing::kKeepaliveTimeout.count()));
+  if (!is_loopback_name(host.name)) {
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(timing::kKeepalive.count()));
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                     static_cast<int>(timing::kKeepaliveTimeout.count()));
+  }
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   auto channel = grpc::CreateCustomChannel(address, channel_credentials(credentials), arguments);
@@ -89,15 +92,16 @@ Status WorkerClient::say_hello(const std::string& version) {
   }
   if (hello_.has_error()) return wire_error(hello_.error());
   if (hello_.version() != version || hello_.protocol() != kWorkerProtocol) {
-    return invalid(fmt::format("is tandem {}, this is tandem {}: all machines need the same version",
-                               one_line(hello_.version(), kMaxReasonBytes), version));
+    return invalid(
+        fmt::format("is tandem {}, this is tandem {}: all machines need the same version",
+                    one_line(hello_.version(), kMaxReasonBytes), version));
   }
   return signer_.accept(hello_);
 }
 
-Result<v1::Loaded> WorkerClient::load(
-    v1::LoadRequest request, const std::function<void(const v1::LoadProgress&)>& progress,
-    std::function<void()> changed) {
+Result<v1::Loaded> WorkerClient::load(v1::LoadRequest request,
+                                      const std::function<void(const v1::LoadProgress&)>& progress,
+                                      std::function<void()> changed) {
   epoch_ = request.epoch();
   changed_ = std::move(changed);
   *request.mutable_auth() = signer_.sign("Load");
@@ -209,9 +213,8 @@ void WorkerClient::beat(Clock::time_point now) {
     }
   }
   if (!silent) return;
-  fail({ErrorCode::kDeadlineExceeded,
-        fmt::format("stopped answering for {:.1f} s",
-                    std::chrono::duration<double>(*silent).count())});
+  fail({ErrorCode::kDeadlineExceeded, fmt::format("stopped answering for {:.1f} s",
+                                                  std::chrono::duration<double>(*silent).count())});
 }
 
 WorkerHealth WorkerClient::health() const {

@@ -22,15 +22,15 @@ namespace tandem::cluster {
 
 /// What the heartbeats said last.
 struct WorkerHealth {
-  bool running = false;             // heartbeats have begun
+  bool running = false;  // heartbeats have begun
   v1::HeartbeatReply last;
-  std::optional<Error> failure;     // the rank failed, the stream broke or the worker is silent
-  bool connection_lost = false;     // the failure is a broken stream: its cause may be known elsewhere
+  std::optional<Error> failure;  // the rank failed, the stream broke or the worker is silent
+  bool connection_lost = false;  // the failure is a broken stream: its cause may be known elsewhere
 };
 
 /// Errors read as the end of a sentence that begins with the worker's name: "is busy: ...". Calls
-/// block until their deadline; cancel() ends them. Each of load(), join(), stop() is called once, by
-/// any thread; beat() and health() by the watching thread.
+/// block until their deadline; cancel() ends them. Each of load(), join(), stop() is called once,
+/// by any thread; beat() and health() by the watching thread.
 class WorkerClient {
  public:
   /// Hello: reaches the worker within kHello and compares versions.
@@ -43,8 +43,8 @@ class WorkerClient {
 
   const v1::HelloReply& hello() const { return hello_; }
 
-  /// Loads a rank; `progress` is called from this thread. On success heartbeats begin, and `changed`
-  /// is called (from another thread) whenever health() may have a failure.
+  /// Loads a rank; `progress` is called from this thread. On success heartbeats begin, and
+  /// `changed` is called (from another thread) whenever health() may have a failure.
   Result<v1::Loaded> load(v1::LoadRequest request,
                           const std::function<void(const v1::LoadProgress&)>& progress,
                           std::function<void()> changed);

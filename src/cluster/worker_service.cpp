@@ -1,13 +1,13 @@
 #include "cluster/worker_service.h"
 
+#include <fmt/format.h>
+
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
 #include <optional>
 #include <thread>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "base/deadline.h"
 #include "base/platform.h"
@@ -35,8 +35,12 @@ v1::HeartbeatReply not_held() {
 class HeartbeatCall {
  public:
   HeartbeatCall(grpc::ServerContext& context, HeartbeatStream& stream,
-                const std::atomic<bool>& stopping)
-      : context_(context), stream_(stream), stopping_(stopping), watcher_([this] { watch(); }) {}
+                const std::atomic<bool>& stopping, Clock::duration gateway_silence)
+      : context_(context),
+        stream_(stream),
+        stopping_(stopping),
+        gateway_silence_(gateway_silence),
+        watcher_([this] { watch(); }) {}
 
   ~HeartbeatCall() {
     {
@@ -50,7 +54,7 @@ class HeartbeatCall {
   void heard(const std::shared_ptr<ComputeProcess>& process) {
     const std::lock_guard lock(mutex_);
     process_ = process;
-    silence_end_ = after(timing::kGatewaySilence);
+    silence_end_ = after(gateway_silence_);
   }
 
   void write(const v1::HeartbeatReply& reply) {
@@ -79,6 +83,7 @@ class HeartbeatCall {
   grpc::ServerContext& context_;
   HeartbeatStream& stream_;
   const std::atomic<bool>& stopping_;
+  const Clock::duration gateway_silence_;
   std::mutex write_mutex_;
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -95,14 +100,15 @@ WorkerService::WorkerService(Supervisor& supervisor, WorkerIdentity identity)
 
 Status WorkerService::check_hello(const v1::HelloRequest& request) const {
   if (request.protocol() == kWorkerProtocol && request.version() == identity_.version) return {};
-  return invalid(fmt::format("is tandem {} (protocol {}), not {} (protocol {}) as the gateway: all "
-                             "machines need the same version",
-                             identity_.version, kWorkerProtocol,
-                             one_line(request.version(), kMaxVersionBytes), request.protocol()));
+  return invalid(
+      fmt::format("is tandem {} (protocol {}), not {} (protocol {}) as the gateway: all "
+                  "machines need the same version",
+                  identity_.version, kWorkerProtocol, one_line(request.version(), kMaxVersionBytes),
+                  request.protocol()));
 }
 
-grpc::Status WorkerService::Hello(grpc::ServerContext* /*context*/,
-                                  const v1::HelloRequest* request, v1::HelloReply* reply) {
+grpc::Status WorkerService::Hello(grpc::ServerContext* /*context*/, const v1::HelloRequest* request,
+                                  v1::HelloReply* reply) {
   reply->set_protocol(kWorkerProtocol);
   reply->set_version(identity_.version);
   Status opened = check_hello(*request);
@@ -142,8 +148,8 @@ grpc::Status WorkerService::Load(grpc::ServerContext* context, const v1::LoadReq
   return grpc::Status::OK;
 }
 
-grpc::Status WorkerService::Start(grpc::ServerContext* /*context*/,
-                                  const v1::StartRequest* request, v1::StartReply* reply) {
+grpc::Status WorkerService::Start(grpc::ServerContext* /*context*/, const v1::StartRequest* request,
+                                  v1::StartReply* reply) {
   Status joined = sessions_.check(request->auth(), "Start");
   if (joined) joined = supervisor_.join(*request);
   if (!joined) to_wire(joined.error(), *reply->mutable_error());
@@ -154,7 +160,7 @@ grpc::Status WorkerService::Start(grpc::ServerContext* /*context*/,
 grpc::Status WorkerService::Heartbeat(grpc::ServerContext* context, HeartbeatStream* stream) {
   std::optional<std::uint64_t> epoch;
   {
-    HeartbeatCall call(*context, *stream, stopping_);
+    HeartbeatCall call(*context, *stream, stopping_, supervisor_.gateway_silence());
     v1::HeartbeatRequest request;
     while (stream->Read(&request)) {
       if (auto checked = sessions_.check(request.auth(), "Heartbeat"); !checked) {

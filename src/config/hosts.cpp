@@ -1,13 +1,13 @@
 #include "config/hosts.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <set>
 #include <system_error>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "config/json.h"
 #include "config/message.h"

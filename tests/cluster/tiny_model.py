@@ -1,4 +1,4 @@
-"""Writes a tiny random llama checkpoint in the ordinary folder layout, with the standard library."""
+"""Writes a tiny random llama checkpoint in the ordinary folder layout. Standard library only."""
 
 import array
 import json
@@ -52,10 +52,11 @@ def tensors(config, rng):
         name = f"model.layers.{layer}."
         yield name + "input_layernorm.weight", ones(hidden)
         yield name + "post_attention_layernorm.weight", ones(hidden)
-        for part, rows, cols in (("self_attn.q_proj", hidden, hidden), ("self_attn.k_proj", kv, hidden),
-                                 ("self_attn.v_proj", kv, hidden), ("self_attn.o_proj", hidden, hidden),
-                                 ("mlp.gate_proj", inter, hidden), ("mlp.up_proj", inter, hidden),
-                                 ("mlp.down_proj", hidden, inter)):
+        for part, rows, cols in (
+                ("self_attn.q_proj", hidden, hidden), ("self_attn.k_proj", kv, hidden),
+                ("self_attn.v_proj", kv, hidden), ("self_attn.o_proj", hidden, hidden),
+                ("mlp.gate_proj", inter, hidden), ("mlp.up_proj", inter, hidden),
+                ("mlp.down_proj", hidden, inter)):
             yield f"{name}{part}.weight", matrix(rows, cols)
 
 

@@ -1,0 +1,129 @@
+// The pure parts of failure detection: silence, step budgets, and what the heartbeat thread may
+// say.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+#include "cluster/progress_board.h"
+#include "cluster/silence.h"
+#include "cluster/step_budget.h"
+#include "cluster/timing.h"
+
+namespace tandem::cluster {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+class Silence : public testing::Test {
+ protected:
+  // The watcher looks every 50 ms until `end`; the first silence it reports.
+  std::optional<Clock::time_point> watch_until(Clock::time_point end) {
+    for (; now_ < end; now_ += milliseconds(50)) {
+      if (detector_.check(now_)) return now_;
+    }
+    return std::nullopt;
+  }
+  Clock::time_point start_{seconds(1000)};
+  Clock::time_point now_ = start_;
+  SilenceDetector detector_{start_, milliseconds(1500), milliseconds(500)};
+};
+
+TEST_F(Silence, APeerThatSpeaksIsNeverSilent) {
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_FALSE(watch_until(now_ + milliseconds(1400)).has_value());
+    detector_.heard(now_);
+  }
+}
+
+TEST_F(Silence, IsNoticedWithinItsLimitAndOneLook) {
+  detector_.heard(start_);
+  const auto noticed = watch_until(start_ + seconds(10));
+  ASSERT_TRUE(noticed.has_value());
+  EXPECT_GT(*noticed, start_ + milliseconds(1500));
+  EXPECT_LE(*noticed, start_ + milliseconds(1550));
+}
+
+TEST_F(Silence, TheWatchersOwnPauseIsNotHeldAgainstThePeer) {
+  EXPECT_FALSE(watch_until(start_ + milliseconds(1000)).has_value());
+  now_ += seconds(60);
+  const Clock::time_point awake = now_;
+  const auto noticed = watch_until(awake + seconds(10));
+  ASSERT_TRUE(noticed.has_value());
+  EXPECT_GT(*noticed, awake + milliseconds(1500)) << "the count began anew";
+}
+
+TEST(StepBudget, AFirstTickMayCompileAndTouchColdWeights) {
+  const StepBudget budget;
+  EXPECT_EQ(budget.allowed(1), timing::kWarmUp + timing::kWarmUpPerToken);
+  EXPECT_EQ(budget.allowed(2048), timing::kWarmUp + 2048 * timing::kWarmUpPerToken);
+}
+
+TEST(StepBudget, IsAMultipleOfWhatTicksOfThatSizeTook) {
+  StepBudget budget;
+  budget.observe(1, milliseconds(900));
+  budget.observe(1, milliseconds(400));
+  EXPECT_EQ(budget.allowed(1), 8 * milliseconds(400)) << "the first tick's warm-up is forgotten";
+  budget.observe(1, milliseconds(1000));
+  EXPECT_EQ(budget.allowed(1), 8 * milliseconds(1000));
+  for (int i = 0; i < 200; ++i) budget.observe(1, milliseconds(1));
+  EXPECT_EQ(budget.allowed(1), timing::kStepFloor) << "a slow tick fades, down to the floor";
+}
+
+TEST(StepBudget, SizesAreJudgedApart) {
+  StepBudget budget;
+  for (int i = 0; i < 3; ++i) budget.observe(1, milliseconds(1));
+  EXPECT_EQ(budget.allowed(1), timing::kStepFloor);
+  EXPECT_GE(budget.allowed(2048), timing::kWarmUp);
+  budget.observe(2047, seconds(20));
+  EXPECT_EQ(budget.allowed(1500), seconds(160)) << "of the same power of two";
+  EXPECT_EQ(budget.allowed(1), timing::kStepFloor);
+}
+
+TEST(StepBudget, TakesAnyTokenCount) {
+  StepBudget budget;
+  budget.observe(0, milliseconds(0));
+  EXPECT_EQ(budget.allowed(0), timing::kStepFloor);
+  budget.observe(~std::uint64_t{0}, seconds(1));
+  EXPECT_EQ(budget.allowed(~std::uint64_t{0}), seconds(8));
+  EXPECT_GT(StepBudget().allowed(~std::uint64_t{0}), seconds(60));
+}
+
+TEST(ProgressBoard, CountsTicksAndTheirTime) {
+  ProgressBoard board;
+  const Clock::time_point start{seconds(10)};
+  board.set_state(v1::WORKER_STATE_RUNNING);
+  board.begin(1, 4, start);
+  auto report = board.report(start + milliseconds(30));
+  EXPECT_EQ(report.ticks_started(), 1);
+  EXPECT_EQ(report.ticks_done(), 0);
+  EXPECT_EQ(report.tick_ms(), 30);
+  board.end(start + milliseconds(40));
+  report = board.report(start + seconds(1000));
+  EXPECT_EQ(report.ticks_done(), 1);
+  EXPECT_EQ(report.tick_ms(), 0);
+  EXPECT_EQ(report.state(), v1::WORKER_STATE_RUNNING) << "an idle rank is not stuck";
+}
+
+TEST(ProgressBoard, ATickPastItsBudgetIsAFailureThatNamesIt) {
+  ProgressBoard board;
+  Clock::time_point now{seconds(10)};
+  board.set_state(v1::WORKER_STATE_RUNNING);
+  for (int i = 1; i <= 2; ++i) {
+    board.begin(i, 1, now);
+    board.end(now += milliseconds(5));
+  }
+  board.begin(3, 1, now);
+  EXPECT_EQ(board.report(now + milliseconds(1990)).state(), v1::WORKER_STATE_RUNNING);
+  const auto report = board.report(now + milliseconds(2300));
+  EXPECT_EQ(report.state(), v1::WORKER_STATE_FAILED);
+  EXPECT_EQ(report.error().code(), v1::ERROR_CODE_DEADLINE_EXCEEDED);
+  EXPECT_THAT(report.error().message(), testing::HasSubstr("tick 3 for 2.3 s"));
+}
+
+}  // namespace
+}  // namespace tandem::cluster

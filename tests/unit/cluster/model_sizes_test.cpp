@@ -1,0 +1,84 @@
+#include "cluster/model_sizes.h"
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "support/safetensors_writer.h"
+#include "support/temp_folder.h"
+
+namespace tandem::cluster {
+namespace {
+
+using tandem::testing::FileTensor;
+using tandem::testing::TempFolder;
+
+FileTensor tensor(std::int64_t elements) {
+  return {DType::kF32, {elements}, std::string(static_cast<std::size_t>(elements) * 4, 'x')};
+}
+
+std::map<std::string, FileTensor> untied() {
+  return {{"model.embed_tokens.weight", tensor(10)}, {"model.layers.0.mlp.weight", tensor(3)},
+          {"model.layers.1.mlp.weight", tensor(4)},  {"model.layers.1.norm.weight", tensor(1)},
+          {"model.layers.2.mlp.weight", tensor(99)},  // past the count: an extra head
+          {"model.norm.weight", tensor(2)},          {"lm_head.weight", tensor(20)}};
+}
+
+Result<ModelSummary> summary_of(
+    const std::map<std::string, FileTensor>& tensors,
+    const std::string& config = R"({"model_type": "llama", "num_hidden_layers": 2})") {
+  const TempFolder folder;
+  tandem::testing::write_file(folder / "config.json", config);
+  tandem::testing::write_file(folder / "model.safetensors",
+                              tandem::testing::safetensors_file(tensors));
+  return summarize_model(folder.path());
+}
+
+TEST(ModelSizes, LayersEmbeddingAndHeadAreWeighed) {
+  const auto summary = summary_of(untied());
+  ASSERT_TRUE(summary.ok()) << summary.error().message;
+  EXPECT_EQ(summary->sizes.layers, (std::vector<std::uint64_t>{12, 20}));
+  EXPECT_EQ(summary->sizes.embedding, 40);
+  EXPECT_EQ(summary->sizes.head, 88);
+}
+
+TEST(ModelSizes, ATiedHeadWeighsTheEmbeddingOnceMore) {
+  auto tensors = untied();
+  tensors.erase("lm_head.weight");
+  const auto summary = summary_of(tensors);
+  ASSERT_TRUE(summary.ok());
+  EXPECT_EQ(summary->sizes.head, 8 + 40);
+}
+
+TEST(ModelSizes, HashTellsModelsApartAndNotTheirPlace) {
+  const auto first = summary_of(untied());
+  const auto again = summary_of(untied());
+  ASSERT_TRUE(first.ok() && again.ok());
+  EXPECT_EQ(first->hash, again->hash);
+  EXPECT_EQ(first->hash.size(), 64);
+  auto other_shape = untied();
+  other_shape["model.norm.weight"] = tensor(3);
+  auto other_name = untied();
+  other_name["model.layers.0.extra"] = tensor(1);
+  for (const auto& tensors : {other_shape, other_name}) {
+    EXPECT_NE(summary_of(tensors)->hash, first->hash);
+  }
+  EXPECT_NE(
+      summary_of(untied(), R"({"model_type": "llama", "num_hidden_layers": 2, "x": 1})")->hash,
+      first->hash);
+}
+
+TEST(ModelSizes, ABadFolderIsAnErrorThatNamesTheFile) {
+  const auto missing = summarize_model("/nowhere");
+  ASSERT_FALSE(missing.ok());
+  const auto layers = summary_of(untied(), R"({"model_type": "llama", "num_hidden_layers": 0})");
+  ASSERT_FALSE(layers.ok());
+  EXPECT_NE(layers.error().message.find("num_hidden_layers"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace tandem::cluster
