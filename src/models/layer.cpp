@@ -21,10 +21,9 @@ AttentionBlock load_attention(WeightReader& reader, const LayerPlan& plan,
 }
 
 FeedForwardBlock load_mlp(WeightReader& reader, const LayerPlan& plan, const Architecture& model) {
-  if (const auto* dense = std::get_if<MlpBlock::Plan>(&plan.mlp)) {
-    return MlpBlock(reader, *dense, model.mlp);
-  }
-  return MoeBlock(reader, std::get<MoeBlock::Plan>(plan.mlp), *model.moe);
+  const auto* routed = std::get_if<MoeBlock::Plan>(&plan.mlp);
+  if (routed != nullptr && model.moe) return MoeBlock(reader, *routed, *model.moe);
+  return MlpBlock(reader, std::get<MlpBlock::Plan>(plan.mlp), model.mlp);
 }
 
 std::uint64_t stored(const std::vector<LinearPlan>& plans) {
@@ -62,8 +61,8 @@ LayerPlan plan_layer(WeightPlanner& planner, const Architecture& model, int inde
   } else {
     plan.attention = LatentAttentionBlock::plan(planner, model, prefix + "self_attn.");
   }
-  if (model.layers[static_cast<std::size_t>(index)].moe) {
-    plan.mlp = MoeBlock::plan(planner, model, prefix);
+  if (model.moe && model.layers[static_cast<std::size_t>(index)].moe) {
+    plan.mlp = MoeBlock::plan(planner, model, *model.moe, prefix);
   } else {
     plan.mlp = MlpBlock::plan(planner, model.mlp, model.hidden, prefix + "mlp.");
   }

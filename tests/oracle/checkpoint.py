@@ -205,36 +205,33 @@ class _Recorder:
 
     def __call__(self, x):
         gate, config = self.block.gate, self.config
-        if isinstance(gate, (nn.Linear, nn.QuantizedLinear)):
-            scores = np.array(gate(x)[0])
-        else:
-            scores = np.array((x @ gate.weight.T)[0])
+        linear = isinstance(gate, (nn.Linear, nn.QuantizedLinear))
+        scores = np.array(gate(x) if linear else x @ gate.weight.T)
         groups, kept = config.get("n_group") or 1, config.get("topk_group") or 1
-        margin = np.full(len(scores), np.inf)
+        by_group = (*scores.shape[:-1], groups, scores.shape[-1] // groups)
         if "e_score_correction_bias" in gate:
             scores = 1 / (1 + np.exp(-scores)) + np.array(gate.e_score_correction_bias)
-            best = np.sort(scores.reshape(len(scores), groups, -1), -1)[..., -2:].sum(-1)
+            best = np.sort(scores.reshape(by_group), -1)[..., -2:].sum(-1)
         else:
-            best = scores.reshape(len(scores), groups, -1).max(-1)
-        spread = scores.std(-1)
-        limited = config.get("topk_method") != "greedy" and groups > 1
-        if limited:
+            best = scores.reshape(by_group).max(-1)
+        margin, spread = np.full(scores.shape[:-1], np.inf), scores.std(-1)
+        if config.get("topk_method") != "greedy" and groups > 1:
             order = np.sort(best, -1)
-            margin = order[:, groups - kept] - order[:, groups - kept - 1]
-            out = best < order[:, groups - kept, None]
-            scores = np.where(np.repeat(out, scores.shape[1] // groups, 1), -np.inf, scores)
-        order = np.sort(scores, -1)[:, ::-1]
+            margin = order[..., groups - kept] - order[..., groups - kept - 1]
+            out = np.repeat(best < order[..., groups - kept, None], by_group[-1], -1)
+            scores = np.where(out, -np.inf, scores)
+        order = np.sort(scores, -1)[..., ::-1]
         k = config["num_experts_per_tok"]
-        if k < order.shape[1]:
-            margin = np.minimum(margin, order[:, k - 1] - order[:, k])
+        if k < order.shape[-1]:
+            margin = np.minimum(margin, order[..., k - 1] - order[..., k])
         self.margins = margin / spread
         return self.block(x)
 
 
-def routing_margins(model, config, ids):
-    """The smallest distance, over layers, between an expert (or group) that a token chose and one
-    that it did not, in deviations of the token's scores; infinite without experts."""
-    recorders, smallest = [], np.full(len(ids), np.inf)
+def routing_margins(model, config, rows):
+    """[rows, tokens]: the smallest distance, over layers, between an expert (or group) that a token
+    chose and one that it did not, in deviations of its scores; infinite without experts."""
+    recorders, smallest = [], np.full((len(rows), len(rows[0])), np.inf)
     for layer in getattr(model, "language_model", model).model.layers:
         for name in ("mlp", "block_sparse_moe"):
             block = getattr(layer, name, None)
@@ -243,7 +240,7 @@ def routing_margins(model, config, ids):
                 layer[name] = recorders[-1][2]
     if not recorders:
         return smallest
-    logits(model, ids)
+    mx.eval(model(mx.array(rows)))
     for layer, name, recorder in recorders:
         layer[name] = recorder.block
         smallest = np.minimum(smallest, recorder.margins)

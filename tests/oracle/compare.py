@@ -6,9 +6,8 @@ CONTINUATION = 32  # tokens
 # Of the standard deviation of the reference's logits.
 LARGEST_F32 = 1e-3
 RMS_REDUCED = 3e-2
-# Closer than this, reduced activations may choose another expert than the reference: the result is
-# then another one, not a less precise one.
-ROUTING_TIE = 0.1
+# Deviations of a token's router scores; closer than this, rounding may choose another expert.
+ROUTING_TIE = 0.15
 
 
 def log_softmax(logits):
@@ -24,22 +23,15 @@ def distances(ours, reference):
     return np.abs(difference).max() / deviation, np.sqrt((difference**2).mean()) / deviation
 
 
-def judge(ours, reference, activations, margins):
-    """None, or what is wrong. All positions and the whole vocabulary; with reduced activations,
-    all positions whose experts are not a near tie (`margins`), which must be a quarter or more."""
+def judge(ours, reference, activations):
+    """None, or what is wrong. All positions and the whole vocabulary."""
     if ours.shape != reference.shape:
         return f"{activations}: shape {ours.shape} instead of {reference.shape}"
     if not np.isfinite(ours).all():
         return f"{activations}: {int((~np.isfinite(ours)).sum())} values are not finite"
-    if activations == "f32":
-        largest, _ = distances(ours, reference)
-        if largest <= LARGEST_F32:
-            return None
+    largest, rms = distances(ours, reference)
+    if activations == "f32" and not largest <= LARGEST_F32:
         return f"f32: largest difference {largest:.2e} of the deviation, allowed {LARGEST_F32:g}"
-    clear = margins >= ROUTING_TIE
-    if clear.mean() < 1 / 4:
-        return f"{activations}: only {clear.mean():.0%} of the positions have clear experts"
-    _, rms = distances(ours[clear], reference[clear])
     if not rms <= RMS_REDUCED:
         return f"{activations}: rms difference {rms:.2e} of the deviation, allowed {RMS_REDUCED:g}"
     return None

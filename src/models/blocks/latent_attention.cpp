@@ -70,7 +70,8 @@ LatentAttentionBlock::LatentAttentionBlock(WeightReader& reader, const Plan& pla
                                            kernels::KvType kv_type)
     : q_rope_(model.ropes[static_cast<std::size_t>(layer.rope)]),
       k_rope_(q_rope_),
-      nope_dim_(std::get<LatentAttention>(model.attention).nope_dim) {
+      nope_dim_(std::get<LatentAttention>(model.attention).nope_dim),
+      kv_norm_(reader.vector(plan.kv_norm)) {
   const auto& spec = std::get<LatentAttention>(model.attention);
   q_rope_.begin = spec.nope_dim;
   k_rope_.begin = spec.kv_rank;
@@ -83,7 +84,6 @@ LatentAttentionBlock::LatentAttentionBlock(WeightReader& reader, const Plan& pla
   down_ = reader.projection(plan.down, parts);
   if (plan.q_norm) q_norm_ = reader.vector(*plan.q_norm);
   if (plan.q_up) q_up_ = reader.linear(*plan.q_up);
-  kv_norm_ = reader.vector(plan.kv_norm);
   to_latent_ = reader.linear(plan.to_latent);
   from_latent_ = reader.linear(plan.from_latent);
   out_ = reader.linear(plan.out);
@@ -107,7 +107,7 @@ mx::array LatentAttentionBlock::operator()(const kernels::Context& context, cons
   const int tokens = x.shape(0);
   const std::vector<mx::array> parts = down_(context, x);
   const mx::array q = query(context, parts[0], positions);
-  const mx::array latent = kernels::rms_norm(context, parts[1], *kv_norm_, kInnerEpsilon);
+  const mx::array latent = kernels::rms_norm(context, parts[1], kv_norm_, kInnerEpsilon);
   const mx::array joined = mx::reshape(mx::concatenate({latent, parts[2]}, 1, context.stream),
                                        {tokens, 1, spec_.kv.key_dim}, context.stream);
   const mx::array k = kernels::rope(context, joined, positions, k_rope_);

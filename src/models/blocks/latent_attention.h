@@ -51,7 +51,7 @@ class LatentAttentionBlock {
   Projection down_;
   std::optional<mx::array> q_norm_;
   Linear q_up_;
-  std::optional<mx::array> kv_norm_;
+  mx::array kv_norm_;
   Linear to_latent_;
   Linear from_latent_;
   Linear out_;

@@ -28,6 +28,7 @@ MatrixPlan one_by_one(WeightPlanner& planner, const std::string& prefix, const s
 /// Rows [first, first + rows) of each of the stacked matrices of one tensor.
 MatrixPlan rows_of_each(WeightPlanner& planner, const Source& source, int first, int rows) {
   std::vector<Piece> pieces;
+  pieces.reserve(static_cast<std::size_t>(source.count));
   for (int expert = 0; expert < source.count; ++expert) {
     pieces.push_back({0, expert, first, rows});
   }
@@ -40,9 +41,8 @@ MatrixPlan stacked(WeightPlanner& planner, const Source& source) {
                        source.cols);
 }
 
-void plan_experts(WeightPlanner& planner, const Architecture& model, const std::string& prefix,
-                  MoeBlock::Plan& plan) {
-  const MoeSpec& spec = *model.moe;
+void plan_experts(WeightPlanner& planner, const Architecture& model, const MoeSpec& spec,
+                  const std::string& prefix, MoeBlock::Plan& plan) {
   const int count = spec.router.experts;
   const int hidden = model.hidden;
   const std::string experts = prefix + "experts";
@@ -75,8 +75,7 @@ void plan_experts(WeightPlanner& planner, const Architecture& model, const std::
 }  // namespace
 
 MoeBlock::Plan MoeBlock::plan(WeightPlanner& planner, const Architecture& model,
-                              const std::string& layer) {
-  const MoeSpec& spec = *model.moe;
+                              const MoeSpec& spec, const std::string& layer) {
   std::string prefix = layer + model.names.moe.front() + ".";
   for (const std::string& module : model.names.moe) {
     if (!planner.has(layer + module + ".gate.weight")) continue;
@@ -88,7 +87,7 @@ MoeBlock::Plan MoeBlock::plan(WeightPlanner& planner, const Architecture& model,
   if (spec.correction) {
     plan.correction = planner.vector(prefix + "gate.e_score_correction_bias", spec.router.experts);
   }
-  plan_experts(planner, model, prefix, plan);
+  plan_experts(planner, model, spec, prefix, plan);
   if (spec.shared_width > 0) {
     plan.shared =
         MlpBlock::plan(planner, shared_spec(spec), model.hidden, prefix + "shared_experts.");

@@ -27,7 +27,8 @@ class MoeBlock {
   /// `layer`: "model.layers.0.". Experts are stacked under switch_mlp (mlx-lm), stacked as
   /// experts.gate_up_proj and experts.down_proj (transformers 5), or one module each (Hugging
   /// Face).
-  static Plan plan(WeightPlanner& planner, const Architecture& model, const std::string& layer);
+  static Plan plan(WeightPlanner& planner, const Architecture& model, const MoeSpec& spec,
+                   const std::string& layer);
   MoeBlock(WeightReader& reader, const Plan& plan, const MoeSpec& spec);
 
   /// x [T, hidden], already normed -> [T, hidden].

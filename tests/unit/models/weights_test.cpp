@@ -5,6 +5,8 @@
 
 #include <cmath>
 #include <functional>
+#include <iterator>
+#include <random>
 #include <string>
 
 #include "models/loading/gather.h"
@@ -129,6 +131,60 @@ TEST(Weights, DamageOutsideTheRangeIsNotRead) {
   auto whole = load(folder.path(), {0, 4}, machine.context);
   ASSERT_TRUE(whole.ok());
   EXPECT_EQ(held, (*whole)->weight_bytes());
+}
+
+/// A value that some field may not expect.
+json strange_value(std::mt19937_64& random) {
+  switch (random() % 10) {
+    case 0:
+      return nullptr;
+    case 1:
+      return static_cast<std::int64_t>(random());
+    case 2:
+      return static_cast<int>(random() % 9) - 4;
+    case 3:
+      return static_cast<int>(random() % 200);
+    case 4:
+      return 1.5e300;
+    case 5:
+      return "text";
+    case 6:
+      return json::array({1, "x", nullptr});
+    case 7:
+      return json::object({{"rope_type", "yarn"}, {"factor", 0.5}});
+    case 8:
+      return random() % 2 == 0;
+    default:
+      return std::ldexp(1.0, static_cast<int>(random() % 60));
+  }
+}
+
+TEST(Weights, AnyConfigLoadsOrIsRefusedWithOneLine) {
+  const std::uint64_t seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  Machine machine(kernels::Activations::kF32);
+  const char* const extra[] = {"rope_scaling",      "rope_parameters", "sliding_window",
+                               "layer_types",       "n_group",         "topk_group",
+                               "attention_bias",    "mlp_only_layers", "decoder_sparse_step",
+                               "quantization",      "head_dim",        "partial_rotary_factor",
+                               "use_sliding_window"};
+  for (int round = 0; round < 300; ++round) {
+    TempFolder folder("strange");
+    TinyModel model =
+        round % 2 == 0 ? latent_model(2, 4, seed) : grouped_model(2, 0, round % 4 == 1, seed);
+    for (std::uint64_t change = random() % 3 + 1; change > 0; --change) {
+      auto field = model.config().begin();
+      std::advance(field, static_cast<std::ptrdiff_t>(random() % model.config().size()));
+      const std::string name = random() % 3 == 0 ? extra[random() % std::size(extra)] : field.key();
+      model.config()[name] = strange_value(random);
+    }
+    model.write(folder.path());
+    auto decoder = load(folder.path(), {0, 1}, machine.context);
+    if (decoder.ok()) continue;
+    EXPECT_FALSE(decoder.error().message.empty());
+    EXPECT_EQ(decoder.error().message.find('\n'), std::string::npos) << decoder.error().message;
+  }
 }
 
 TEST(Gather, E4m3FollowsTheFormat) {
