@@ -153,13 +153,17 @@ void WorkerClient::cancel() {
   for (grpc::ClientContext* context : calls_) context->TryCancel();
 }
 
+// The first heartbeat goes out at once: the worker ends a stream that says nothing.
 void WorkerClient::begin_heartbeats() {
   heartbeat_call_ = std::make_unique<Call>(*this, timing::kForever);
   auto stream = stub_->Heartbeat(&heartbeat_call_->context);
-  const std::lock_guard lock(mutex_);
-  heartbeats_ = std::move(stream);
-  health_.running = true;
-  reader_ = std::thread([this] { read_heartbeats(); });
+  {
+    const std::lock_guard lock(mutex_);
+    heartbeats_ = std::move(stream);
+    health_.running = true;
+    reader_ = std::thread([this] { read_heartbeats(); });
+  }
+  beat(Clock::now());
 }
 
 void WorkerClient::read_heartbeats() {

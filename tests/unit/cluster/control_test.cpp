@@ -106,7 +106,7 @@ TEST_F(Control, OversizeAndUnknownMessagesAreRefusedBeforeTheyAreRead) {
                 .error()
                 .code,
             ErrorCode::kInvalidArgument);
-  for (const std::string bytes :
+  for (const std::string& bytes :
        {std::string("\xff\xff\xff\xff\x04", 5), std::string("\x00\x00\x00\x00\x00", 5),
         std::string("\x00\x00\x00\x00\x7f", 5)}) {
     int pair[2];
