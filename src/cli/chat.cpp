@@ -113,7 +113,7 @@ Status converse(Conversation& conversation, Console& console) {
   const bool terminal = console.input_is_terminal() && console.error_is_terminal();
   for (;;) {
     if (terminal) console.note("\n> ");
-    auto line = console.read_line(limits::kChatLineBytesMax);
+    auto line = console.read_line(limits::kChatLineBytesMax, interrupt.descriptor());
     if (!line && line.error().code == ErrorCode::kCancelled) {
       if (interrupt.signal() != SIGINT || !terminal) return line.error();
       interrupt.clear();

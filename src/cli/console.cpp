@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/select.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -28,6 +30,22 @@ bool write_whole(int fd, std::string_view text) {
     }
   }
   return true;
+}
+
+/// Waits until standard input has something to say; false when `wake` has it first.
+bool wait_for_input(int wake) {
+  if (wake >= FD_SETSIZE) wake = -1;
+  for (;;) {
+    // select() and not poll(), which does not know terminals on macOS.
+    fd_set ready;
+    FD_ZERO(&ready);
+    FD_SET(kInput, &ready);
+    if (wake >= 0) FD_SET(wake, &ready);
+    const int count = ::select(std::max(kInput, wake) + 1, &ready, nullptr, nullptr, nullptr);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return true;  // the read that follows says why
+    return wake < 0 || !FD_ISSET(wake, &ready);
+  }
 }
 
 Error input_error() {
@@ -75,7 +93,7 @@ Result<std::string> Console::read_all(std::size_t max_bytes) {
   return text;
 }
 
-Result<std::optional<std::string>> Console::read_line(std::size_t max_bytes) {
+Result<std::optional<std::string>> Console::read_line(std::size_t max_bytes, int wake) {
   std::string block(kReadBytes, '\0');
   for (;;) {
     const std::size_t end = pending_.find('\n');
@@ -91,8 +109,9 @@ Result<std::optional<std::string>> Console::read_line(std::size_t max_bytes) {
       if (pending_.empty()) return std::optional<std::string>();
       return std::optional<std::string>(std::exchange(pending_, {}));
     }
+    if (!wait_for_input(wake)) return Error{ErrorCode::kCancelled, "interrupted"};
     const ssize_t count = ::read(kInput, block.data(), block.size());
-    if (count < 0 && errno == EINTR) return Error{ErrorCode::kCancelled, "interrupted"};
+    if (count < 0 && errno == EINTR) continue;
     if (count < 0) return input_error();
     if (count == 0) ended_ = true;
     pending_.append(block, 0, static_cast<std::size_t>(count));

@@ -29,9 +29,10 @@ class Console {
 
   /// All of standard input, at most `max_bytes`.
   Result<std::string> read_all(std::size_t max_bytes);
-  /// The next line without its end; nullopt at the end of input. kCancelled when a signal came
-  /// first, kInvalidArgument when the line is longer than `max_bytes`.
-  Result<std::optional<std::string>> read_line(std::size_t max_bytes);
+  /// The next line without its end; nullopt at the end of input. kCancelled when the descriptor
+  /// `wake` (Interrupt::descriptor(); -1: none) becomes readable first, kInvalidArgument when the
+  /// line is longer than `max_bytes`.
+  Result<std::optional<std::string>> read_line(std::size_t max_bytes, int wake);
 
  private:
   std::string pending_;

@@ -15,8 +15,15 @@ class Interrupt {
   /// The signal that came, 0 for none.
   int signal() const;
   bool raised() const { return signal() != 0; }
+  /// Becomes readable with the first signal, for waits on several descriptors; -1 when the process
+  /// has no descriptors left.
+  int descriptor() const { return read_end_; }
   /// Forgets a SIGINT, for a conversation that goes on.
   void clear();
+
+ private:
+  int read_end_ = -1;
+  int write_end_ = -1;
 };
 
 }  // namespace tandem::cli

@@ -28,6 +28,11 @@ class Terminal(program.ProgramTest):
         before, _, self.seen = self.seen.partition(words)
         return before
 
+    def see_prompt(self):
+        """The help line and then the prompt; the loading bar has a "> " of its own."""
+        self.see(b"/exit or Ctrl-D ends")
+        self.see(b"\r\n> ")
+
     def read(self):
         ready, _, _ = select.select([self.screen], [], [], 0.1)
         if not ready:
@@ -60,22 +65,20 @@ class Terminal(program.ProgramTest):
 
     def test_a_conversation(self):
         self.open("chat", self.model, "-m", 5)
-        self.see(b"> ")
+        self.see_prompt()
         self.type(b"hello\n")
         self.see(b"hello\r\n")
         self.see(b"\r\n> ")
         self.type(CTRL_C)
-        self.see(b"/exit or Ctrl-D ends")
-        self.see(b"> ")
+        self.see_prompt()
         self.type(b"/help\n")
-        self.see(b"/exit or Ctrl-D ends")
-        self.see(b"> ")
+        self.see_prompt()
         self.type(CTRL_D)
         self.assertEqual(self.exit_code(), 0)
 
     def test_ctrl_c_stops_an_endless_answer(self):
         self.open("chat", self.model, "-m", 60000)
-        self.see(b"> ")
+        self.see_prompt()
         self.type(b"hello\n")
         self.see(b"hello\r\n")
         while len(self.seen) < 100:
