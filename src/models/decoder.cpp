@@ -71,8 +71,8 @@ class ArchitectureDecoder final : public Decoder {
   }
 
   mx::array head(const mx::array& hidden) const override {
-    check(final_norm_.has_value(), "only the last stage has the head");
-    const mx::array normed = kernels::rms_norm(context_, hidden, *final_norm_, model_.norm_epsilon);
+    check(range_.last == model_.layer_count, "only the last stage has the head");
+    const mx::array normed = kernels::rms_norm(context_, hidden, final_norm_, model_.norm_epsilon);
     const mx::array logits =
         kernels::softcap(context_, head_(context_, normed), model_.logit_softcap);
     return mx::astype(logits, mx::float32, context_.stream);
@@ -97,7 +97,7 @@ class ArchitectureDecoder final : public Decoder {
   Footprint footprint_;
   Linear embedding_;
   std::vector<Layer> layers_;
-  std::optional<mx::array> final_norm_;
+  mx::array final_norm_ = mx::array(0.0F);  // on the last stage
   Linear head_;
 };
 
