@@ -48,7 +48,7 @@ Result<v1::Loaded> ComputeProcess::load(
   if (auto sent =
           channel_.send(ControlKind::kLoad, request.SerializeAsString(), after(timing::kControl));
       !sent) {
-    fail(sent.error());
+    if (!wait_failed(after(timing::kReap))) fail(sent.error());  // its end says more
   }
   const Deadline end = after(timing::kLoad);
   Deadline silence_end = after(timing::kLoadSilence);
@@ -85,7 +85,7 @@ Status ComputeProcess::join(const v1::StartRequest& request) {
   if (auto sent =
           channel_.send(ControlKind::kStart, request.SerializeAsString(), after(timing::kControl));
       !sent) {
-    fail(sent.error());
+    if (!wait_failed(after(timing::kReap))) fail(sent.error());  // its end says more
   }
   std::unique_lock lock(mutex_);
   const bool answered =

@@ -114,9 +114,10 @@ Status RemotePipeline::open(const PipelineOptions& options, const Credentials& c
     for (Member& member : members_) member.client->cancel();
     ring_->close();
   });
-  auto loaded = load_all(members_, options.stage, plan_, *watch_, progress);
-  if (!loaded) return loaded;
-  return join_all(members_, plan_, *ring_, *watch_);
+  auto ready = load_all(members_, options.stage, plan_, *watch_, progress);
+  if (ready) ready = join_all(members_, plan_, *ring_, *watch_);
+  if (!ready) dead_ = ready.error();
+  return ready;
 }
 
 std::vector<RankInfo> RemotePipeline::ranks() {

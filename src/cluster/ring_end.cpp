@@ -1,6 +1,9 @@
 #include "cluster/ring_end.h"
 
+#include <condition_variable>
 #include <mutex>
+#include <optional>
+#include <thread>
 #include <utility>
 
 #include "cluster/grpc_transport.h"
@@ -28,6 +31,7 @@ class GrpcRingEnd final : public RingEnd {
   std::unique_ptr<GrpcTransport> transport_;
 };
 
+// Joining blocks inside MLX, so it is done by a thread that close() can leave behind.
 class MlxRingEnd final : public RingEnd {
  public:
   MlxRingEnd(const RingOptions& options, std::string address) : address_(std::move(address)) {
@@ -40,26 +44,42 @@ class MlxRingEnd final : public RingEnd {
   Status join(const RingPeers& peers, Deadline deadline) override {
     link_.group.backend = peers.mlx_backend;
     link_.group.hostfile = peers.mlx_hostfile;
-    auto joined = MlxTransport::join(link_, deadline);
-    if (!joined) return joined.error();
-    const std::lock_guard lock(mutex_);
-    transport_ = std::move(*joined);
-    if (closed_) transport_->close();
+    std::thread([attempt = attempt_, link = link_, deadline] {
+      auto joined = MlxTransport::join(link, deadline);
+      const std::lock_guard lock(attempt->mutex);
+      attempt->outcome.emplace(std::move(joined));
+      attempt->changed.notify_all();
+    }).detach();
+    std::unique_lock lock(attempt_->mutex);
+    attempt_->changed.wait_until(lock, deadline + timing::kControl,
+                                 [&] { return attempt_->closed || attempt_->outcome.has_value(); });
+    if (attempt_->closed) return Error{ErrorCode::kCancelled, "the mlx group was given up"};
+    if (!attempt_->outcome) return Error{ErrorCode::kDeadlineExceeded, "the mlx group hangs"};
+    if (!*attempt_->outcome) return attempt_->outcome->error();
+    transport_ = std::move(**attempt_->outcome);
     return {};
   }
   Transport& transport() override { return *transport_; }
   void close() override {
-    const std::lock_guard lock(mutex_);
-    closed_ = true;
+    const std::lock_guard lock(attempt_->mutex);
+    attempt_->closed = true;
+    attempt_->changed.notify_all();
     if (transport_) transport_->close();
   }
 
  private:
+  // Shared with the joining thread, which may outlive this object.
+  struct Attempt {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool closed = false;
+    std::optional<Result<std::unique_ptr<MlxTransport>>> outcome;
+  };
+
   const std::string address_;
   MlxLinkOptions link_;
-  std::mutex mutex_;
-  bool closed_ = false;
-  std::unique_ptr<MlxTransport> transport_;
+  const std::shared_ptr<Attempt> attempt_ = std::make_shared<Attempt>();
+  std::unique_ptr<MlxTransport> transport_;  // written under the attempt's mutex
 };
 
 Result<std::unique_ptr<RingEnd>> open_mlx(const RingOptions& options) {

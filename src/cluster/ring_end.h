@@ -45,7 +45,7 @@ class RingEnd {
   virtual Status join(const RingPeers& peers, Deadline deadline) = 0;
   /// After join().
   virtual Transport& transport() = 0;
-  /// Ends join() (grpc only) and every later wait with kCancelled. Any thread.
+  /// Ends join() and every later wait with kCancelled. Any thread.
   virtual void close() = 0;
 };
 

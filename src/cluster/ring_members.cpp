@@ -84,10 +84,10 @@ Result<std::string> mlx_hostfile(const Members& members, const RingPlan& plan,
   return ring_hostfile(addresses);
 }
 
-// A failure that the watch found explains the call that it broke.
+// A failure that the watch finds explains the call that it broke.
 Status or_watched(Status status, const RingWatch& watch) {
-  if (status) return status;
-  if (const auto failure = watch.failure()) return *failure;
+  if (status || status.error().code == ErrorCode::kInvalidArgument) return status;
+  if (const auto failure = watch.wait_failure(after(timing::kBlame))) return *failure;
   return status;
 }
 

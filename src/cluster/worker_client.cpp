@@ -133,6 +133,7 @@ Status WorkerClient::join(v1::StartRequest request) {
   v1::StartReply reply;
   Call call(*this, timing::kRingStart + timing::kHello);
   const grpc::Status status = stub_->Start(&call.context, request, &reply);
+  if (const auto failure = health().failure) return *failure;
   if (!status.ok()) return ended(status);
   if (reply.has_error()) return wire_error(reply.error());
   return {};
@@ -194,7 +195,7 @@ void WorkerClient::heard() {
 void WorkerClient::fail(Error reason, bool connection_lost) {
   {
     const std::lock_guard lock(mutex_);
-    if (health_.failure) return;
+    if (health_.failure || cancelled_) return;  // what cancel() breaks says nothing about the rank
     health_.failure = std::move(reason);
     health_.connection_lost = connection_lost;
     for (grpc::ClientContext* context : calls_) context->TryCancel();

@@ -4,6 +4,7 @@ The times are printed. What is asserted of them is that the fastest of TRIALS ke
 busy test machine may delay any single one) and that none takes longer than LATE seconds."""
 
 import os
+import random
 import signal
 import time
 
@@ -64,6 +65,29 @@ class Faults(harness.ClusterTest):
         _, error = self.strike(signal.SIGSEGV, 1, False)
         self.assertIn("rank 1 ", error)
         self.assertIn("was killed by signal 11", error)
+
+    def test_killed_at_any_moment_of_the_start(self):
+        seed = int.from_bytes(os.urandom(4), "little")
+        print(f"seed {seed}", flush=True)
+        chance = random.Random(seed)
+        for trial in range(16):
+            transport = ("grpc", "mlx")[trial % 2]
+            gateway = self.start("generate", self.model, "--prompt-ids", harness.PROMPT,
+                                 "--max-tokens", 20, "--ranks", 3, "--transport", transport)
+            time.sleep(chance.uniform(0.02, 0.3))
+            workers = harness.children(gateway.pid)
+            everyone = workers + sum((harness.children(worker) for worker in workers), [])
+            if everyone:
+                try:
+                    os.kill(chance.choice(everyone), signal.SIGKILL)
+                except ProcessLookupError:
+                    pass  # it had ended
+            _, errors = gateway.communicate(timeout=harness.DEADLINE)
+            # A compute process that no rank needed yet is replaced, and a short answer may be ready.
+            if gateway.returncode != 0:
+                self.assertEqual(gateway.returncode, 1, errors)
+                self.assertIn("was killed by signal 9", errors.decode().splitlines()[-1])
+            harness.wait_until(lambda: not harness.alive(everyone), 2, "all processes are gone")
 
     def test_nothing_outlives_a_killed_gateway(self):
         for transport in ("grpc", "mlx"):
