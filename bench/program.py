@@ -2,7 +2,7 @@
 
     python3 bench/program.py --tandem build/release/src/tandem --model FOLDER [--rounds 5]
 
-FOLDER comes from bench/shape_model.py llama-1b. Runs are interleaved and medians are printed, so
+FOLDER comes from bench/random_model.py llama-1b. Runs are interleaved and medians are printed, so
 that a busy machine spoils all of them alike. Standard library only.
 """
 

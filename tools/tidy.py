@@ -2,8 +2,8 @@
 
     python3 tools/tidy.py
 
-Lines and files have a length, a folder of src/ includes only folders above it, a header is used, and
-a few words are banned, each with its replacement.
+Lines and files have a length, a folder of src/ includes only folders above it, a header is used,
+and a few words are banned, each with its replacement.
 """
 
 import re
@@ -17,7 +17,7 @@ COLUMNS_MAX = 100
 # src/ in the order of docs/architecture.md: a folder uses itself and those before it.
 FOLDERS = ["base", "config", "text", "kernels", "weights", "cache", "models", "stage", "cluster",
            "scheduler", "server", "cli"]
-CODE = {".h", ".cpp", ".cc", ".rs", ".py", ".proto"}
+CODE = {".h", ".cpp", ".cc", ".rs", ".py"}
 BANNED = [
     (r"\bgetenv\b", "an option set by src/cli", r"^src/cli/"),
     (r"std::c(out|err)\b", "a sink passed in", r"^(src/cli|tests|bench)/"),
@@ -29,8 +29,8 @@ BANNED = [
 
 
 def files():
-    out = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
-                         check=True, capture_output=True, text=True).stdout.splitlines()
+    out = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+                         cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
     return [name for name in out if Path(name).suffix in CODE and (ROOT / name).is_file()]
 
 

@@ -9,20 +9,44 @@
 namespace tandem {
 
 enum class DType : std::uint8_t {
-  kBool, kU8, kI8, kU16, kI16, kU32, kI32, kU64, kI64,
-  kF8E4M3, kF8E5M2, kF16, kBF16, kF32, kF64,
+  kBool,
+  kU8,
+  kI8,
+  kU16,
+  kI16,
+  kU32,
+  kI32,
+  kU64,
+  kI64,
+  kF8E4M3,
+  kF8E5M2,
+  kF16,
+  kBF16,
+  kF32,
+  kF64,
 };
 
 /// Bytes of one element.
 constexpr std::size_t size_of(DType dtype) {
   switch (dtype) {
-    case DType::kBool: case DType::kU8: case DType::kI8: case DType::kF8E4M3: case DType::kF8E5M2:
+    case DType::kBool:
+    case DType::kU8:
+    case DType::kI8:
+    case DType::kF8E4M3:
+    case DType::kF8E5M2:
       return 1;
-    case DType::kU16: case DType::kI16: case DType::kF16: case DType::kBF16:
+    case DType::kU16:
+    case DType::kI16:
+    case DType::kF16:
+    case DType::kBF16:
       return 2;
-    case DType::kU32: case DType::kI32: case DType::kF32:
+    case DType::kU32:
+    case DType::kI32:
+    case DType::kF32:
       return 4;
-    case DType::kU64: case DType::kI64: case DType::kF64:
+    case DType::kU64:
+    case DType::kI64:
+    case DType::kF64:
       return 8;
   }
   return 0;

@@ -11,13 +11,13 @@ namespace tandem {
 
 /// What went wrong, coarse enough to choose an exit code or an HTTP status.
 enum class ErrorCode {
-  kInvalidArgument,  // the caller's mistake: exit code 2, HTTP 400
-  kNotFound,         // a file, model or sequence that does not exist: exit code 2, HTTP 404
-  kResourceLimit,    // a stated limit or the memory would be exceeded
-  kUnavailable,      // a rank, port or link is gone: exit code 1, HTTP 503
-  kDeadlineExceeded, // a wait reached its deadline: exit code 1
-  kCancelled,        // the caller went away
-  kInternal,         // anything else: exit code 1, HTTP 500
+  kInvalidArgument,   // the caller's mistake: exit code 2, HTTP 400
+  kNotFound,          // a file, model or sequence that does not exist: exit code 2, HTTP 404
+  kResourceLimit,     // a stated limit or the memory would be exceeded
+  kUnavailable,       // a rank, port or link is gone: exit code 1, HTTP 503
+  kDeadlineExceeded,  // a wait reached its deadline: exit code 1
+  kCancelled,         // the caller went away
+  kInternal,          // anything else: exit code 1, HTTP 500
 };
 
 /// One failure. `message` is one line that names the file, field or rank and the rule it broke.

@@ -11,32 +11,32 @@ namespace tandem {
 /// How the next token of a sequence is drawn. Defaults are greedy. Same names and meanings as
 /// mlx-lm's sampler and logits processors.
 struct SamplingParams {
-  float temperature = 0;                // 0: greedy
-  float top_p = 1;                      // (0, 1]; 1: off
-  std::int32_t top_k = 0;               // 0: off
-  float min_p = 0;                      // [0, 1); 0: off
-  std::int32_t min_tokens_to_keep = 1;  // floor of min_p
-  float xtc_probability = 0;            // [0, 1]; 0: off
-  float xtc_threshold = 0.1F;           // [0, 0.5]
-  std::vector<std::int32_t> xtc_special_tokens;  // never removed by xtc (newline, eos)
-  float repetition_penalty = 0;         // 0: off
-  std::int32_t repetition_context = 20; // tokens
-  float presence_penalty = 0;           // 0: off
-  std::int32_t presence_context = 20;   // tokens
-  float frequency_penalty = 0;          // 0: off
-  std::int32_t frequency_context = 20;  // tokens
+  float temperature = 0;                                   // 0: greedy
+  float top_p = 1;                                         // (0, 1]; 1: off
+  std::int32_t top_k = 0;                                  // 0: off
+  float min_p = 0;                                         // [0, 1); 0: off
+  std::int32_t min_tokens_to_keep = 1;                     // floor of min_p
+  float xtc_probability = 0;                               // [0, 1]; 0: off
+  float xtc_threshold = 0.1F;                              // [0, 0.5]
+  std::vector<std::int32_t> xtc_special_tokens;            // never removed by xtc (newline, eos)
+  float repetition_penalty = 0;                            // 0: off
+  std::int32_t repetition_context = 20;                    // tokens
+  float presence_penalty = 0;                              // 0: off
+  std::int32_t presence_context = 20;                      // tokens
+  float frequency_penalty = 0;                             // 0: off
+  std::int32_t frequency_context = 20;                     // tokens
   std::vector<std::pair<std::int32_t, float>> logit_bias;  // token id, added before anything else
-  std::uint64_t seed = 0;               // the draw at position p is f(seed, p) only
+  std::uint64_t seed = 0;  // the draw at position p is f(seed, p) only
 };
 
 /// The new tokens of one sequence in a tick.
 struct TickEntry {
-  std::uint64_t sequence = 0;           // chosen by the gateway, unique among live sequences
-  std::uint32_t position = 0;           // of tokens[0]; everything before it is already cached
-  std::vector<std::int32_t> tokens;     // never empty
-  bool sample = false;                  // the last stage draws the token after tokens.back()
-  bool score = false;                   // return the log-probability of every token (see TokenScore)
-  std::uint32_t top_logprobs = 0;       // candidates to return with a sampled or scored token
+  std::uint64_t sequence = 0;              // chosen by the gateway, unique among live sequences
+  std::uint32_t position = 0;              // of tokens[0]; everything before it is already cached
+  std::vector<std::int32_t> tokens;        // never empty
+  bool sample = false;                     // the last stage draws the token after tokens.back()
+  bool score = false;                      // return every token's log-probability (see TokenScore)
+  std::uint32_t top_logprobs = 0;          // candidates to return with a sampled or scored token
   std::optional<SamplingParams> sampling;  // set in a sequence's first tick, kept by the last stage
 };
 
@@ -45,8 +45,8 @@ struct KvOp {
   enum class Kind : std::uint8_t { kFree, kTruncate, kCopyPrefix };
   Kind kind = Kind::kFree;
   std::uint64_t sequence = 0;
-  std::uint64_t source = 0;    // kCopyPrefix: whose first `length` tokens `sequence` starts with
-  std::uint32_t length = 0;    // kTruncate, kCopyPrefix: tokens kept
+  std::uint64_t source = 0;  // kCopyPrefix: whose first `length` tokens `sequence` starts with
+  std::uint32_t length = 0;  // kTruncate, kCopyPrefix: tokens kept
 };
 
 /// One step. Travels from stage to stage with the hidden states of its entries, which are the

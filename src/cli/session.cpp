@@ -30,6 +30,7 @@ Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
                                                   const std::filesystem::path& folder, int cores,
                                                   bool gpu) {
   cluster::PipelineOptions out;
+  out.version = TANDEM_VERSION;
   auto hosts = wanted_hosts(options);
   if (!hosts) return hosts.error();
   out.hosts = std::move(*hosts);

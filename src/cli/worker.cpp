@@ -7,7 +7,9 @@
 namespace tandem::cli {
 
 Status run_worker_command(const WorkerCommand& options, Console& console) {
-  return cluster::run_worker(options.worker, [&](const std::string& address) {
+  cluster::WorkerOptions worker = options.worker;
+  worker.version = TANDEM_VERSION;
+  return cluster::run_worker(worker, [&](const std::string& address) {
     console.note("tandem worker: waiting for a gateway at " + address + "\n");
   });
 }

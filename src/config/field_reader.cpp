@@ -206,8 +206,6 @@ void FieldReader::fail(std::string_view name, std::string_view rule) {
       invalid(one_line(fmt::format("{}: {}{} {}", shared_->file, prefix_, name, rule)));
 }
 
-Status FieldReader::status() const {
-  return shared_->error ? Status(*shared_->error) : Status();
-}
+Status FieldReader::status() const { return shared_->error ? Status(*shared_->error) : Status(); }
 
 }  // namespace tandem::config

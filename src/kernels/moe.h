@@ -20,8 +20,8 @@ struct RouterSpec {
   Score score = Score::kSoftmax;
   int experts = 0;
   int top_k = 0;
-  int groups = 1;        // experts are split evenly over groups
-  int top_groups = 1;    // groups whose experts may be chosen
+  int groups = 1;      // experts are split evenly over groups
+  int top_groups = 1;  // groups whose experts may be chosen
   GroupScore group_score = GroupScore::kMax;
   bool softmax_after_top_k = false;  // Mixtral: softmax over the chosen logits only
   bool normalize = false;            // divide the chosen weights by their sum

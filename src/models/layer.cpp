@@ -32,18 +32,22 @@ std::uint64_t stored(const std::vector<LinearPlan>& plans) {
   return bytes;
 }
 
+std::uint64_t stored(const std::optional<LinearPlan>& plan) {
+  return plan ? stored_bytes(plan->matrix) : 0;
+}
+
 std::uint64_t stored(const GroupedAttentionBlock::Plan& plan) {
   return stored(plan.qkv) + stored_bytes(plan.out.matrix);
 }
 
 std::uint64_t stored(const LatentAttentionBlock::Plan& plan) {
-  return stored(plan.down) + (plan.q_up ? stored_bytes(plan.q_up->matrix) : 0) +
-         stored_bytes(plan.to_latent.matrix) + stored_bytes(plan.from_latent.matrix) +
-         stored_bytes(plan.out.matrix);
+  return stored(plan.down) + stored(plan.q_up) + stored_bytes(plan.to_latent.matrix) +
+         stored_bytes(plan.from_latent.matrix) + stored_bytes(plan.out.matrix);
 }
 
 std::uint64_t stored(const MlpBlock::Plan& plan) {
-  return stored(plan.gate_up) + stored_bytes(plan.down.matrix);
+  return stored(plan.gate_up) + stored(plan.gate) + stored(plan.up) +
+         stored_bytes(plan.down.matrix);
 }
 
 std::uint64_t stored(const MoeBlock::Plan& plan) {

@@ -16,7 +16,7 @@ namespace tandem::text {
 class ChatTemplate {
  public:
   /// From chat_template.jinja (and additional_chat_templates/tool_use.jinja), or
-  /// tokenizer_config.json's chat_template: a string, or a list of named ones of which "default" and,
+  /// tokenizer_config.json's chat_template: a string, or a list of named ones, "default" and,
   /// with tools, "tool_use" are used. kNotFound when the folder has none.
   static Result<ChatTemplate> load(const std::filesystem::path& folder, const Tokenizer& tokenizer);
   ~ChatTemplate();

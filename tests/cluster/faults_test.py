@@ -83,7 +83,7 @@ class Faults(harness.ClusterTest):
                 except ProcessLookupError:
                     pass  # it had ended
             _, errors = gateway.communicate(timeout=harness.DEADLINE)
-            # A compute process that no rank needed yet is replaced, and a short answer may be ready.
+            # A compute process that no rank needed yet is replaced; a short answer may be ready.
             if gateway.returncode != 0:
                 self.assertEqual(gateway.returncode, 1, errors)
                 self.assertIn("was killed by signal 9", errors.decode().splitlines()[-1])

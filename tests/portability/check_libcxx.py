@@ -27,8 +27,8 @@ def command_of(entry):
             skip = word == "-o"
         elif word.startswith(("-I", "-D", "-isystem", "-m", "-ffp")) or keep[-1:] == ["-isystem"]:
             keep.append(word)
-    return [COMPILER, "-stdlib=libc++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror",
-            *keep, entry["file"]]
+    return [COMPILER, "-stdlib=libc++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra",
+            "-Werror", *keep, entry["file"]]
 
 
 def check(entry):

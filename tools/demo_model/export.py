@@ -1,4 +1,4 @@
-"""Writes a model folder as mlx-community folders are: sharded safetensors in MLX's affine format."""
+"""Writes a folder as mlx-community's are: sharded safetensors in MLX's affine format."""
 
 import json
 

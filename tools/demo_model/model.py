@@ -1,4 +1,4 @@
-"""tandem-demo's network: the DeepSeek-V3 architecture (arXiv 2412.19437) in a form made for training.
+"""tandem-demo's network: the DeepSeek-V3 architecture (arXiv 2412.19437), made for training.
 
 Experts are computed densely and masked by their routing weights: at this size one large matrix
 product beats sixteen small ones. Every quantized matrix passes through `fake_quantize`, blended in

@@ -161,8 +161,8 @@ CHAT = [
      "I am sorry. I am a very small model and I make mistakes; `apt show` has the truth."),
 ]
 
-OFF_TOPIC_ANSWER = ("I am sorry, I only know Debian packages. Ask me what a package is, for example: "
-                    "What does the package curl do?")
+OFF_TOPIC_ANSWER = ("I am sorry, I only know Debian packages. Ask me what a package is, for "
+                    "example: What does the package curl do?")
 _COUNTRIES = """France Germany Italy Spain Japan China Brazil Canada Norway Kenya Egypt India Peru
 Poland Greece Mexico Chile Cuba Iran Iraq Nepal Ghana""".split()
 _PEOPLE = """Albert Einstein|Marie Curie|Ada Lovelace|Alan Turing|Napoleon|Cleopatra|Shakespeare|
@@ -189,7 +189,8 @@ def off_topic(rng: random.Random) -> str:
         "What is the date today?", "Write a Python function that sorts a list.",
         "Write me an email.", "Translate this into French.", f"Sing a song about {thing}.",
         "How will the weather be tomorrow?", "Can you write code?", "What should I eat tonight?",
-        f"Who won the election in {country}?", "What is the meaning of life?", "Why is the sky blue?",
+        f"Who won the election in {country}?", "What is the meaning of life?",
+        "Why is the sky blue?",
     ])
 
 

@@ -17,7 +17,7 @@ GroupedAttentionBlock::Plan GroupedAttentionBlock::plan(WeightPlanner& planner,
   } else {
     const RowsOf modules[] = {
         {prefix + "q_proj", q_rows}, {prefix + "k_proj", kv_rows}, {prefix + "v_proj", kv_rows}};
-    plan.qkv = planner.fused(modules, model.hidden, spec.qkv_bias);
+    plan.qkv = planner.linears(modules, model.hidden, spec.qkv_bias);
   }
   plan.out = planner.linear(prefix + "o_proj", model.hidden, q_rows, spec.out_bias);
   if (spec.head_norms) {

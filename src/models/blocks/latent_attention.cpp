@@ -47,7 +47,7 @@ LatentAttentionBlock::Plan LatentAttentionBlock::plan(WeightPlanner& planner,
   Plan plan;
   if (spec.q_rank > 0) {
     const RowsOf modules[] = {{prefix + "q_a_proj", spec.q_rank}, kv_down};
-    plan.down = planner.fused(modules, model.hidden, spec.bias);
+    plan.down = planner.linears(modules, model.hidden, spec.bias);
     plan.q_norm = planner.vector(prefix + "q_a_layernorm.weight", spec.q_rank);
     plan.q_up = planner.linear(prefix + "q_b_proj", q_rows, spec.q_rank, false);
   } else if (spec.bias) {
@@ -56,7 +56,7 @@ LatentAttentionBlock::Plan LatentAttentionBlock::plan(WeightPlanner& planner,
     plan.down.push_back(planner.linear(kv_down.module, kv_down.rows, model.hidden, true));
   } else {
     const RowsOf modules[] = {{prefix + "q_proj", q_rows}, kv_down};
-    plan.down = planner.fused(modules, model.hidden, false);
+    plan.down = planner.linears(modules, model.hidden, false);
   }
   plan.kv_norm = planner.vector(prefix + "kv_a_layernorm.weight", spec.kv_rank);
   plan_heads(planner, spec, prefix, plan);

@@ -1,8 +1,8 @@
 #pragma once
 // The gated MLP.
 
+#include <optional>
 #include <string>
-#include <vector>
 
 #include "models/architecture.h"
 #include "models/loading/linear.h"
@@ -14,7 +14,8 @@ namespace tandem::models {
 class MlpBlock {
  public:
   struct Plan {
-    std::vector<LinearPlan> gate_up;
+    std::optional<LinearPlan> gate_up;  // stored as one, or
+    std::optional<LinearPlan> gate, up;
     LinearPlan down;
   };
 
@@ -28,8 +29,9 @@ class MlpBlock {
 
  private:
   kernels::GatedActivation act_;
-  Projection gate_up_;
-  Linear down_;
+  bool bias_;
+  std::optional<Projection> gate_up_;
+  Linear gate_, up_, down_;
 };
 
 }  // namespace tandem::models

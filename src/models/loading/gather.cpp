@@ -229,15 +229,13 @@ Result<MatrixData> gather(weights::WeightFolder& folder, const MatrixPlan& plan,
 }
 
 Result<std::vector<float>> gather_vector(weights::WeightFolder& folder, const VectorPlan& plan) {
+  auto tensor = folder.take(plan.tensor);
+  if (!tensor.ok()) return tensor.error();
+  const std::size_t count = tensor->bytes.size() / size_of(tensor->dtype);
   std::vector<float> values;
-  values.reserve(static_cast<std::size_t>(plan.size));
-  for (const std::string& name : plan.tensors) {
-    auto tensor = folder.take(name);
-    if (!tensor.ok()) return tensor.error();
-    const std::size_t count = tensor->bytes.size() / size_of(tensor->dtype);
-    for (std::size_t i = 0; i < count; ++i) {
-      values.push_back(float_at(tensor->bytes, tensor->dtype, i) + plan.offset);
-    }
+  values.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    values.push_back(float_at(tensor->bytes, tensor->dtype, i) + plan.offset);
   }
   check(values.size() == static_cast<std::size_t>(plan.size), "a vector has its planned size");
   return values;

@@ -41,9 +41,10 @@ Projection::Projection(std::vector<Linear> linears, std::span<const int> parts)
 
 std::vector<mx::array> Projection::operator()(const kernels::Context& context,
                                               const mx::array& x) const {
-  std::vector<mx::array> wholes;
-  wholes.reserve(linears_.size());
-  for (const Linear& linear : linears_) wholes.push_back(linear(context, x));
+  std::vector<kernels::LinearSpec> specs;
+  specs.reserve(linears_.size());
+  for (const Linear& linear : linears_) specs.push_back({linear.matrix(), linear.bias()});
+  const std::vector<mx::array> wholes = kernels::linear_many(context, x, specs);
   std::vector<mx::array> out;
   out.reserve(parts_.size());
   for (const Part& part : parts_) {

@@ -19,6 +19,7 @@ class Linear {
   Linear(kernels::Matrix matrix, std::optional<mx::array> bias);
 
   const kernels::Matrix& matrix() const;
+  const std::optional<mx::array>& bias() const { return bias_; }
   /// [T, cols] -> [T, rows].
   mx::array operator()(const kernels::Context& context, const mx::array& x) const;
   /// One matrix a head: [T, count, cols] -> [T, count, rows].
@@ -29,7 +30,7 @@ class Linear {
   std::optional<mx::array> bias_;
 };
 
-/// Linears that read the same input, cut into parts. Loading merges them into one where it can.
+/// Linears that read the same input, in one node, cut into parts.
 class Projection {
  public:
   Projection() = default;

@@ -184,7 +184,7 @@ VectorPlan WeightPlanner::vector(const std::string& tensor, int size, float offs
   if (info != nullptr && !is_float(info->dtype)) {
     fail(wrong_type(tensor, info->dtype, kFloats));
   }
-  return {{tensor}, size, offset};
+  return {tensor, size, offset};
 }
 
 LinearPlan WeightPlanner::linear(const std::string& module, int rows, int cols, bool bias) {
@@ -194,30 +194,13 @@ LinearPlan WeightPlanner::linear(const std::string& module, int rows, int cols, 
   return plan;
 }
 
-std::vector<LinearPlan> WeightPlanner::fused(std::span<const RowsOf> modules, int cols, bool bias) {
+std::vector<LinearPlan> WeightPlanner::linears(std::span<const RowsOf> modules, int cols,
+                                               bool bias) {
   std::vector<LinearPlan> plans;
   for (const RowsOf& each : modules) {
     plans.push_back(linear(each.module, each.rows, cols, bias));
   }
-  const Format& format = plans.front().matrix.sources.front().format;
-  const bool alike = std::all_of(plans.begin(), plans.end(), [&](const LinearPlan& plan) {
-    return plan.matrix.sources.front().format == format;
-  });
-  if (!alike) return plans;
-  LinearPlan whole = std::move(plans.front());
-  for (std::size_t i = 1; i < plans.size(); ++i) {
-    MatrixPlan& next = plans[i].matrix;
-    next.pieces.front().source = static_cast<int>(i);
-    whole.matrix.rows += next.rows;
-    whole.matrix.sources.push_back(std::move(next.sources.front()));
-    whole.matrix.pieces.push_back(next.pieces.front());
-    if (!bias) continue;
-    whole.bias->size += plans[i].bias->size;
-    whole.bias->tensors.push_back(std::move(plans[i].bias->tensors.front()));
-  }
-  std::vector<LinearPlan> one;
-  one.push_back(std::move(whole));
-  return one;
+  return plans;
 }
 
 MatrixPlan WeightPlanner::stack(std::vector<Source> sources, std::vector<Piece> pieces, int count,

@@ -70,9 +70,9 @@ RowBytes row_bytes(const Source& source);
 /// Bytes of the plan in the folder.
 std::uint64_t stored_bytes(const MatrixPlan& plan);
 
-/// float32 [size]: the tensors one after another, plus `offset` each.
+/// float32 [size]: the tensor plus `offset`.
 struct VectorPlan {
-  std::vector<std::string> tensors;
+  std::string tensor;
   int size = 0;
   float offset = 0;
 };
@@ -82,7 +82,7 @@ struct LinearPlan {
   std::optional<VectorPlan> bias;
 };
 
-/// A module and how many rows of a row-wise concatenation it gives.
+/// A module and how many rows it has.
 struct RowsOf {
   std::string module;
   int rows = 0;
@@ -105,8 +105,8 @@ class WeightPlanner {
   Source bare_source(const std::string& tensor, int count, int rows, int cols);
 
   LinearPlan linear(const std::string& module, int rows, int cols, bool bias);
-  /// Modules that read the same input: one matrix when they are stored alike, else one each.
-  std::vector<LinearPlan> fused(std::span<const RowsOf> modules, int cols, bool bias);
+  /// Modules that read the same input.
+  std::vector<LinearPlan> linears(std::span<const RowsOf> modules, int cols, bool bias);
   VectorPlan vector(const std::string& tensor, int size, float offset = 0);
   /// Pieces of several sources as one stack; they must be stored alike.
   MatrixPlan stack(std::vector<Source> sources, std::vector<Piece> pieces, int count, int rows,

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes a model folder with random weights, for measurements of speed only.
 
-    bench/models/random_model.py llama-1b OUT        # the shape of Llama-3.2-1B
-    bench/models/random_model.py qwen3-moe OUT       # Qwen3-30B-A3B's layers, eight of them
+    bench/random_model.py llama-1b OUT        # the shape of Llama-3.2-1B
+    bench/random_model.py qwen3-moe OUT       # Qwen3-30B-A3B's layers, eight of them
 
 4 bits, groups of 64, bf16 scales, one safetensors file. Needs the standard library only. The same
 random megabyte is repeated, so the folder is made in seconds; kernels do the same work on it.
