@@ -19,7 +19,7 @@ struct RankInfo {
   int rank = 0;
   std::string host;  // "local" or host:port
   stage::StageInfo stage;
-  std::uint64_t memory_bytes = 0;  // resident bytes of the rank's process
+  std::uint64_t memory_bytes = 0;  // the most that the rank's process was seen to hold in RAM
 };
 
 /// Called while ranks load: bytes ready and in all of one rank.
@@ -31,7 +31,7 @@ class Pipeline {
  public:
   virtual ~Pipeline() = default;
 
-  /// Ranks in pipeline order. memory_bytes is refreshed by the call.
+  /// Ranks in pipeline order. memory_bytes is as of the last heartbeat.
   virtual std::vector<RankInfo> ranks() = 0;
   virtual int stages() const = 0;
 

@@ -125,7 +125,7 @@ std::vector<RankInfo> RemotePipeline::ranks() {
   for (int rank = 0; rank < stages(); ++rank) {
     Member& member = members_[static_cast<std::size_t>(rank)];
     const WorkerHealth health = member.client->health();
-    if (health.last.memory_bytes() > 0) member.memory_bytes = health.last.memory_bytes();
+    member.memory_bytes = std::max(member.memory_bytes, health.last.memory_bytes());
     ranks.push_back({rank, config::to_string(member.host), member.info, member.memory_bytes});
   }
   return ranks;

@@ -48,7 +48,8 @@ def affine(weight, bits, group):
 
 
 def fake_quantize(weight, bits, group, amount):
-    """The weight as the quantized file will give it back; the gradient passes straight through."""
+    """The weight as the quantized file will give it back, blended in by `amount` (0 to 1, a tensor);
+    the gradient passes straight through."""
     with torch.no_grad():
         q, scale, bias = affine(weight, bits, group)
         delta = (q * scale + bias).reshape(weight.shape) - weight
@@ -64,6 +65,8 @@ class Weight(nn.Module):
         self.bits, self.group = bits, group
 
     def forward(self, amount):
+        if amount is None:
+            return self.weight.bfloat16()
         return fake_quantize(self.weight, self.bits, self.group, amount).bfloat16()
 
 
