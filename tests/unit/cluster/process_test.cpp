@@ -47,7 +47,7 @@ TEST(ChildProcess, ReportsItsExitCode) {
 }
 
 TEST(ChildProcess, ReportsTheSignalThatKilledIt) {
-  const auto child = shell("sleep 100");
+  const auto child = shell("exec sleep 100");
   EXPECT_FALSE(child->wait(after(milliseconds(20))).has_value());
   child->kill();
   const auto status = child->wait(after(kLong));
@@ -57,7 +57,7 @@ TEST(ChildProcess, ReportsTheSignalThatKilledIt) {
 }
 
 TEST(ChildProcess, IsKilledAlsoWhenStopped) {
-  const auto child = shell("kill -STOP $$; sleep 100");
+  const auto child = shell("kill -STOP $$; exec sleep 100");
   const auto status = child->kill_and_reap();
   ASSERT_TRUE(status.has_value());
   EXPECT_EQ(status->signal, SIGKILL);
@@ -66,7 +66,7 @@ TEST(ChildProcess, IsKilledAlsoWhenStopped) {
 TEST(ChildProcess, DiesWithItsOwner) {
   pid_t pid = 0;
   {
-    const auto child = shell("sleep 100");
+    const auto child = shell("exec sleep 100");
     pid = child->pid();
     EXPECT_EQ(::kill(pid, 0), 0);
   }
@@ -79,7 +79,7 @@ TEST(ChildProcess, TalksOnItsControlSocketAndHoldsNoSiblings) {
       "for fd in 4 5 6 7 8 9 10 11 12; do [ -S /dev/fd/$fd ] && echo socket $fd >&3; done; "
       "echo done >&3";
   const std::string before = read_all(*shell(list));  // what else this process may hold open
-  const auto sibling = shell("sleep 100");
+  const auto sibling = shell("exec sleep 100");
   EXPECT_EQ(read_all(*shell(list)), before);
   EXPECT_NE(before.find("done\n"), std::string::npos);
 }
@@ -94,7 +94,7 @@ TEST(ChildProcess, HasDefaultSignalsWhateverItsParentIgnores) {
 }
 
 TEST(ChildProcess, OwnGroupKeepsTheTerminalsInterruptAway) {
-  auto child = ChildProcess::start("/bin/sh", {"-c", "sleep 100"}, true);
+  auto child = ChildProcess::start("/bin/sh", {"-c", "exec sleep 100"}, true);
   ASSERT_TRUE(child.ok());
   EXPECT_EQ(::getpgid((*child)->pid()), (*child)->pid());
 }
