@@ -22,6 +22,7 @@ BANNED = [
     (r"\bgetenv\b", "an option set by src/cli", r"^src/cli/"),
     (r"std::c(out|err)\b", "a sink passed in", r"^(src/cli|tests|bench)/"),
     (r"\b(TODO|FIXME|XXX)\b", "the work itself, or an issue", r"^tools/tidy\.py$"),
+    (r"@@\w+@@", "the figure itself", r"^$"),
     (r"\busing namespace std\b", "std:: at the use", r"^$"),
     (r"/proc/|\bepoll", "src/base/platform.h",
      r"^(src/base/\w+_linux\.cpp|src/base/\w+\.h|tests/.*|tools/tidy\.py)$"),
