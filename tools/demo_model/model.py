@@ -48,8 +48,8 @@ def affine(weight, bits, group):
 
 
 def fake_quantize(weight, bits, group, amount):
-    """The weight as the quantized file will give it back, blended in by `amount` (0 to 1, a tensor);
-    the gradient passes straight through."""
+    """The weight as the quantized file will give it back, blended in by `amount` (0 to 1); the
+    gradient passes straight through."""
     with torch.no_grad():
         q, scale, bias = affine(weight, bits, group)
         delta = (q * scale + bias).reshape(weight.shape) - weight

@@ -2,8 +2,8 @@
 
     python3 perplexity.py --tandem ../../build/release/src/tandem --packages packages.json.xz
 
-Needs the Python package tokenizers (./test puts it into .deps/oracle). Two sets: synopses asked for in
-phrasings that are held out of training, and descriptions of packages whose description is.
+Needs the Python package tokenizers (./test puts it into .deps/oracle). Two sets: synopses asked
+for in phrasings that are held out of training, and descriptions of packages whose description is.
 """
 
 import argparse
@@ -26,9 +26,10 @@ def score(tandem, ids, activations):
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(ids, file)
         file.flush()
-        out = subprocess.run([tandem, "score", str(MODEL), "--ids", file.name, "--top-logprobs", "0",
-                              "--json", "--activations", activations],
-                             check=True, capture_output=True, text=True).stdout
+        out = subprocess.run(
+            [tandem, "score", str(MODEL), "--ids", file.name, "--top-logprobs", "0", "--json",
+             "--activations", activations],
+            check=True, capture_output=True, text=True).stdout
     return [token["logprob"] for token in json.loads(out)["tokens"]]
 
 
@@ -69,7 +70,8 @@ def main():
         encoded = corpus.encode(tokenizer, talks, 1)
         for activations in ("f32", "bf16", "int8"):
             value, count = perplexity(args.tandem, encoded, activations)
-            print(f"{name}, --activations {activations}: {value:.4f} over {count} tokens", flush=True)
+            print(f"{name}, --activations {activations}: {value:.4f} over {count} tokens",
+                  flush=True)
 
 
 if __name__ == "__main__":
