@@ -4,9 +4,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -84,11 +86,15 @@ struct ThreadPool::Impl {
     take_chunks(0);
     const auto total = static_cast<std::uint32_t>(chunks);
     const auto finished = [&] { return done.load(std::memory_order_acquire) == total; };
-    if (spin_until(finished)) return;
-    while (!finished()) {
-      const std::uint32_t seen = done.load(std::memory_order_acquire);
-      if (seen != total) done.wait(seen, std::memory_order_acquire);
+    if (!spin_until(finished)) {
+      while (!finished()) {
+        const std::uint32_t seen = done.load(std::memory_order_acquire);
+        if (seen != total) done.wait(seen, std::memory_order_acquire);
+      }
     }
+    if (!failed.load(std::memory_order_relaxed)) return;
+    failed.store(false, std::memory_order_relaxed);
+    std::rethrow_exception(std::exchange(failure, nullptr));
   }
 
   /// Runs chunks of the current loop until none is left.
@@ -102,7 +108,12 @@ struct ThreadPool::Impl {
       if (!ticket.compare_exchange_weak(word, word + 1, std::memory_order_acq_rel)) continue;
       const std::uint64_t chunks = Ticket::chunks(word);
       const std::int64_t begin = static_cast<std::int64_t>(Ticket::taken(word)) * size_of_chunk;
-      (*body)(begin, std::min(n, begin + size_of_chunk), thread);
+      try {
+        (*body)(begin, std::min(n, begin + size_of_chunk), thread);
+      } catch (...) {
+        // The first is kept; `done` below makes it visible to the caller.
+        if (!failed.exchange(true, std::memory_order_relaxed)) failure = std::current_exception();
+      }
       if (done.fetch_add(1, std::memory_order_acq_rel) + 1 == chunks) done.notify_one();
       word = ticket.load(std::memory_order_acquire);
     }
@@ -130,6 +141,8 @@ struct ThreadPool::Impl {
   std::atomic<std::int64_t> current_n{0};
   std::atomic<std::int64_t> current_chunk{0};
   std::atomic<const Body*> current_body{nullptr};
+  std::atomic<bool> failed{false};
+  std::exception_ptr failure;  // of the current loop; written by the thread that set `failed`
   alignas(64) std::atomic<std::uint32_t> done{0};
   alignas(64) std::atomic<std::uint32_t> wake{0};
   std::atomic<bool> stopping{false};

@@ -26,7 +26,9 @@ class ThreadPool {
   Workspace& workspace();
 
   /// Runs body(begin, end, thread) over [0, n) in chunks of at least `grain`; returns when all are
-  /// done. Which thread runs which chunk is not fixed; bodies must not depend on it.
+  /// done. Which thread runs which chunk is not fixed; bodies must not depend on it. What a body
+  /// throws on any thread (say std::bad_alloc) reaches the caller, the first of several, once no
+  /// thread uses `body` any more; the other chunks may or may not have run. The pool stays usable.
   void parallel_for(std::int64_t n, std::int64_t grain,
                     const std::function<void(std::int64_t, std::int64_t, int)>& body);
 

@@ -6,7 +6,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <new>
 #include <random>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -77,6 +79,37 @@ TEST_P(ThreadPoolOf, WorksAgainAfterSleeping) {
       for (std::int64_t i = begin; i < end; ++i) sum.fetch_add(i);
     });
     ASSERT_EQ(sum.load(), 4950);
+  }
+}
+
+TEST_P(ThreadPoolOf, CarriesWhatAnyChunkThrowsToTheCallerAndStaysUsable) {
+  ThreadPool pool(GetParam());
+  constexpr std::int64_t kItems = 256;
+  for (std::int64_t bad = 0; bad < kItems; bad += 3) {
+    const auto throwing = [bad](std::int64_t begin, std::int64_t end, int) {
+      if (begin <= bad && bad < end) throw std::bad_alloc();
+    };
+    ASSERT_THROW(pool.parallel_for(kItems, 1, throwing), std::bad_alloc) << bad;
+    std::atomic<std::int64_t> sum{0};
+    pool.parallel_for(kItems, 1, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t i = begin; i < end; ++i) sum.fetch_add(i);
+    });
+    ASSERT_EQ(sum.load(), kItems * (kItems - 1) / 2) << bad;
+  }
+}
+
+TEST_P(ThreadPoolOf, LetsNoThreadUseABodyThatThrewOnAll) {
+  ThreadPool pool(GetParam());
+  for (int round = 0; round < 200; ++round) {
+    std::atomic<int> inside{0};
+    const auto throwing = [&](std::int64_t, std::int64_t, int) {
+      inside.fetch_add(1);
+      for (int i = 0; i < 100; ++i) inside.load();
+      inside.fetch_sub(1);
+      throw std::runtime_error("a body");
+    };
+    ASSERT_THROW(pool.parallel_for(64, 1, throwing), std::runtime_error);
+    ASSERT_EQ(inside.load(), 0);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <random>
 #include <vector>
 
@@ -44,6 +45,20 @@ TEST(Workspace, GivesTheSameMemoryAgainAfterReset) {
   float* first = workspace.take<float>(std::size_t{3} << 20);
   workspace.reset();
   EXPECT_EQ(workspace.take<float>(std::size_t{3} << 20), first);
+}
+
+TEST(Workspace, ThrowsWithoutMemoryAndStaysUsable) {
+  Workspace workspace;
+  auto* kept = workspace.take<std::uint8_t>(100);
+  std::memset(kept, 7, 100);
+  // More than an address space has, and more than can be counted.
+  EXPECT_THROW(workspace.take<std::uint8_t>(std::size_t{1} << 60), std::bad_alloc);
+  EXPECT_THROW(workspace.take<double>(~std::size_t{0} / 2), std::bad_alloc);
+  EXPECT_EQ(kept[99], 7);
+  std::memset(workspace.take<std::uint8_t>(1000), 1, 1000);
+  EXPECT_EQ(kept[99], 7);
+  workspace.reset();
+  std::memset(workspace.take<std::uint8_t>(std::size_t{3} << 20), 1, std::size_t{3} << 20);
 }
 
 }  // namespace
