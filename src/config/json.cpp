@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <system_error>
 #include <utility>
@@ -113,14 +114,21 @@ std::string one_line(std::string text) {
 Result<std::string> read_text_file(const std::filesystem::path& file, std::size_t max_bytes) {
   std::error_code code;
   const auto status = std::filesystem::status(file, code);
-  if (!std::filesystem::exists(status)) {
+  if (status.type() == std::filesystem::file_type::not_found) {
     return Error{ErrorCode::kNotFound, fmt::format("{}: no such file", file.string())};
   }
-  if (!std::filesystem::is_regular_file(status)) {
-    return Error{ErrorCode::kNotFound, fmt::format("{}: not a regular file", file.string())};
+  if (!std::filesystem::status_known(status)) {
+    return invalid(fmt::format("{}: cannot be read: {}", file.string(), code.message()));
   }
+  if (!std::filesystem::is_regular_file(status)) {
+    return invalid(fmt::format("{}: not a regular file", file.string()));
+  }
+  errno = 0;
   std::ifstream in(file, std::ios::binary);
-  if (!in) return Error{ErrorCode::kNotFound, fmt::format("{}: cannot be read", file.string())};
+  if (!in) {
+    const std::string reason = std::generic_category().message(errno != 0 ? errno : EIO);
+    return invalid(fmt::format("{}: cannot be read: {}", file.string(), reason));
+  }
   // The size is asked of the reads, not of the directory: the file may grow meanwhile.
   std::string text;
   std::vector<char> block(std::size_t{1} << 16);

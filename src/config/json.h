@@ -21,7 +21,8 @@ inline constexpr std::size_t kMaxJsonBytes = 64U << 20;
 /// Deepest nesting accepted.
 inline constexpr int kMaxJsonDepth = 64;
 
-/// A whole file. kNotFound, or kResourceLimit over `max_bytes`.
+/// A whole file. kNotFound only when there is none of that name (callers take that for an optional
+/// file's absence), kInvalidArgument when it cannot be read, kResourceLimit over `max_bytes`.
 Result<std::string> read_text_file(const std::filesystem::path& file,
                                    std::size_t max_bytes = kMaxJsonBytes);
 /// Strict JSON; duplicate keys, trailing text, invalid UTF-8 and too deep nesting are errors that

@@ -77,9 +77,20 @@ TEST_F(TextFile, OverTheLimitIsRefused) {
 
 TEST_F(TextFile, MissingFilesFoldersAndPipesAreNotRead) {
   EXPECT_EQ(read_text_file(folder_ / "no").error().code, ErrorCode::kNotFound);
-  EXPECT_EQ(read_text_file(folder_).error().code, ErrorCode::kNotFound);
+  // What is there and cannot be read is no absent file.
+  std::filesystem::create_directory(folder_ / "generation_config.json");
+  const auto directory = read_text_file(folder_ / "generation_config.json");
+  ASSERT_FALSE(directory.ok());
+  EXPECT_EQ(directory.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(directory.error().message.find("generation_config.json: not a regular file"),
+            std::string::npos);
+  std::filesystem::create_symlink("loop", folder_ / "loop");
+  const auto loop = read_text_file(folder_ / "loop");
+  ASSERT_FALSE(loop.ok());
+  EXPECT_EQ(loop.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(loop.error().message.find("loop: cannot be read: "), std::string::npos);
   // A character device that would never end.
-  EXPECT_EQ(read_text_file("/dev/zero").error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(read_text_file("/dev/zero").error().code, ErrorCode::kInvalidArgument);
 }
 
 }  // namespace
