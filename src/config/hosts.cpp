@@ -54,6 +54,32 @@ Result<std::pair<std::string_view, std::string_view>> split_port(std::string_vie
   return Parts{text.substr(0, colon), text.substr(colon)};
 }
 
+/// A host as it was written.
+struct Address {
+  Host host;
+  bool has_port = false;
+};
+
+Result<Address> parse_address(std::string_view text) {
+  if (text.empty()) return invalid("a host is empty");
+  auto parts = split_port(text);
+  if (!parts) return parts.error();
+  const auto [name, port] = *parts;
+  if (name.empty() || name.size() > kMaxHostName || name.front() == '-' ||
+      !std::all_of(name.begin(), name.end(), is_host_character)) {
+    return bad_host(text, "must be an IP address or a host name, with :port after it if need be");
+  }
+  Address address;
+  address.host.name = std::string(name);
+  if (!port.empty()) {
+    auto number = parse_port(text, port.substr(1));
+    if (!number) return number.error();
+    address.host.port = *number;
+    address.has_port = true;
+  }
+  return address;
+}
+
 Status check_duplicates(const std::vector<Host>& hosts, std::string_view where) {
   std::set<std::string> seen;
   for (const Host& host : hosts) {
@@ -100,14 +126,15 @@ Result<Host> read_entry(const nlohmann::json& entry, const std::string& where) {
   // ssh names may carry a user, which is no part of the address.
   const std::string address = ips.empty() ? ssh.substr(ssh.find('@') + 1) : ips.front();
   if (address.empty()) return invalid(where + ": needs an address in ips, or ssh");
-  auto host = parse_host(address);
-  if (!host) return invalid(where + ": " + host.error().message);
-  if (host->port != kDefaultWorkerPort && entry.contains("port") && host->port != port) {
+  auto parsed = parse_address(address);
+  if (!parsed) return invalid(where + ": " + parsed.error().message);
+  Host& host = parsed->host;
+  if (reader.has("port") && parsed->has_port && host.port != port) {
     return invalid(fmt::format("{}: port {} and address {} disagree", where, port, shown(address)));
   }
-  if (entry.contains("port")) host->port = static_cast<std::uint16_t>(port);
-  host->model = model;
-  return host;
+  if (reader.has("port")) host.port = static_cast<std::uint16_t>(port);
+  host.model = model;
+  return std::move(host);
 }
 
 }  // namespace
@@ -119,22 +146,9 @@ std::string to_string(const Host& host) {
 }
 
 Result<Host> parse_host(std::string_view text) {
-  if (text.empty()) return invalid("a host is empty");
-  auto parts = split_port(text);
-  if (!parts) return parts.error();
-  const auto [name, port] = *parts;
-  if (name.empty() || name.size() > kMaxHostName || name.front() == '-' ||
-      !std::all_of(name.begin(), name.end(), is_host_character)) {
-    return bad_host(text, "must be an IP address or a host name, with :port after it if need be");
-  }
-  Host host;
-  host.name = std::string(name);
-  if (!port.empty()) {
-    auto number = parse_port(text, port.substr(1));
-    if (!number) return number.error();
-    host.port = *number;
-  }
-  return host;
+  auto address = parse_address(text);
+  if (!address) return address.error();
+  return std::move(address->host);
 }
 
 Result<std::vector<Host>> parse_hosts(std::string_view list) {

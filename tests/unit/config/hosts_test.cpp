@@ -109,6 +109,7 @@ TEST(HostFile, EveryMistakeNamesTheFileAndThePlace) {
       {R"([{"ssh": "a", "port": "1"}])", "port"},
       {R"([{"ips": ["10.0.0.1:0"]}])", "port"},
       {R"([{"ips": ["10.0.0.1:5"], "port": 6}])", "disagree"},
+      {R"([{"ips": ["h:4820"], "port": 5000}])", "port 5000 and address \"h:4820\" disagree"},
       {R"([{"ips": []}])", "needs an address"},
       {R"([{"ips": "10.0.0.1"}])", "ips"},
       {R"([{"ips": [1]}])", "ips"},
