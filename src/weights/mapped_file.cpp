@@ -22,6 +22,11 @@ constexpr std::size_t kReadBytesMax = std::size_t{1} << 30;
 
 std::string reason(int error) { return std::generic_category().message(error); }
 
+Error size_changed(const std::string& name, std::uint64_t from, std::uint64_t to) {
+  return invalid(
+      fmt::format("{}: changed its size from {} to {} bytes while it was in use", name, from, to));
+}
+
 struct Unmap {
   std::size_t bytes = 0;
   void operator()(void* base) const { munmap(base, bytes); }
@@ -33,19 +38,21 @@ struct AlignedDelete {
 
 }  // namespace
 
-MappedFile::MappedFile(int fd, std::uint64_t size, std::string name)
-    : fd_(fd), size_(size), name_(std::move(name)) {}
+MappedFile::MappedFile(int fd, const FileIdentity& identity, std::string name)
+    : fd_(fd), identity_(identity), name_(std::move(name)) {}
 
 MappedFile::~MappedFile() {
   if (fd_ >= 0) ::close(fd_);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), size_(other.size_), name_(std::move(other.name_)) {}
+    : fd_(std::exchange(other.fd_, -1)),
+      identity_(other.identity_),
+      name_(std::move(other.name_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(fd_, other.fd_);
-  std::swap(size_, other.size_);
+  std::swap(identity_, other.identity_);
   std::swap(name_, other.name_);
   return *this;
 }
@@ -63,14 +70,28 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path, std::stri
     ::close(fd);
     return invalid(fmt::format("{}: is not a regular file", name));
   }
-  return MappedFile(fd, static_cast<std::uint64_t>(info.st_size), std::move(name));
+  const FileIdentity identity{static_cast<std::uint64_t>(info.st_dev),
+                              static_cast<std::uint64_t>(info.st_ino),
+                              static_cast<std::uint64_t>(info.st_size)};
+  return MappedFile(fd, identity, std::move(name));
+}
+
+Result<MappedFile> MappedFile::reopen(const std::filesystem::path& path, std::string name,
+                                      const FileIdentity& expected) {
+  auto file = open(path, std::move(name));
+  if (!file.ok()) return file.error();
+  const FileIdentity& now = file->identity_;
+  if (now.device != expected.device || now.inode != expected.inode) {
+    return invalid(fmt::format("{}: another file took its place while it was in use", file->name_));
+  }
+  if (now.size != expected.size) return size_changed(file->name_, expected.size, now.size);
+  return file;
 }
 
 Status MappedFile::check_size() const {
   struct stat info{};
-  if (fstat(fd_, &info) == 0 && static_cast<std::uint64_t>(info.st_size) == size_) return {};
-  return invalid(fmt::format("{}: changed its size from {} to {} bytes while it was in use", name_,
-                             size_, info.st_size));
+  if (fstat(fd_, &info) == 0 && static_cast<std::uint64_t>(info.st_size) == size()) return {};
+  return size_changed(name_, size(), static_cast<std::uint64_t>(info.st_size));
 }
 
 Status MappedFile::read(std::uint64_t begin, std::span<std::byte> into) const {
@@ -92,7 +113,7 @@ Status MappedFile::read(std::uint64_t begin, std::span<std::byte> into) const {
 Result<FileRange> MappedFile::range(std::uint64_t begin, std::uint64_t end,
                                     std::size_t alignment) const {
   if (auto status = check_size(); !status.ok()) return status.error();
-  if (begin > end || end > size_) {
+  if (begin > end || end > size()) {
     return invalid(fmt::format("{}: bytes [{}, {}) are not in it", name_, begin, end));
   }
   const auto size = static_cast<std::size_t>(end - begin);

@@ -44,9 +44,12 @@ bool fits(std::span<const std::int64_t> wanted, std::span<const std::int64_t> ac
 
 }  // namespace
 
+/// Not open between uses: a big model has more shards than a process may open files (256 on macOS).
 struct WeightFolder::Shard {
   std::string name;  // in the folder
-  MappedFile file;
+  std::filesystem::path path;
+  std::string shown;  // in messages
+  FileIdentity identity;
 };
 
 WeightFolder::WeightFolder() = default;
@@ -89,7 +92,7 @@ Status WeightFolder::add_shard(const std::string& name, const std::filesystem::p
                    fmt::format("is in both {} and {}", shards_[it->second.shard]->name, name));
     }
   }
-  shards_.push_back(std::make_unique<Shard>(Shard{name, std::move(*file)}));
+  shards_.push_back(std::make_unique<Shard>(Shard{name, path, file->name(), file->identity()}));
   return {};
 }
 
@@ -123,7 +126,10 @@ Result<Tensor> WeightFolder::take(std::string_view name) {
   if (it == entries_.end()) return wrong(name, "is missing");
   Entry& entry = it->second;
   const std::size_t alignment = alignment_ == Alignment::kAny ? 1 : size_of(entry.info.dtype);
-  auto range = shards_[entry.shard]->file.range(entry.info.begin, entry.info.end, alignment);
+  const Shard& shard = *shards_[entry.shard];
+  const auto file = MappedFile::reopen(shard.path, shard.shown, shard.identity);
+  if (!file.ok()) return file.error();
+  auto range = file->range(entry.info.begin, entry.info.end, alignment);
   if (!range.ok()) return range.error();
   entry.used = true;
   return Tensor{entry.info.dtype, entry.info.shape, range->bytes, std::move(range->keep)};

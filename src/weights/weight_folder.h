@@ -23,8 +23,8 @@ enum class Alignment { kDtype, kAny };
 
 /// Read-only bytes of a tensor. `keep` holds the mapping. A file that
 /// shrinks while a mapping of it is alive makes the next read of the lost pages end the process
-/// (SIGBUS); take() finds every change of size before that, so only a file that is cut while a
-/// model runs from it is left, as with any mapped program.
+/// (SIGBUS); take() finds every change of size, and every file put in a shard's place, before that,
+/// so only a file that is cut while a model runs from it is left, as with any mapped program.
 struct Tensor {
   DType dtype = DType::kF32;
   std::vector<std::int64_t> shape;

@@ -1,6 +1,8 @@
 #include "weights/weight_folder.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -187,6 +189,42 @@ TEST_F(Folder, AFileCutAfterItsValidationIsAnErrorNotACrash) {
     ASSERT_FALSE(tensor.ok());
     EXPECT_TRUE(says(tensor.error().message, "changed its size")) << tensor.error().message;
   }
+}
+
+TEST_F(Folder, AFilePutInAShardsPlaceIsNotTaken) {
+  shard("model.safetensors", {{"a", a_}});
+  auto weights = WeightFolder::open(folder_.path());
+  ASSERT_TRUE(weights.ok());
+  shard("other", {{"a", f32_tensor({2}, {8, 9})}});
+  fs::rename(folder_ / "other", folder_ / "model.safetensors");
+  const auto tensor = weights->take("a");
+  ASSERT_FALSE(tensor.ok());
+  EXPECT_TRUE(says(tensor.error().message, "another file took its place"));
+  fs::remove(folder_ / "model.safetensors");
+  const auto removed = weights->take("a");
+  ASSERT_FALSE(removed.ok());
+  EXPECT_TRUE(says(removed.error().message, "cannot be opened"));
+}
+
+TEST_F(Folder, ShardsAreNotHeldOpen) {
+  // A new descriptor is the lowest that is free.
+  const auto lowest = [] {
+    const int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ::close(fd);
+    return fd;
+  };
+  for (int i = 0; i < 5; ++i) {
+    shard("model-" + std::to_string(i) + ".safetensors", {{"t" + std::to_string(i), a_}});
+  }
+  const int before = lowest();
+  ASSERT_GE(before, 0);
+  auto weights = WeightFolder::open(folder_.path());
+  ASSERT_TRUE(weights.ok()) << weights.error().message;
+  const auto first = weights->take("t0");
+  const auto last = weights->take("t4");
+  ASSERT_TRUE(first.ok() && last.ok());
+  EXPECT_EQ(lowest(), before);
+  EXPECT_EQ(std::memcmp(first->bytes.data(), a_.bytes.data(), a_.bytes.size()), 0);
 }
 
 TEST_F(Folder, OnlyTakenTensorsBecomeResident) {
