@@ -22,8 +22,8 @@ struct Footprint {
 
 /// Keeps the first failure; what it returns after one is empty. A mapping lives only while its
 /// matrix is made, unless the matrix multiplies straight from it. fp8 becomes bfloat16, twice the
-/// bytes of the folder: the exact values, as transformers and mlx-lm decode them; a folder that
-/// mlx-lm quantized is the one to use where that does not fit.
+/// bytes of the folder: value times scale rounded to bfloat16, as mlx-lm does; a folder that mlx-lm
+/// quantized is the one to use where that does not fit.
 class WeightReader {
  public:
   /// `total`: stored bytes of everything that will be read, for progress.
