@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include "base/deadline.h"
@@ -36,6 +37,16 @@ class TextStream {
   Answer* answer_;
 };
 
+/// Collects the ticks that are on their way: no one else does, and uncollected they stop the
+/// pipeline for the next request.
+Status drain(scheduler::Engine& engine) {
+  while (engine.busy()) {
+    auto events = engine.step(after(std::chrono::seconds(limits::kTickSecondsMax)));
+    if (!events) return events.error();
+  }
+  return {};
+}
+
 }  // namespace
 
 double Answer::prompt_tps() const {
@@ -58,13 +69,14 @@ Result<Answer> run_request(scheduler::Engine& engine, scheduler::Request request
   auto sequence = engine.add(std::move(request));
   if (!sequence) return sequence.error();
   Status told;
+  std::optional<Error> refused;
   while (answer.finish == scheduler::FinishReason::kNone && told.ok() && !interrupt.raised()) {
     auto events = engine.step(after(std::chrono::seconds(limits::kTickSecondsMax)));
     if (!events) return events.error();
     for (const scheduler::Event& event : *events) {
       if (event.sequence != *sequence) continue;
-      if (event.error) return *event.error;
       answer.finish = event.finish;
+      refused = event.error;
       if (!event.token) continue;
       if (answer.ids.empty()) {
         first = Clock::now();
@@ -76,6 +88,8 @@ Result<Answer> run_request(scheduler::Engine& engine, scheduler::Request request
     }
   }
   if (answer.finish == scheduler::FinishReason::kNone) engine.cancel(*sequence);
+  if (auto status = drain(engine); !status.ok()) return status.error();
+  if (refused) return *refused;
   if (told.ok()) told = stream.finish();
   if (!told.ok()) return told.error();
   return answer;

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "scheduler/engine_state.h"
 #include "scheduler/request_check.h"
+#include "tandem/dtype.h"
 
 namespace tandem::scheduler {
 namespace {
@@ -43,6 +44,9 @@ Engine::Engine(cluster::Pipeline& pipeline, EngineOptions options)
         "engine options within their limits");
   state_->vocabulary = ranks.front().stage.vocabulary;
   state_->capacity = kv_capacity(ranks);
+  const stage::StageInfo& first = ranks.front().stage;
+  state_->rows_max = tick_rows_max(static_cast<std::uint64_t>(std::max(first.hidden_size, 0)) *
+                                   size_of(first.hidden_dtype));
   const int limit = ranks.front().stage.context_max;
   const int wanted = options.context_max;
   state_->options.context_max = wanted > 0 && wanted < limit ? wanted : limit;
@@ -75,6 +79,7 @@ Result<std::uint64_t> Engine::add(Request request) {
       whole_pages(std::min(prompt + static_cast<std::uint64_t>(request.max_tokens), limit));
   sequence.tokens = request.prompt;
   sequence.request = std::move(request);
+  std::sort(sequence.request.stop_ids.begin(), sequence.request.stop_ids.end());
   const std::uint64_t id = sequence.id;
   state.waiting.push_back(std::move(sequence));
   return id;
@@ -89,7 +94,9 @@ void Engine::cancel(std::uint64_t sequence) {
   std::erase_if(state.waiting, [&](const Sequence& waits) { return waits.id == sequence; });
 }
 
-bool Engine::busy() const { return !state_->live.empty() || !state_->waiting.empty(); }
+bool Engine::busy() const {
+  return !state_->live.empty() || !state_->waiting.empty() || !state_->flights.empty();
+}
 
 Result<std::vector<Event>> Engine::step(Deadline deadline) {
   State& state = *state_;

@@ -25,7 +25,7 @@ struct EngineOptions {
 struct Request {
   std::vector<std::int32_t> prompt;    // never empty
   int max_tokens = 256;                // 0: only prefill (or score)
-  std::vector<std::int32_t> stop_ids;  // sorted; the stopping id itself is reported, then finished
+  std::vector<std::int32_t> stop_ids;  // the stopping id itself is reported, then finished
   SamplingParams sampling;
   bool score = false;  // report every prompt token's log-probability
   std::uint32_t top_logprobs = 0;
@@ -62,7 +62,8 @@ class Engine {
   Result<std::uint64_t> add(Request request);
   /// Ends a request and frees its KV with the next tick. Unknown or finished ids are ignored.
   void cancel(std::uint64_t sequence);
-  /// True while any request is unfinished.
+  /// True while any request is unfinished or a tick is on its way, a cancelled request's too: every
+  /// tick has to be collected by step().
   bool busy() const;
   /// Fills the pipeline and waits for one result. Empty when idle. After an error the pipeline is
   /// dead: every later step returns the same error.

@@ -9,6 +9,14 @@
 #include "base/check.h"
 
 namespace tandem::scheduler {
+namespace {
+
+Error too_many_candidates(std::uint64_t tick) {
+  return {ErrorCode::kInternal,
+          fmt::format("the last stage listed more candidates than tick {} asked for", tick)};
+}
+
+}  // namespace
 
 Error Engine::State::die(Error error) {
   dead = error;
@@ -89,13 +97,14 @@ Status Engine::State::fill() {
     PlanState state;
     state.stages = pipeline.stages();
     state.in_flight = static_cast<int>(flights.size());
+    state.rows_max = rows_max;
     state.prefill_step_size = static_cast<std::uint32_t>(options.prefill_step_size);
     for (const auto& [id, sequence] : live) state.sequences.push_back(sequence.view());
     auto entries = plan(state);
     if (!entries) return {};
     Tick tick;
     tick.number = next_tick++;
-    Flight flight{tick.number, std::move(*entries), std::exchange(frees, {})};
+    Flight flight{tick.number, std::move(*entries), std::exchange(frees, {}), {}};
     for (const std::uint64_t id : flight.frees) {
       tick.kv_ops.push_back({.kind = KvOp::Kind::kFree, .sequence = id});
     }
@@ -103,6 +112,11 @@ Status Engine::State::fill() {
       Sequence& sequence = live.at(planned.sequence);
       add_kv_ops(sequence, tick, flight);
       tick.entries.push_back(sequence.entry(planned));
+      if (const TickEntry& entry = tick.entries.back(); entry.score) {
+        // A sequence's first token has no score.
+        flight.scores.push_back({entry.sequence, std::max<std::uint32_t>(entry.position, 1),
+                                 entry.position + planned.count});
+      }
       sequence.submit(planned, tick.number);
     }
     flights.push_back(std::move(flight));
@@ -117,6 +131,11 @@ Status Engine::State::check_result(const TickResult& result, const Flight& fligh
                  fmt::format("the last stage answered tick {} where {} was due", result.number,
                              flight.number)};
   }
+  if (auto status = check_sampled(result, flight); !status.ok()) return status;
+  return check_scores(result, flight);
+}
+
+Status Engine::State::check_sampled(const TickResult& result, const Flight& flight) const {
   std::size_t next = 0;
   for (const PlannedEntry& entry : flight.entries) {
     if (!entry.sample) continue;
@@ -125,16 +144,55 @@ Status Engine::State::check_result(const TickResult& result, const Flight& fligh
                    fmt::format("the last stage drew no token for sequence {} in tick {}",
                                entry.sequence, flight.number)};
     }
-    const std::int32_t id = result.sampled[next++].id;
+    const SampledToken& token = result.sampled[next++];
+    const std::int32_t id = token.id;
+    const auto found = live.find(entry.sequence);
+    if (found != live.end() && token.top.size() > found->second.request.top_logprobs) {
+      return too_many_candidates(flight.number);
+    }
     if (id < 0 || id >= vocabulary) {
       return Error{ErrorCode::kInternal,
-                   fmt::format("the last stage drew token {} outside the vocabulary", id)};
+                   fmt::format("the last stage drew token {} outside the vocabulary in tick {}", id,
+                               flight.number)};
     }
   }
   if (next == result.sampled.size()) return {};
   return Error{
       ErrorCode::kInternal,
       fmt::format("the last stage drew more tokens than tick {} asked for", flight.number)};
+}
+
+/// Every scored token once, in order, and the ids that were asked about. A sequence that was
+/// cancelled meanwhile is known no more; its scores are dropped anyway.
+Status Engine::State::check_scores(const TickResult& result, const Flight& flight) const {
+  std::size_t next = 0;
+  for (const ExpectedScores& expected : flight.scores) {
+    const auto found = live.find(expected.sequence);
+    for (std::uint32_t position = expected.first; position < expected.end; ++position, ++next) {
+      if (next >= result.scores.size() || result.scores[next].sequence != expected.sequence ||
+          result.scores[next].position != position) {
+        return Error{ErrorCode::kInternal,
+                     fmt::format("the last stage did not score position {} of sequence {} in its "
+                                 "place in tick {}",
+                                 position, expected.sequence, flight.number)};
+      }
+      if (found == live.end()) continue;
+      const TokenScore& score = result.scores[next];
+      if (score.id != found->second.tokens[position]) {
+        return Error{
+            ErrorCode::kInternal,
+            fmt::format("the last stage scored token {} at position {} in tick {}, not {}",
+                        score.id, position, flight.number, found->second.tokens[position])};
+      }
+      if (score.top.size() > found->second.request.top_logprobs) {
+        return too_many_candidates(flight.number);
+      }
+    }
+  }
+  if (next == result.scores.size()) return {};
+  return Error{
+      ErrorCode::kInternal,
+      fmt::format("the last stage scored more tokens than tick {} asked for", flight.number)};
 }
 
 /// Applies one entry's outcome to its sequence.

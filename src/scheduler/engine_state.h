@@ -21,11 +21,19 @@ inline std::uint64_t whole_pages(std::uint64_t tokens) {
   return (tokens + kPageTokens - 1) / kPageTokens * kPageTokens;
 }
 
+/// Scores that a tick's answer has to have, in this order.
+struct ExpectedScores {
+  std::uint64_t sequence = 0;
+  std::uint32_t first = 0;  // position
+  std::uint32_t end = 0;
+};
+
 /// A tick on its way.
 struct Flight {
   std::uint64_t number = 0;
   std::vector<PlannedEntry> entries;
   std::vector<std::uint64_t> frees;
+  std::vector<ExpectedScores> scores;
 };
 
 struct Engine::State {
@@ -34,6 +42,7 @@ struct Engine::State {
   cluster::Pipeline& pipeline;
   EngineOptions options;
   std::int32_t vocabulary = 0;
+  std::uint32_t rows_max = 1;  // tokens of one tick
   std::uint64_t capacity = 0;  // tokens of KV
   std::uint64_t reserved = 0;  // of which set aside
   std::uint64_t next_id = 1;
@@ -56,6 +65,8 @@ struct Engine::State {
   Result<std::vector<Event>> commit(const TickResult& result);
   std::vector<Event> refuse(const Error& error);
   Status check_result(const TickResult& result, const Flight& flight) const;
+  Status check_sampled(const TickResult& result, const Flight& flight) const;
+  Status check_scores(const TickResult& result, const Flight& flight) const;
   Event advance(Sequence& sequence, const PlannedEntry& entry, const SampledToken* token);
   Error die(Error error);
 };

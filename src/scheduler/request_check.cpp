@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace tandem::scheduler {
@@ -33,6 +34,27 @@ Status check_ids(std::string_view name, const std::vector<std::int32_t>& ids,
   return {};
 }
 
+/// For ids that are only compared with.
+Status check_not_negative(std::string_view name, const std::vector<std::int32_t>& ids) {
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] >= 0) continue;
+    return invalid(fmt::format("{}: token id {} at index {} is negative", name, ids[i], i));
+  }
+  return {};
+}
+
+Status check_contexts(const SamplingParams& sampling) {
+  const std::pair<std::string_view, std::int32_t> contexts[] = {
+      {"repetition_context", sampling.repetition_context},
+      {"presence_context", sampling.presence_context},
+      {"frequency_context", sampling.frequency_context},
+  };
+  for (const auto& [name, value] : contexts) {
+    if (value < 0) return invalid(fmt::format("{} must be 0 or more, not {}", name, value));
+  }
+  return {};
+}
+
 Status check_sampling(const SamplingParams& sampling, std::int32_t vocabulary) {
   const Range ranges[] = {
       {"temperature", sampling.temperature, 0, 100},
@@ -55,11 +77,14 @@ Status check_sampling(const SamplingParams& sampling, std::int32_t vocabulary) {
     return invalid(
         fmt::format("min_tokens_to_keep must be 1 or more, not {}", sampling.min_tokens_to_keep));
   }
+  if (auto status = check_contexts(sampling); !status.ok()) return status;
   if (sampling.logit_bias.size() > kTokenListMax ||
       sampling.xtc_special_tokens.size() > kTokenListMax) {
     return invalid(
         fmt::format("logit_bias and xtc_special_tokens hold at most {} ids", kTokenListMax));
   }
+  auto special = check_not_negative("xtc_special_tokens", sampling.xtc_special_tokens);
+  if (!special.ok()) return special;
   std::vector<std::int32_t> biased;
   for (const auto& [id, bias] : sampling.logit_bias) {
     if (!std::isfinite(bias)) return invalid(fmt::format("logit_bias of id {} is not finite", id));
@@ -86,6 +111,7 @@ Status check_request(const Request& request, std::int32_t vocabulary, int contex
   if (request.stop_ids.size() > kTokenListMax) {
     return invalid(fmt::format("stop_ids holds at most {} ids", kTokenListMax));
   }
+  if (auto status = check_not_negative("stop_ids", request.stop_ids); !status.ok()) return status;
   if (request.top_logprobs > kTopLogprobsMax) {
     return invalid(fmt::format("top_logprobs must be at most {}, not {}", kTopLogprobsMax,
                                request.top_logprobs));

@@ -36,6 +36,8 @@ struct Sequence {
             .prompt = prompt(),
             .submitted = submitted,
             .samples = request.max_tokens > 0,
+            .scored = request.score,
+            .top_logprobs = request.top_logprobs,
             .decode_ready = drawn() > 0 && !decode_in_flight,
             .last_tick = last_tick};
   }

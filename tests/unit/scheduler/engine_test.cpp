@@ -3,13 +3,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <numeric>
+#include <utility>
 #include <vector>
 
+#include "scheduler/plan.h"
 #include "unit/scheduler/engine_runs.h"
 #include "unit/scheduler/fake_pipeline.h"
 
@@ -50,6 +54,68 @@ TEST(Engine, TheStoppingIdIsReportedThenNothing) {
   const auto outcomes = run_all(engine);
   EXPECT_EQ(outcomes.at(*id).ids, expected({7}, 20, request.stop_ids));
   EXPECT_EQ(outcomes.at(*id).finish, FinishReason::kStop);
+}
+
+TEST(Engine, StopIdsMayComeInAnyOrder) {
+  FakePipeline pipeline(1);
+  Engine engine(pipeline, {});
+  const auto answer = expected({7}, 20);
+  Request request = request_of({7}, 20);
+  request.stop_ids = {999999, answer[3], 0};
+  std::vector<std::int32_t> sorted = request.stop_ids;
+  std::sort(sorted.begin(), sorted.end());
+  const auto id = engine.add(request);
+  EXPECT_EQ(run_all(engine).at(*id).ids, expected({7}, 20, sorted));
+}
+
+TEST(Engine, ATickNeverHasMoreRowsThanAFrameHasRoomFor) {
+  FakePipeline pipeline(1);
+  pipeline.info().hidden_size = 1 << 24;  // 64 MiB a row: a frame has room for 15
+  Engine engine(pipeline, {});
+  const auto decodes = engine.add(request_of({1}, 60));
+  ASSERT_TRUE(engine.step(soon()).ok());
+  const auto late = engine.add(request_of(std::vector<std::int32_t>(100, 3), 2));
+  const auto outcomes = run_all(engine);
+  EXPECT_EQ(outcomes.at(*late).prompt_done, 100U);
+  EXPECT_EQ(outcomes.at(*decodes).ids.size(), 59U);
+  std::size_t largest = 0;
+  for (const auto& shape : pipeline.shapes()) {
+    largest = std::max(largest, std::accumulate(shape.begin(), shape.end(), std::size_t{0}));
+  }
+  EXPECT_EQ(largest, tick_rows_max(4ULL << 24));
+}
+
+struct BadAnswer {
+  const char* expects;
+  void (*spoil)(TickResult&);
+};
+
+TEST(Engine, AWrongAnswerOfTheLastStageEndsThePipelineAndNamesTheTick) {
+  const BadAnswer cases[] = {
+      {"position 2 of sequence 1", [](TickResult& r) { std::swap(r.scores[1], r.scores[2]); }},
+      {"position 3 of sequence 1", [](TickResult& r) { r.scores.pop_back(); }},
+      {"scored more tokens", [](TickResult& r) { r.scores.push_back(r.scores[0]); }},
+      {"position 1 of sequence 1", [](TickResult& r) { r.scores[0].sequence = 9; }},
+      {"scored token 77 at position 2", [](TickResult& r) { r.scores[1].id = 77; }},
+      {"more candidates", [](TickResult& r) { r.scores[1].top.resize(3); }},
+      {"more candidates", [](TickResult& r) { r.sampled[0].top.resize(3); }},
+      {"token 1000 outside", [](TickResult& r) { r.sampled[0].id = 1000; }},
+      {"drew no token", [](TickResult& r) { r.sampled.clear(); }},
+  };
+  for (const BadAnswer& bad : cases) {
+    FakePipeline pipeline(1);
+    pipeline.spoil_answers(bad.spoil);
+    Engine engine(pipeline, {});
+    Request request = request_of({5, 6, 7, 8}, 2);
+    request.score = true;
+    request.top_logprobs = 2;
+    ASSERT_TRUE(engine.add(request).ok());
+    const auto events = engine.step(soon());
+    ASSERT_FALSE(events.ok()) << bad.expects;
+    EXPECT_EQ(events.error().code, ErrorCode::kInternal);
+    EXPECT_THAT(events.error().message, HasSubstr(bad.expects));
+    EXPECT_THAT(events.error().message, HasSubstr("tick 1"));
+  }
 }
 
 TEST(Engine, EndsWhereTheContextEnds) {
@@ -128,6 +194,23 @@ TEST(Engine, CancelFreesOnceAndOthersGoOn) {
   const auto outcomes = run_all(engine);
   EXPECT_FALSE(outcomes.contains(*gone));
   EXPECT_EQ(outcomes.at(*stays).ids, expected({9, 9}, 10));
+  EXPECT_EQ(pipeline.frees().at(*gone), 1);
+  EXPECT_THAT(pipeline.broken(), IsEmpty());
+}
+
+TEST(Engine, IsBusyUntilTheTicksOfACancelledRequestAreCollected) {
+  FakePipeline pipeline(3);
+  Engine engine(pipeline, {.prefill_step_size = 4});
+  const auto gone = engine.add(request_of(std::vector<std::int32_t>(40, 2), 10));
+  ASSERT_TRUE(engine.step(soon()).ok());
+  ASSERT_EQ(pipeline.in_flight(), 2U);
+  engine.cancel(*gone);
+  EXPECT_TRUE(engine.busy());
+  EXPECT_TRUE(run_all(engine).empty());
+  EXPECT_EQ(pipeline.in_flight(), 0U);
+  EXPECT_EQ(pipeline.ticks(), 3U);
+  const auto next = engine.add(request_of({9, 9}, 3));
+  EXPECT_EQ(run_all(engine).at(*next).ids, expected({9, 9}, 3));
   EXPECT_EQ(pipeline.frees().at(*gone), 1);
   EXPECT_THAT(pipeline.broken(), IsEmpty());
 }
@@ -215,6 +298,13 @@ TEST(Engine, RefusesBadRequestsByField) {
       {"logit_bias of id 5", [](Request& r) { r.sampling.logit_bias = {{5, std::nanf("")}}; }},
       {"top_logprobs", [](Request& r) { r.top_logprobs = 1U << 20; }},
       {"stop_ids", [](Request& r) { r.stop_ids.assign(1U << 20, 1); }},
+      {"stop_ids: token id -7 at index 1", [](Request& r) { r.stop_ids = {1, -7}; }},
+      {"repetition_context", [](Request& r) { r.sampling.repetition_context = -1; }},
+      {"presence_context", [](Request& r) { r.sampling.presence_context = -1; }},
+      {"frequency_context", [](Request& r) { r.sampling.frequency_context = -1; }},
+      {"xtc_special_tokens: token id -1 at index 0",
+       [](Request& r) { r.sampling.xtc_special_tokens = {-1}; }},
+      {"logit_bias: token id -1", [](Request& r) { r.sampling.logit_bias = {{-1, 1.0F}}; }},
   };
   for (const BadRequest& bad : cases) {
     Request request = request_of({1, 2}, 3);

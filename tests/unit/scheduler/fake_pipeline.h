@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -69,11 +70,15 @@ class FakePipeline final : public cluster::Pipeline {
       if (error.code == ErrorCode::kInvalidArgument) failure_.reset();
       return error;
     }
+    if (spoil_) spoil_(result);
     return std::move(result);
   }
 
   /// The tick with this number fails when its result is due.
   void fail_at(std::uint64_t number, Error error) { failure_ = {number, std::move(error)}; }
+
+  /// Every answer goes through `spoil`.
+  void spoil_answers(std::function<void(TickResult&)> spoil) { spoil_ = std::move(spoil); }
 
   stage::StageInfo& info() { return info_; }
   const std::vector<std::string>& broken() const { return broken_; }
@@ -158,6 +163,7 @@ class FakePipeline final : public cluster::Pipeline {
   std::vector<std::vector<std::size_t>> shapes_;
   std::vector<std::string> broken_;
   std::optional<std::pair<std::uint64_t, Error>> failure_;
+  std::function<void(TickResult&)> spoil_;
 };
 
 }  // namespace tandem::scheduler

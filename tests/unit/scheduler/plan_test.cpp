@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <random>
 #include <set>
 #include <vector>
@@ -81,6 +82,47 @@ TEST(Plan, ALongPromptIsCutSoThatEveryStageHasWork) {
   EXPECT_EQ(prefill_budget(100, 2, 2048), kPipelinedChunkMin);
   EXPECT_EQ(prefill_budget(1U << 20, 2, 2048), 2048U);
   EXPECT_EQ(prefill_budget(100, 4, 7), 7U);
+}
+
+TEST(Plan, ScoredRowsFitTheAnswersFrame) {
+  EXPECT_EQ(result_rows_max(1024), (16U << 20) / (16 * 1025));
+  EXPECT_EQ(result_rows_max(0), 1U << 20);
+  EXPECT_EQ(result_rows_max(std::numeric_limits<std::uint32_t>::max()), 1U);
+  SequenceView first = prompt(1, 20000);
+  first.scored = true;
+  first.top_logprobs = 1024;
+  SequenceView second = prompt(2, 20000);
+  second.scored = true;
+  second.top_logprobs = 1024;
+  const std::uint32_t most = result_rows_max(1024);
+  EXPECT_THAT(*plan(state_of({first, second}, 1, 0, 2048)),
+              ElementsAre(PlannedEntry{.sequence = 1, .count = most}));
+  EXPECT_THAT(*plan(state_of({first, prompt(3, 9000)}, 1, 0, 2048)),
+              ElementsAre(PlannedEntry{.sequence = 1, .count = most},
+                          PlannedEntry{.sequence = 3, .count = 2048 - most}));
+  first.top_logprobs = std::numeric_limits<std::uint32_t>::max();
+  EXPECT_THAT(*plan(state_of({first}, 1, 0, 2048)),
+              ElementsAre(PlannedEntry{.sequence = 1, .count = 1}));
+}
+
+TEST(Plan, DecodesWithManyCandidatesAreServedInTurns) {
+  std::vector<SequenceView> sequences;
+  for (std::uint64_t id = 1; id <= 1024; ++id) {
+    sequences.push_back(decoding(id, id));
+    sequences.back().top_logprobs = 1024;
+  }
+  EXPECT_EQ(plan(state_of(sequences, 1, 0, 8))->size(), result_rows_max(1024));
+}
+
+TEST(Plan, DecodesCountAgainstTheRowsOfATick) {
+  PlanState state = state_of({decoding(1, 1), prompt(2, 100000)}, 1, 0, 65536);
+  state.rows_max = tick_rows_max(4);
+  EXPECT_EQ(state.rows_max, 65536U);
+  EXPECT_THAT(*plan(state),
+              ElementsAre(PlannedEntry{.sequence = 1, .count = 1, .decode = true, .sample = true},
+                          PlannedEntry{.sequence = 2, .count = 65535}));
+  EXPECT_EQ(tick_rows_max(32768), ((1U << 30) - (16U << 20)) / 32768);
+  EXPECT_EQ(tick_rows_max(1ULL << 40), 1U);
 }
 
 TEST(Plan, RandomStatesKeepEveryRule) {
