@@ -10,13 +10,13 @@
 
 namespace tandem::cache {
 
-/// Hands out blocks by number. Idle blocks are kept for the next allocation, up to a few. Not
-/// thread-safe.
+/// Hands out blocks by number. The memory of a few idle blocks is kept for the next allocations, as
+/// far as it fits the limit beside the live ones. Not thread-safe.
 class BlockPool {
  public:
   /// with_memory false: blocks are numbers only, for arrays that live elsewhere and are counted
-  /// here.
-  BlockPool(std::size_t block_bytes, bool with_memory);
+  /// here. blocks_max: live blocks and spare memory together; the caller sees to the live ones.
+  BlockPool(std::size_t block_bytes, bool with_memory, std::size_t blocks_max);
 
   /// A block with one reference, filled with zeros; nullopt when there is no memory.
   std::optional<int> allocate();
@@ -30,6 +30,8 @@ class BlockPool {
   std::size_t block_bytes() const { return block_bytes_; }
   /// Blocks with a reference.
   std::size_t live() const { return live_; }
+  /// Blocks that take memory: the live ones, and the spare memory.
+  std::size_t held() const { return live_ + spare_.size(); }
 
  private:
   static constexpr std::align_val_t kAlignment{64};
@@ -45,6 +47,7 @@ class BlockPool {
 
   std::size_t block_bytes_;
   bool with_memory_;
+  std::size_t blocks_max_;
   std::vector<Block> blocks_;
   std::vector<int> unused_;    // numbers without a reference
   std::vector<Memory> spare_;  // memory of blocks that went idle

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -23,7 +24,8 @@ KvCache::KvCache(const std::vector<kernels::KvSpec>& layers, std::uint64_t bytes
                  Storage storage)
     : bytes_max_(bytes_max),
       storage_(storage),
-      pool_(sum_of_pages(layers), storage == Storage::kPages) {
+      pool_(sum_of_pages(layers), storage == Storage::kPages,
+            static_cast<std::size_t>(bytes_max / std::max<std::size_t>(1, sum_of_pages(layers)))) {
   std::size_t offset = 0;
   for (const kernels::KvSpec& spec : layers) {
     offsets_.push_back(offset);
@@ -99,7 +101,7 @@ Status KvCache::check_integrity() const {
           fmt::format("block {}: {} references, {} uses", block, pool_.references(block), count));
     }
   }
-  if (bytes_in_use() > bytes_max_) return wrong("over the limit");
+  if (bytes_held() > bytes_max_) return wrong("over the limit");
   return {};
 }
 

@@ -34,7 +34,8 @@ struct Append {
 /// One thread uses it.
 class KvCache {
  public:
-  /// bytes_max counts whole blocks.
+  /// bytes_max counts whole blocks: those in use and the idle memory that is kept. Between two
+  /// apply() they never exceed it; one that frees and appends holds both for a moment.
   KvCache(const std::vector<kernels::KvSpec>& layers, std::uint64_t bytes_max, Storage storage);
 
   /// Applies `ops` in order and makes room for `appends`: all of it, or nothing and an error.
@@ -54,6 +55,8 @@ class KvCache {
   /// Rounded up.
   std::uint64_t bytes_per_token() const;
   std::uint64_t bytes_in_use() const { return pool_.live() * pool_.block_bytes(); }
+  /// In use, and kept for the next blocks.
+  std::uint64_t bytes_held() const { return pool_.held() * pool_.block_bytes(); }
   std::uint64_t bytes_max() const { return bytes_max_; }
 
   /// Recounts every reference and address; an error is a bug. For tests.

@@ -127,7 +127,10 @@ class BlockAttention {
   template <std::size_t kRows>
   void attend_rows(const Page& page, std::size_t row) {
     score<kRows>(page, row);
-    if (shape_.softcap != 0) cap(scores_ + row * kPage, kRows * kPage);
+    if (shape_.softcap != 0) {
+      // Only what was scored; mask() fills the rest.
+      for (std::size_t r = row; r < row + kRows; ++r) cap(scores_ + r * kPage, page.tokens);
+    }
     Seen all{0, kPage};
     for (std::size_t r = row; r < row + kRows; ++r) {
       const Seen some = seen(r, page.index);

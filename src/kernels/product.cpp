@@ -20,7 +20,6 @@ constexpr std::int64_t kQuantizedChunk = 16384;  // elements
 }  // namespace
 
 const ProductLoops& product_loops(Isa isa) {
-  if (isa == Isa::kBest) isa = available_isas().front();
 #if defined(TANDEM_ISA_avx512)
   if (isa == Isa::kAvx512Vnni) return kProductAvx512;
 #endif

@@ -156,6 +156,25 @@ TEST_F(Cache, NewBlocksHoldZerosEvenWhenUsedBefore) {
   }
 }
 
+TEST(PageCache, WhatIsKeptForLaterCountsInTheBudget) {
+  KvCache cache(kLayers, 4 * block_bytes() + 1, Storage::kPages);
+  const auto apply = [&](std::vector<KvOp> ops, std::vector<Append> appends) {
+    return cache.apply(ops, appends).ok();
+  };
+  const auto four_blocks = static_cast<std::uint32_t>(4 * kernels::kPageTokens);
+  ASSERT_TRUE(apply({}, {{1, 0, four_blocks}}));
+  // Makes the new blocks before the old ones go: eight at once, of which four stay.
+  ASSERT_TRUE(apply({{Kind::kFree, 1, 0, 0}}, {{2, 0, four_blocks}}));
+  EXPECT_EQ(cache.bytes_held(), 4 * block_bytes());
+  ASSERT_TRUE(apply({{Kind::kFree, 2, 0, 0}}, {{3, 0, 1}}));
+  EXPECT_EQ(cache.bytes_in_use(), block_bytes());
+  EXPECT_EQ(cache.bytes_held(), 4 * block_bytes());
+  ASSERT_TRUE(apply({{Kind::kFree, 3, 0, 0}}, {}));
+  EXPECT_EQ(cache.bytes_in_use(), 0U);
+  EXPECT_EQ(cache.bytes_held(), 4 * block_bytes());
+  EXPECT_TRUE(cache.check_integrity().ok());
+}
+
 TEST(ArrayCache, CountsLikePagesAndHandsArraysOn) {
   KvCache cache(kLayers, 4 * block_bytes(), Storage::kArrays);
   const std::vector<Append> first = {{1, 0, 70}};
