@@ -1,8 +1,9 @@
 # One static library a folder of src/; every .cpp and .cc of it belongs to it.
 
+# Same bits on every machine: a multiply and an add fuse only where the code says so.
 add_library(tandem_options INTERFACE)
-target_compile_options(tandem_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
-  -Wno-sign-conversion -fstack-protector-strong)
+target_compile_options(tandem_options INTERFACE -ffp-contract=off
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -fstack-protector-strong)
 target_include_directories(tandem_options INTERFACE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
 
 # Files that only one platform compiles: x_linux.cpp, x_macos.cpp, and the loops of one instruction
