@@ -14,6 +14,7 @@
 #include "base/memory_bandwidth.h"
 #include "base/platform.h"
 #include "cli/commands.h"
+#include "cli/gpu.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
 #include "cli/model_folder.h"
@@ -161,14 +162,15 @@ Result<Report> measure(const BenchOptions& options, Session& session) {
 Status run_bench(const BenchOptions& options, const Environment& environment, Console& console) {
   auto folder = find_model(options.model.model, environment);
   if (!folder) return folder.error();
-  auto wanted = pipeline_options(options.model, *folder, platform::physical_cores(), false);
+  auto wanted =
+      pipeline_options(options.model, *folder, platform::physical_cores(), gpu_available());
   if (!wanted) return wanted.error();
   auto session = Session::open(options.model, *folder, console, options.json);
   if (!session) return session.error();
   auto report = measure(options, *session);
   if (!report) return report.error();
-  const bool local = wanted->hosts.empty() && options.model.device != Device::kGpu;
-  if (local) {
+  const bool local_cpus = wanted->hosts.empty() && !wanted->stage.gpu;
+  if (local_cpus) {
     const int threads = std::min(wanted->stage.threads, limits::kThreadsMax);
     const auto rates =
         measure_read_bandwidth(kBandwidthBytes, threads, limits::kBenchRepeatsDefault);

@@ -117,10 +117,37 @@ void add_worker(CLI::App& app, cluster::WorkerOptions& options) {
       ->group("");  // how a gateway starts its local workers
 }
 
+Status without_meaning(const std::string& flag, const std::string& with) {
+  return invalid(fmt::format("{}: has no meaning {}", flag, with));
+}
+
+Status check_transport(const CLI::App& app, cluster::TransportKind transport) {
+  if (transport == cluster::TransportKind::kMlx || app.count("--mlx-backend") == 0) return {};
+  return without_meaning("--mlx-backend", "without --transport mlx");
+}
+
+/// Flags about other machines or ranks, when there are none.
+Status check_cluster_flags(const CLI::App& app, const ModelOptions& options) {
+  if (!options.hosts.empty() || !options.hostfile.empty()) return {};
+  for (const char* flag :
+       {"--cluster-key-file", "--tls-cert", "--tls-key", "--tls-ca", "--insecure"}) {
+    if (app.count(flag) > 0) return without_meaning(flag, "without --hosts or --hostfile");
+  }
+  if (options.transport == cluster::TransportKind::kMlx && options.ranks.value_or(1) == 1) {
+    return without_meaning("--transport mlx", "with one local rank");
+  }
+  return {};
+}
+
 /// Rules between flags that CLI11 cannot state.
-Status check_model_options(const ModelOptions& options) {
+Status check_model_options(const CLI::App& app, const ModelOptions& options) {
   if (!options.hosts.empty() && !options.hostfile.empty()) {
     return invalid("--hostfile: cannot be used together with --hosts");
+  }
+  if (auto status = check_transport(app, options.transport); !status.ok()) return status;
+  if (auto status = check_cluster_flags(app, options); !status.ok()) return status;
+  if (options.mlx_kernels && app.count("--cpu-isa") > 0) {
+    return without_meaning("--cpu-isa", "with --mlx-kernels");
   }
   const bool gpu = options.device == Device::kGpu;
   if (gpu && options.isa != kernels::Isa::kBest) {
@@ -129,9 +156,14 @@ Status check_model_options(const ModelOptions& options) {
   return {};
 }
 
-Status check_generate(const GenerateOptions& options) {
+Status check_generate(const CLI::App& app, const GenerateOptions& options) {
+  if (options.json && app.count("--verbose") > 0)
+    return without_meaning("--verbose", "with --json");
   if (options.prompt_ids && options.prompt) {
     return invalid("--prompt-ids: cannot be used together with --prompt");
+  }
+  if (options.prompt_ids && options.ignore_chat_template) {
+    return without_meaning("--ignore-chat-template", "with --prompt-ids");
   }
   const bool raw = options.ignore_chat_template || options.prompt_ids.has_value();
   const char* const why = options.prompt_ids ? "--prompt-ids" : "--ignore-chat-template";
@@ -147,31 +179,54 @@ Status check_generate(const GenerateOptions& options) {
   return {};
 }
 
-Result<Command> check_link(const BenchLinkOptions& options) {
+Result<Command> check_link(const CLI::App& app, const BenchLinkOptions& options) {
+  if (auto status = check_transport(app, options.transport); !status.ok()) return status.error();
   const bool mlx = options.transport == cluster::TransportKind::kMlx;
   if (mlx && options.tls) return invalid("--tls: has no meaning with --transport mlx");
   if (mlx && options.key) return invalid("--key: has no meaning with --transport mlx");
   return Command{options};
 }
 
+/// What is between `bench` and `memory` or `link` belongs to neither.
+Status check_bench_flags(const CLI::App& bench, const std::string& sub) {
+  for (const CLI::Option* option : bench.get_options()) {
+    if (option->count() > 0) return without_meaning(option->get_name(), "with bench " + sub);
+  }
+  return {};
+}
+
+Result<Command> chosen_bench(const CLI::App& bench, const Parsed& parsed) {
+  for (const CLI::App* sub : bench.get_subcommands()) {
+    if (auto status = check_bench_flags(bench, sub->get_name()); !status.ok()) {
+      return status.error();
+    }
+    if (sub->get_name() == "link") return check_link(*sub, parsed.bench_link);
+    return Command{parsed.bench_memory};
+  }
+  if (auto status = check_model_options(bench, parsed.bench.model); !status.ok()) {
+    return status.error();
+  }
+  return Command{parsed.bench};
+}
+
 /// The command that was given, its options checked.
-Result<Command> chosen(const CLI::App& app, Parsed& parsed) {
-  const auto checked = [](const ModelOptions& model, const Status& own,
-                          Command out) -> Result<Command> {
-    if (auto status = check_model_options(model); !status.ok()) return status.error();
+Result<Command> chosen(const CLI::App& app, const Parsed& parsed) {
+  const CLI::App& sub = *app.get_subcommands().front();
+  const std::string& name = sub.get_name();
+  const auto checked = [&sub](const ModelOptions& model, const Status& own,
+                              Command out) -> Result<Command> {
+    if (auto status = check_model_options(sub, model); !status.ok()) return status.error();
     if (!own.ok()) return own.error();
     return out;
   };
-  if (app.got_subcommand("generate")) {
-    return checked(parsed.generate.model, check_generate(parsed.generate), parsed.generate);
+  if (name == "generate") {
+    const GenerateOptions& options = parsed.generate;
+    return checked(options.model, check_generate(sub, options), options);
   }
-  if (app.got_subcommand("chat")) return checked(parsed.chat.model, {}, parsed.chat);
-  if (app.got_subcommand("score")) return checked(parsed.score.model, {}, parsed.score);
-  if (app.got_subcommand("worker")) return Command{parsed.worker};
-  const CLI::App* bench = app.get_subcommand("bench");
-  if (bench->got_subcommand("memory")) return Command{parsed.bench_memory};
-  if (bench->got_subcommand("link")) return check_link(parsed.bench_link);
-  return checked(parsed.bench.model, {}, parsed.bench);
+  if (name == "chat") return checked(parsed.chat.model, {}, parsed.chat);
+  if (name == "score") return checked(parsed.score.model, {}, parsed.score);
+  if (name == "worker") return Command{parsed.worker};
+  return chosen_bench(sub, parsed);
 }
 
 /// CLI11 says only that a command is missing when it does not know the one that is given.

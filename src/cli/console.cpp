@@ -19,12 +19,23 @@ constexpr int kOutput = 1;
 constexpr int kError = 2;
 constexpr std::size_t kReadBytes = 1U << 16;
 
+/// Waits until `fd`, which somebody made non-blocking, takes more. False with errno set.
+bool wait_for_output(int fd) {
+  // select() and not poll(), which does not know terminals on macOS.
+  fd_set ready;
+  FD_ZERO(&ready);
+  FD_SET(fd, &ready);
+  return ::select(fd + 1, nullptr, &ready, nullptr, nullptr) >= 0 || errno == EINTR;
+}
+
 /// All of `text`; false with errno set.
 bool write_whole(int fd, std::string_view text) {
   while (!text.empty()) {
     const ssize_t written = ::write(fd, text.data(), text.size());
     if (written >= 0) {
       text.remove_prefix(static_cast<std::size_t>(written));
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      if (!wait_for_output(fd)) return false;
     } else if (errno != EINTR) {
       return false;
     }

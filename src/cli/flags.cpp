@@ -164,8 +164,15 @@ void add_sampling_flags(CLI::App& app, SamplingOptions& options) {
   real_flag(app, "--temp", params.temperature, 0, limits::kTemperatureMax,
             "Sampling temperature; 0: always the likeliest token");
   real_flag(app, "--top-p", params.top_p, 0, 1, "Nucleus sampling; 0 or 1: off");
-  real_flag(app, "--min-p", params.min_p, 0, 1,
-            "Least probability of a token, relative to the likeliest; 0: off");
+  value_flag(app, "--min-p", "Least probability of a token, relative to the likeliest; 0: off",
+             [&params](const std::string& text) -> Status {
+               auto value = parse_real(text, 0, 1);
+               if (!value) return value.error();
+               params.min_p = static_cast<float>(*value);
+               if (params.min_p >= 1) return invalid("must be below 1");
+               return {};
+             })
+      ->type_name(fmt::format("X [{}]", params.min_p));
   integer_flag(app, "--top-k", params.top_k, 0, limits::kTopKMax,
                "Draw from the k likeliest tokens; 0: off");
   params.xtc_threshold = 0;  // mlx_lm.generate's default

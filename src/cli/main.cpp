@@ -81,10 +81,8 @@ int run(int argc, char** argv) {
   if (error.code != ErrorCode::kCancelled) {
     console.note("tandem: error: " + error_line(error.message) + "\n");
   }
-  // A lost rank may have left a collective that cannot be cancelled.
-  if (error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kDeadlineExceeded) {
-    cluster::exit_process(exit_code(error.code));
-  }
+  // Whatever ended the run may have left a thread in a collective that cannot be cancelled.
+  if (command.ok()) cluster::exit_process(exit_code(error.code));
   return exit_code(error.code);
 }
 

@@ -77,9 +77,10 @@ TEST(CommandLine, GenerateReadsEveryFlag) {
                                                 R"({"a": 1})",
                                                 "--verbose",
                                                 "False",
-                                                "--json",
                                                 "--ranks",
                                                 "3",
+                                                "--hosts",
+                                                "a,b,c",
                                                 "--threads",
                                                 "2",
                                                 "--transport",
@@ -94,7 +95,6 @@ TEST(CommandLine, GenerateReadsEveryFlag) {
                                                 "f32",
                                                 "--cpu-isa",
                                                 "portable",
-                                                "--mlx-kernels",
                                                 "--cluster-key-file",
                                                 "k",
                                                 "--insecure",
@@ -116,7 +116,7 @@ TEST(CommandLine, GenerateReadsEveryFlag) {
   EXPECT_EQ(*options.chat_template.config, R"({"a": 1})");
   EXPECT_EQ(*options.prefill_response, "Yes");
   EXPECT_FALSE(options.verbose);
-  EXPECT_TRUE(options.json);
+  EXPECT_EQ(options.model.hosts, "a,b,c");
   EXPECT_EQ(*options.model.ranks, 3);
   EXPECT_EQ(options.model.threads, 2);
   EXPECT_EQ(options.model.transport, cluster::TransportKind::kMlx);
@@ -125,7 +125,6 @@ TEST(CommandLine, GenerateReadsEveryFlag) {
   EXPECT_EQ(options.model.device, Device::kCpu);
   EXPECT_EQ(*options.model.activations, kernels::Activations::kF32);
   EXPECT_EQ(options.model.isa, kernels::Isa::kPortable);
-  EXPECT_TRUE(options.model.mlx_kernels);
   EXPECT_EQ(options.model.security.cluster_key_file, "k");
   EXPECT_TRUE(options.model.security.insecure);
   EXPECT_THAT(options.sampling.extra_eos_tokens, ElementsAre("<a>", "<b>"));
@@ -173,10 +172,51 @@ TEST(CommandLine, HelpNamesCommandsAndExamples) {
   EXPECT_THAT(parsed<HelpText>({"--version"}).text, testing::StartsWith("tandem "));
 }
 
+TEST(CommandLine, FlagsOfAClusterOrOfMlxKernelsAreTakenWhereTheyMeanSomething) {
+  EXPECT_TRUE(parsed<GenerateOptions>({"generate", "--mlx-kernels"}).model.mlx_kernels);
+  EXPECT_TRUE(parsed<GenerateOptions>({"generate", "--json"}).json);
+  EXPECT_TRUE(parsed<GenerateOptions>({"generate", "--hostfile", "f", "--insecure"})
+                  .model.security.insecure);
+  EXPECT_EQ(parsed<ScoreOptions>({"score", "--ids", "f", "--transport", "mlx", "--ranks", "2"})
+                .model.transport,
+            cluster::TransportKind::kMlx);
+  EXPECT_EQ(parsed<ChatOptions>({"chat", "--transport", "mlx", "--hosts", "a"}).model.hosts, "a");
+  EXPECT_EQ(
+      parsed<BenchLinkOptions>({"bench", "link", "--transport", "mlx", "--mlx-backend", "mpi"})
+          .mlx_backend,
+      "mpi");
+}
+
 struct BadLine {
   Arguments arguments;
   const char* expects;
 };
+
+TEST(CommandLine, AFlagWithoutEffectIsAMistake) {
+  const BadLine cases[] = {
+      {{"generate", "--cluster-key-file", "k"}, "--cluster-key-file: has no meaning without --h"},
+      {{"chat", "--tls-cert", "c", "--ranks", "2"}, "--tls-cert: has no meaning without --hosts"},
+      {{"score", "--ids", "f", "--tls-key", "k"}, "--tls-key: has no meaning without --hosts"},
+      {{"bench", "--tls-ca", "c"}, "--tls-ca: has no meaning without --hosts"},
+      {{"generate", "--insecure"}, "--insecure: has no meaning without --hosts"},
+      {{"generate", "--mlx-backend", "ring"}, "--mlx-backend: has no meaning without --transport"},
+      {{"bench", "link", "--mlx-backend", "mpi"}, "--mlx-backend: has no meaning without"},
+      {{"generate", "--transport", "mlx"}, "--transport mlx: has no meaning with one local rank"},
+      {{"bench", "--transport", "mlx", "--ranks", "1"}, "--transport mlx: has no meaning with one"},
+      {{"chat", "--cpu-isa", "best", "--mlx-kernels"}, "--cpu-isa: has no meaning with --mlx-k"},
+      {{"generate", "--json", "--verbose", "True"}, "--verbose: has no meaning with --json"},
+      {{"generate", "--prompt-ids", "1", "--ignore-chat-template"},
+       "--ignore-chat-template: has no meaning with --prompt-ids"},
+      {{"bench", "--ranks", "2", "memory"}, "--ranks: has no meaning with bench memory"},
+      {{"bench", "--json", "link"}, "--json: has no meaning with bench link"},
+  };
+  for (const BadLine& bad : cases) {
+    const auto command = parse_command(bad.arguments);
+    ASSERT_FALSE(command.ok()) << bad.expects;
+    EXPECT_EQ(command.error().code, ErrorCode::kInvalidArgument);
+    EXPECT_THAT(command.error().message, HasSubstr(bad.expects));
+  }
+}
 
 TEST(CommandLine, EveryMistakeIsOneLineThatNamesTheFlag) {
   const BadLine cases[] = {
@@ -192,6 +232,8 @@ TEST(CommandLine, EveryMistakeIsOneLineThatNamesTheFlag) {
       {{"generate", "--temp", "nan"}, "--temp"},
       {{"generate", "--top-p", "1.5"}, "--top-p"},
       {{"generate", "--min-p", "2"}, "--min-p"},
+      {{"generate", "--min-p", "1"}, "--min-p: must be below 1"},
+      {{"generate", "--min-p", "0.99999999999"}, "--min-p: must be below 1"},
       {{"generate", "--top-k", "-1"}, "--top-k"},
       {{"generate", "--xtc-probability", "2"}, "--xtc-probability"},
       {{"generate", "--xtc-threshold", "0.6"}, "--xtc-threshold"},
