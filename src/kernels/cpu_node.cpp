@@ -7,10 +7,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <exception>
+#include <map>
 #include <memory>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/node_failure.h"
 
 namespace tandem::kernels {
 namespace {
@@ -40,6 +47,31 @@ void copy_row_major(const mx::array& from, mx::array& to) {
   }
 }
 
+/// First failures by stream. One for the process, as MLX's streams are. An exception on a stream's
+/// thread would reach eval, but MLX 0.32.4 loses count of its tasks then, and a later eval hangs.
+class Failures {
+ public:
+  void add(int stream, std::string text) {
+    const std::lock_guard lock(mutex_);
+    first_.emplace(stream, std::move(text));
+  }
+  std::optional<std::string> take(int stream) {
+    const std::lock_guard lock(mutex_);
+    auto node = first_.extract(stream);
+    if (node.empty()) return std::nullopt;
+    return std::move(node.mapped());
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<int, std::string> first_;
+};
+
+Failures& failures() {
+  static Failures all;
+  return all;
+}
+
 class CpuNode final : public mx::Primitive {
  public:
   CpuNode(mx::Stream stream, const char* name, std::shared_ptr<const CpuLoop> loop)
@@ -48,6 +80,8 @@ class CpuNode final : public mx::Primitive {
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     auto& encoder = mx::cpu::get_command_encoder(stream());
     Call call;
+    call.stream = stream().index;
+    call.name = name_;
     call.loop = loop_;
     call.inputs.reserve(inputs.size());
     for (const mx::array& input : inputs) call.inputs.push_back(row_major(encoder, input));
@@ -69,10 +103,27 @@ class CpuNode final : public mx::Primitive {
   // MLX keeps the buffers of inputs, outputs and temporaries until the tasks of a node are done, so
   // the task itself holds weak copies.
   struct Call {
+    int stream = 0;
+    const char* name = "";
     std::shared_ptr<const CpuLoop> loop;
     std::vector<mx::array> inputs;
     std::vector<mx::array> outputs;
-    void operator()() { (*loop)(inputs, outputs); }
+
+    void operator()() {
+      try {
+        (*loop)(inputs, outputs);
+      } catch (const std::bad_alloc&) {
+        fail("the system has no more memory");
+      } catch (const std::exception& failure) {
+        fail(failure.what());
+      }
+    }
+
+    /// The nodes that follow still run; zeros are ids and numbers that do no harm there.
+    void fail(const char* why) {
+      for (mx::array& output : outputs) std::memset(output.data<char>(), 0, output.nbytes());
+      failures().add(stream, std::string(name) + ": " + why);
+    }
   };
 
   static mx::array row_major(mx::cpu::CommandEncoder& encoder, const mx::array& input) {
@@ -91,6 +142,10 @@ class CpuNode final : public mx::Primitive {
 };
 
 }  // namespace
+
+std::optional<std::string> take_node_failure(const mx::Stream& stream) {
+  return failures().take(stream.index);
+}
 
 std::vector<mx::array> cpu_node(const Context& context, const char* name,
                                 std::vector<mx::array> inputs, std::vector<mx::Shape> shapes,

@@ -14,8 +14,9 @@ namespace tandem::kernels {
 using CpuLoop =
     std::function<void(std::span<const mx::array> inputs, std::span<mx::array> outputs)>;
 
-/// Adds a node with these outputs to the graph. `name` is for debugging. The loop owns (by value or
-/// shared_ptr) whatever it reads besides the inputs, and must not throw.
+/// Adds a node with these outputs to the graph. `name` is a literal, for errors and debugging. The
+/// loop owns (by value or shared_ptr) whatever it reads besides the inputs. When it throws, eval
+/// goes on with zeros as the node's outputs, and take_node_failure() has the reason.
 std::vector<mx::array> cpu_node(const Context& context, const char* name,
                                 std::vector<mx::array> inputs, std::vector<mx::Shape> shapes,
                                 std::vector<mx::Dtype> dtypes, CpuLoop loop);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "config/message.h"
+#include "kernels/node_failure.h"
 #include "stage/hidden.h"
 
 namespace tandem::stage {
@@ -35,6 +36,19 @@ cache::Storage storage_of(const kernels::Context& context) {
                                                    : cache::Storage::kArrays;
 }
 
+/// Waits until no node of a failed tick runs: they read pages that the next tick may free. Takes
+/// further failures of the tick off the stream, or the next one would get them.
+void settle(const mx::Stream& stream) {
+  constexpr int kAttempts = 3;  // MLX keeps one failure a stream
+  for (int i = 0; i < kAttempts; ++i) {
+    try {
+      return mx::synchronize(stream);
+    } catch (const std::exception&) {
+      continue;  // what failed first is known already
+    }
+  }
+}
+
 }  // namespace
 
 DecoderStage::DecoderStage(StageParts parts)
@@ -44,7 +58,7 @@ DecoderStage::DecoderStage(StageParts parts)
 }
 
 std::uint64_t DecoderStage::memory_bytes() const {
-  return parts_.info.weight_bytes + cache_.bytes_in_use();
+  return parts_.info.weight_bytes + cache_.bytes_held();
 }
 
 TickRules DecoderStage::rules() const {
@@ -68,9 +82,14 @@ Result<StageOutput> DecoderStage::run(const Tick& tick, const Hidden& in) {
     }
     if (last()) states_.apply(tick);
     auto output = compute(tick, in);
+    if (const auto failure = kernels::take_node_failure(parts_.context.stream)) {
+      return named({ErrorCode::kInternal, "the computation failed: " + *failure});
+    }
     if (!output.ok()) return named(output.error());
     return output;
   } catch (const std::exception& failure) {
+    settle(parts_.context.stream);
+    kernels::take_node_failure(parts_.context.stream);  // of this tick, not of the next
     return named({ErrorCode::kInternal, fmt::format("the computation failed: {}", failure.what())});
   }
 }

@@ -2,9 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
+#include <new>
+#include <span>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
+#include "kernels/node_failure.h"
 #include "unit/kernels/matrices.h"
 
 namespace tandem::kernels {
@@ -75,6 +82,37 @@ TEST(CpuNode, ChainsRunInOrderWhateverElseIsAlive) {
   const std::vector<float> want = values(x);
   for (int i = 0; i < 300; ++i) x = copied(x);  // earlier arrays die while the chain runs
   EXPECT_EQ(values(x), want);
+}
+
+/// A node that fills its output with ones, then throws.
+template <class Failure>
+mx::array throwing(const mx::array& x, const Failure& failure) {
+  return cpu_node(context(), "broken", {x}, x.shape(), x.dtype(),
+                  [failure](std::span<const mx::array>, std::span<mx::array> out) {
+                    std::fill_n(out[0].data<float>(), out[0].size(), 1.0F);
+                    throw failure;
+                  });
+}
+
+/// What failed while x was evaluated.
+std::string failure_of(const mx::array& x) {
+  mx::eval(x);
+  return take_node_failure(context().stream).value_or("nothing");
+}
+
+TEST(CpuNode, WhatALoopThrowsIsKeptUntilItIsTaken) {
+  for (int after = 0; after < 200; ++after) {
+    mx::array memory = throwing(counting({64}), std::bad_alloc());
+    mx::array other = throwing(counting({64}), std::out_of_range("some rule"));
+    for (int i = 0; i < after; ++i) {
+      memory = copied(memory);
+      other = copied(other);
+    }
+    ASSERT_EQ(failure_of(memory), "broken: the system has no more memory") << after;
+    ASSERT_EQ(failure_of(other), "broken: some rule") << after;
+    ASSERT_EQ(values(other), std::vector<float>(64, 0.0F)) << after;
+    ASSERT_EQ(failure_of(copied(counting({8}))), "nothing") << after;
+  }
 }
 
 }  // namespace

@@ -1,0 +1,111 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/cpu_node.h"
+#include "stage/decoder_stage.h"
+
+namespace tandem::stage {
+namespace {
+
+constexpr int kHidden = 8;
+constexpr int kVocabulary = 4;
+
+/// A node that runs out of memory on a pool's thread while `broken`, and copies its input else.
+mx::array step(const kernels::Context& context, const std::atomic<bool>& broken,
+               const mx::array& x) {
+  return kernels::cpu_node(
+      context, "step", {x}, x.shape(), x.dtype(),
+      [&broken, pool = context.pool](std::span<const mx::array> in, std::span<mx::array> out) {
+        const auto* from = in[0].data<float>();
+        auto* to = out[0].data<float>();
+        const auto n = static_cast<std::int64_t>(in[0].size());
+        pool->parallel_for(n, 1, [&](std::int64_t begin, std::int64_t end, int) {
+          if (broken && end == n) throw std::bad_alloc();
+          for (std::int64_t i = begin; i < end; ++i) to[i] = from[i];
+        });
+      });
+}
+
+class BreakableDecoder final : public models::Decoder {
+ public:
+  BreakableDecoder(kernels::Context context, const std::atomic<bool>& broken)
+      : context_(std::move(context)), broken_(broken) {}
+
+  std::vector<kernels::KvSpec> kv_specs() const override {
+    kernels::KvSpec spec;
+    spec.heads = 1;
+    spec.key_dim = spec.value_dim = 16;
+    return {spec};
+  }
+  std::uint64_t weight_bytes() const override { return 0; }
+  std::uint64_t weight_bytes_per_token() const override { return 0; }
+  mx::array embed(const mx::array& ids) const override {
+    return mx::ones({ids.shape(0), kHidden}, mx::float32, context_.stream);
+  }
+  mx::array forward(mx::array hidden, const models::BatchInputs&) const override {
+    for (int i = 0; i < 5; ++i) hidden = step(context_, broken_, hidden);
+    return hidden;
+  }
+  mx::array head(const mx::array& hidden) const override {
+    return mx::slice(hidden, {0, 0}, {hidden.shape(0), kVocabulary}, context_.stream);
+  }
+
+ private:
+  kernels::Context context_;
+  const std::atomic<bool>& broken_;
+};
+
+Tick tick(std::uint64_t sequence) {
+  Tick made;
+  made.epoch = 1;
+  TickEntry entry;
+  entry.sequence = sequence;
+  entry.tokens = {1, 2, 3};
+  entry.sample = true;
+  made.entries.push_back(std::move(entry));
+  return made;
+}
+
+TEST(StageFailure, ANodeWithoutMemoryIsOneLineAndTheStageRunsOn) {
+  std::atomic<bool> broken{false};
+  auto pool = std::make_unique<ThreadPool>(3);
+  kernels::Context context{kernels::Backend::kCpu, kernels::Activations::kF32,
+                           kernels::Isa::kPortable, pool.get(),
+                           mx::new_thread_unsafe_stream(mx::Device(mx::Device::cpu))};
+  StageInfo info;
+  info.layers = {0, 1};
+  info.layer_count = 1;
+  info.hidden_size = kHidden;
+  info.vocabulary = kVocabulary;
+  info.context_max = 64;
+  info.kv_bytes_max = 1 << 20;
+  DecoderStage stage(StageParts{info, std::move(pool), context,
+                                std::make_unique<BreakableDecoder>(context, broken)});
+  for (std::uint64_t round = 0; round < 20; ++round) {
+    broken = true;
+    Tick failing = tick(2 * round);
+    const auto failed = stage.run(failing, {});
+    ASSERT_FALSE(failed.ok());
+    EXPECT_EQ(failed.error().code, ErrorCode::kInternal);
+    EXPECT_EQ(failed.error().message,
+              "layers [0, 1): the computation failed: step: the system has no more memory");
+    broken = false;
+    Tick next = tick(2 * round + 1);
+    next.kv_ops.push_back({KvOp::Kind::kFree, 2 * round, 0, 0});
+    const auto output = stage.run(next, {});
+    ASSERT_TRUE(output.ok()) << output.error().message;
+    EXPECT_EQ(output->result->sampled.size(), 1U);
+  }
+  EXPECT_TRUE(stage.check_integrity().ok());
+}
+
+}  // namespace
+}  // namespace tandem::stage
