@@ -32,6 +32,7 @@ void put(const stage::StageOptions& options, v1::LoadRequest& out) {
   }
   out.set_isa(std::string(kernels::isa_name(options.isa)));
   out.set_threads(options.threads);
+  out.set_memory_bytes(options.memory_bytes);
   out.set_kv_bytes_max(options.kv_bytes_max);
 }
 
@@ -60,6 +61,7 @@ Result<stage::StageOptions> take_options(const v1::LoadRequest& in) {
     return bad_field("threads must be from 0 to " + std::to_string(kMaxThreads));
   }
   options.threads = in.threads();
+  options.memory_bytes = in.memory_bytes();
   options.kv_bytes_max = in.kv_bytes_max();
   return options;
 }

@@ -62,9 +62,10 @@ class RemotePipeline final : public Pipeline {
 
  private:
   Error broken(Error reason);
+  Error late(std::string reason);
   Error stage_error(const StageFailure& failure);
   Result<TickResult> take(Frame frame);
-  void tell_watch();
+  void await_oldest();
 
   Members members_;
   const RingPlan plan_;
@@ -146,17 +147,23 @@ Status RemotePipeline::submit(Tick tick) {
   frame.tick.epoch = plan_.epoch;
   frame.tick.number = sent.ring_number;
   outstanding_.push_back(sent);
-  tell_watch();
-  if (auto done = ring_->transport().send(encode(frame), after(timing::kSend)); !done) {
-    return broken(done.error());
-  }
-  return {};
+  auto done = ring_->transport().send(encode(frame), after(timing::kSend));
+  if (done) return {};
+  if (done.error().code != ErrorCode::kDeadlineExceeded) return broken(done.error());
+  return late(fmt::format("{} takes no frames: tick {} was not sent in time",
+                          name_of(0, members_.front()), sent.number));
 }
 
 Result<TickResult> RemotePipeline::next(Deadline deadline) {
   if (dead_) return *dead_;
   if (outstanding_.empty()) return invalid("no tick is in flight");
+  await_oldest();
   auto bytes = ring_->transport().receive(deadline);
+  watch_->await_tick(0, {});
+  if (!bytes && bytes.error().code == ErrorCode::kDeadlineExceeded) {
+    return late(
+        fmt::format("tick {} has no result before its deadline", outstanding_.front().number));
+  }
   if (!bytes) return broken(bytes.error());
   auto frame = decode(*bytes);
   if (!frame) return broken({ErrorCode::kInternal, frame.error().message});
@@ -166,7 +173,6 @@ Result<TickResult> RemotePipeline::next(Deadline deadline) {
 Result<TickResult> RemotePipeline::take(Frame frame) {
   const Outstanding expected = outstanding_.front();
   outstanding_.pop_front();
-  tell_watch();
   if (frame.failure) return stage_error(*frame.failure);
   if (!frame.result || frame.tick.epoch != plan_.epoch ||
       frame.result->number != expected.ring_number) {
@@ -180,14 +186,16 @@ Result<TickResult> RemotePipeline::take(Frame frame) {
 
 // The reason that the watch finds explains a broken link; the link's own words are the last resort.
 Error RemotePipeline::broken(Error reason) {
-  if (reason.code == ErrorCode::kDeadlineExceeded) {
-    dead_ = Error{reason.code, fmt::format("tick {} has no result before its deadline",
-                                           outstanding_.empty() ? 0 : outstanding_.front().number)};
-    return *dead_;
-  }
   watch_->link_broke({ErrorCode::kUnavailable, "the ring broke: " + reason.message});
   dead_ = watch_->wait_failure(after(2 * timing::kBlame + timing::kWatch));
   if (!dead_) dead_ = Error{ErrorCode::kUnavailable, "the ring broke: " + reason.message};
+  return *dead_;
+}
+
+// A deadline passed; what the watch may have found by now says more.
+Error RemotePipeline::late(std::string reason) {
+  dead_ = watch_->failure();
+  if (!dead_) dead_ = Error{ErrorCode::kDeadlineExceeded, std::move(reason)};
   return *dead_;
 }
 
@@ -203,21 +211,17 @@ Error RemotePipeline::stage_error(const StageFailure& failure) {
   return error;
 }
 
-void RemotePipeline::tell_watch() {
-  InFlight in_flight;
+void RemotePipeline::await_oldest() {
   std::int64_t tokens = 0;
   for (const Outstanding& tick : outstanding_) tokens += tick.tokens;
-  if (!outstanding_.empty()) in_flight.oldest = outstanding_.front().ring_number;
   const std::int64_t bytes = tokens * members_.front().info.hidden_size * 4;
-  in_flight.patience = timing::kLostTick + std::chrono::seconds(bytes / kSlowestLink);
-  watch_->set_in_flight(in_flight);
+  watch_->await_tick(outstanding_.front().ring_number,
+                     timing::kLostTick + std::chrono::seconds(bytes / kSlowestLink));
 }
 
-// What one local rank may keep in its caches when nobody said: the machine's memory is shared.
+// Local ranks share the machine's memory, as it is before any of them loads.
 stage::StageOptions shared_memory(stage::StageOptions options, std::size_t local_ranks) {
-  if (options.kv_bytes_max == 0 && local_ranks > 1) {
-    options.kv_bytes_max = platform::free_memory_bytes() / 10 * 8 / local_ranks;
-  }
+  options.memory_bytes = platform::free_memory_bytes() / local_ranks;
   return options;
 }
 
@@ -251,6 +255,9 @@ Result<std::unique_ptr<Pipeline>> open_remote_pipeline(const PipelineOptions& op
   plan.epoch = random_number();
   plan.cluster = fmt::format("{:016x}", random_number());
   plan.transport = options.transport == TransportKind::kMlx ? "mlx" : "grpc";
+  if (auto safe = check_frame_security(*credentials, plan.transport, options.hosts); !safe) {
+    return safe.error();
+  }
   plan.mlx_backend = options.mlx_backend;
   plan.model_hash = local ? std::string() : summary->hash;
   auto members = gather(options, credentials->key, *credentials);

@@ -15,6 +15,7 @@
 #include "models/architecture.h"
 #include "stage/decoder_stage.h"
 #include "stage/hidden.h"
+#include "stage/kv_budget.h"
 #include "weights/weight_folder.h"
 
 namespace tandem::stage {
@@ -30,17 +31,6 @@ Result<models::LayerRange> resolve_range(models::LayerRange range, int layer_cou
                                range.first, range.last, layer_count));
   }
   return range;
-}
-
-/// `free_before` is what was free before the weights were loaded: mapped weights still count as
-/// free.
-std::uint64_t kv_budget(std::uint64_t wanted, std::uint64_t free_before,
-                        std::uint64_t weight_bytes) {
-  if (wanted != 0) return wanted;
-  const std::uint64_t usable = free_before / 5 * 4;
-  // A model that fills the memory may still run from its file; it gets a little KV.
-  const std::uint64_t least = free_before / 20;
-  return std::max(least, usable - std::min(usable, weight_bytes));
 }
 
 Result<kernels::Context> make_context(const StageOptions& options, ThreadPool& pool) {
@@ -74,7 +64,9 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
       options.folder, mlx ? weights::Alignment::kDtype : weights::Alignment::kAny);
   if (!weights.ok()) return weights.error();
 
-  const std::uint64_t free_before = platform::free_memory_bytes();
+  // Before the weights: mapped ones still count as free afterwards.
+  const std::uint64_t memory =
+      options.memory_bytes != 0 ? options.memory_bytes : platform::free_memory_bytes();
   auto pool = std::make_unique<ThreadPool>(options.threads != 0 ? options.threads
                                                                 : platform::physical_cores());
   const auto context = make_context(options, *pool);
@@ -91,7 +83,8 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
   info.hidden_dtype = hidden_dtype(*context);
   info.weight_bytes = (*decoder)->weight_bytes();
   info.weight_bytes_per_token = (*decoder)->weight_bytes_per_token();
-  info.kv_bytes_max = kv_budget(options.kv_bytes_max, free_before, info.weight_bytes);
+  info.kv_bytes_max = options.kv_bytes_max != 0 ? options.kv_bytes_max
+                                                : default_kv_bytes(memory, info.weight_bytes);
   auto stage = std::make_unique<DecoderStage>(
       StageParts{info, std::move(pool), *context, std::move(*decoder)});
   const StageInfo& made = stage->info();

@@ -34,7 +34,8 @@ struct StageOptions {
   kernels::Activations activations = kernels::Activations::kInt8;
   kernels::Isa isa = kernels::Isa::kBest;
   int threads = 0;                 // 0: physical cores
-  std::uint64_t kv_bytes_max = 0;  // 0: what 80 % of free memory allows
+  std::uint64_t memory_bytes = 0;  // of weights and KV, the stage's share; 0: what is free
+  std::uint64_t kv_bytes_max = 0;  // 0: default_kv_bytes() of that memory
 };
 
 /// What a stage holds.
@@ -66,7 +67,8 @@ class Stage {
   virtual ~Stage() = default;
 
   virtual const StageInfo& info() const = 0;
-  /// Resident bytes that this stage accounts for: weights and KV pages in use.
+  /// Resident bytes that this stage accounts for: weights and KV pages, those kept
+  /// for the next sequences among them.
   virtual std::uint64_t memory_bytes() const = 0;
   /// `in` is empty on the first stage. Every size is checked against the plan: a tick that does not
   /// fit fails and changes nothing, with kInvalidArgument (rows, ids, positions, parameters) or

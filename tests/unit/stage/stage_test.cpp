@@ -27,7 +27,9 @@ TEST_F(StageRun, MemoryFollowsTheCache) {
   ASSERT_TRUE(output.ok()) << output.error().message;
   ASSERT_TRUE(output->result.has_value());
   EXPECT_EQ(output->result->number, 7U);
-  EXPECT_EQ(stage->memory_bytes(), weights);
+  EXPECT_EQ(stage->memory_bytes(), weights + 2 * kBlockBytes);  // kept for what comes next
+  ASSERT_TRUE(stage->run(tick(2, 0, std::vector<std::int32_t>(129, 1)), {}).ok());
+  EXPECT_EQ(stage->memory_bytes(), weights + 3 * kBlockBytes);
 }
 
 TEST_F(StageRun, EachStageGivesWhatTheNextTakes) {
