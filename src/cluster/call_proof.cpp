@@ -30,8 +30,8 @@ Status SessionBook::open(const v1::HelloRequest& request, v1::HelloReply& reply)
   reply.set_session(session.id);
   reply.set_proof(hello_proof(key_, request.nonce(), session.id));
   const std::lock_guard lock(mutex_);
-  if (sessions_.size() >= kMaxSessions) sessions_.pop_front();
-  sessions_.push_back(std::move(session));
+  if (opened_.size() >= kMaxSessions) opened_.pop_front();
+  opened_.push_back(std::move(session));
   return {};
 }
 
@@ -40,11 +40,19 @@ Status SessionBook::check(const v1::CallProof& proof, std::string_view method) {
   const std::string mac = call_mac(key_, proof.session(), proof.counter(), method);
   if (!same_proof(mac, proof.mac())) return refused;
   const std::lock_guard lock(mutex_);
-  const auto session = std::find_if(sessions_.begin(), sessions_.end(), [&](const Session& open) {
-    return open.id == proof.session();
-  });
-  if (session == sessions_.end()) return refused;
-  return use_counter(*session, proof.counter()) ? Status() : Status(refused);
+  for (std::deque<Session>* sessions : {&proved_, &opened_}) {
+    const auto found = std::find_if(sessions->begin(), sessions->end(), [&](const Session& open) {
+      return open.id == proof.session();
+    });
+    if (found == sessions->end()) continue;
+    if (!use_counter(*found, proof.counter())) return refused;
+    Session session = std::move(*found);
+    sessions->erase(found);
+    if (proved_.size() >= kMaxProvedSessions) proved_.pop_front();
+    proved_.push_back(std::move(session));
+    return {};
+  }
+  return refused;
 }
 
 // Calls run side by side, so counters may arrive a little out of order: a window of the last 64

@@ -18,8 +18,11 @@
 
 namespace tandem::cluster {
 
-/// Sessions remembered; the oldest gives way, which costs an unfinished gateway its next call.
+/// Sessions remembered that never proved a call; the oldest gives way. Anyone may open one.
 inline constexpr std::size_t kMaxSessions = 256;
+/// Sessions remembered that did; the one that is silent the longest gives way. Strangers cannot
+/// have one, and a worker serves one gateway at a time.
+inline constexpr std::size_t kMaxProvedSessions = 64;
 
 /// The worker's side. Thread-safe.
 class SessionBook {
@@ -40,7 +43,8 @@ class SessionBook {
   static bool use_counter(Session& session, std::uint64_t counter);
   const std::string key_;
   std::mutex mutex_;
-  std::deque<Session> sessions_;
+  std::deque<Session> opened_;  // oldest first
+  std::deque<Session> proved_;  // least recently used first
 };
 
 /// The gateway's side of one session. Thread-safe.

@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "base/check.h"
+#include "cluster/net_address.h"
 
 namespace tandem::cluster {
 namespace {
@@ -87,18 +88,6 @@ Status check_pair(const CredentialPaths& paths, const Credentials& credentials) 
   return {};
 }
 
-// The host part of host:port or [host]:port.
-std::string_view host_of(std::string_view address) {
-  if (address.starts_with('[')) return address.substr(1, address.find(']') - 1);
-  return address.substr(0, address.rfind(':'));
-}
-
-bool is_loopback(std::string_view host) {
-  if (host == "localhost" || host == "::1") return true;
-  // Only a full dotted quad: "127.evil.example" is a name.
-  return host.starts_with("127.") && host.find_first_not_of("0123456789.") == host.npos;
-}
-
 }  // namespace
 
 Result<Credentials> load_credentials(const CredentialPaths& paths) {
@@ -128,7 +117,7 @@ Result<Credentials> load_credentials(const CredentialPaths& paths) {
 
 Status check_exposure(const Credentials& credentials, const std::string& address) {
   if (credentials.tls() || !credentials.key.empty()) return {};
-  if (is_loopback(host_of(address))) return {};
+  if (is_loopback_name(host_of(address))) return {};
   return invalid(address + ": without a cluster key or TLS only loopback addresses are used");
 }
 

@@ -182,6 +182,7 @@ Status GrpcTransport::connect(const std::string& successor, Deadline deadline) {
   if (auto ok = check_exposure(impl_->options.credentials, successor); !ok) return ok;
   std::unique_lock lock(impl_->state.mutex);
   check(!impl_->channel, "connect() is called once");
+  if (auto ok = impl_->alive(); !ok) return ok;  // close() has been here: it would cancel nothing
   impl_->channel = make_channel(impl_->options, successor);
   impl_->successor_address = successor;
   if (auto ok = impl_->dial(lock, deadline); !ok) return ok;

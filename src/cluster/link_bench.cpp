@@ -6,8 +6,10 @@
 #include <utility>
 
 #include "base/deadline.h"
+#include "base/platform.h"
 #include "cluster/control.h"
 #include "cluster/credentials.h"
+#include "cluster/launcher.h"
 #include "cluster/mlx_group.h"
 #include "cluster/process.h"
 #include "cluster/ring_end.h"
@@ -197,7 +199,9 @@ Result<LinkReport> bench_link(const LinkOptions& options) {
   return report;
 }
 
-int run_link_peer() {
+namespace {
+
+int link_peer() {
   ControlChannel channel(kControlFd);
   const auto secrets = expect(channel, ControlKind::kSecret);
   if (!secrets) return 1;
@@ -211,6 +215,14 @@ int run_link_peer() {
   // The parent may be gone, which is how most runs end.
   (void)channel.send(ControlKind::kRefused, served.error().message, after(timing::kControl));
   return 1;
+}
+
+}  // namespace
+
+// Leaves without destructors: the mlx transport may have a thread inside MLX.
+int run_link_peer() {
+  platform::die_with_parent();
+  exit_process(link_peer());
 }
 
 }  // namespace tandem::cluster

@@ -52,7 +52,8 @@ Result<LinkReport> bench_link(const LinkOptions& options);
 /// The child's side, a rank without a model: takes its set-up from kControlFd (kSecret:
 /// ChildSecrets, kLoad: transport, cluster, epoch, rank and stages of a LoadRequest), answers kPort
 /// with its link address, joins at kStart (StartRequest), answers kStarted, and sends frames on
-/// until the parent or the ring ends. Failures: kRefused. Returns the process's exit code.
+/// until the parent or the ring ends. Failures: kRefused. Ends the
+/// process, by exit_process().
 int run_link_peer();
 
 }  // namespace tandem::cluster

@@ -101,7 +101,6 @@ Result<std::shared_ptr<void>> set_mlx_environment(const MlxGroupOptions& options
   }
   ::setenv("MLX_RANK", std::to_string(options.group_rank).c_str(), 1);
   ::setenv("MLX_WORLD_SIZE", std::to_string(options.size).c_str(), 1);
-  for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
   return std::shared_ptr<void>(std::move(file));
 }
 

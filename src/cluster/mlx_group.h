@@ -6,8 +6,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "tandem/error.h"
 
@@ -18,9 +16,6 @@ struct MlxGroupOptions {
   int group_rank = 0;            // 0: the gateway, i + 1: stage i
   int size = 2;                  // stages + 1
   std::string hostfile;          // contents for MLX_HOSTFILE (see ring_hostfile); empty: not set
-  /// More variables that the backend reads: MLX_JACCL_COORDINATOR, MLX_IBV_DEVICES, NCCL_HOST_IP,
-  /// ...
-  std::vector<std::pair<std::string, std::string>> environment;
 };
 
 /// The ring backend's host file: one "ip:port" a rank, the gateway's first. IP addresses, not
@@ -29,8 +24,8 @@ std::string ring_hostfile(std::span<const std::string> addresses);
 
 /// Puts the options where MLX looks for them: its backends take their set-up from environment
 /// variables and nothing else. The one place in the program that writes the environment after
-/// start; call it before other threads of the process that read it are started. The host file is
-/// written to a temporary file of this user, which lives as long as the returned guard.
+/// start: the host file is known only when all ranks have loaded. gRPC's threads run by then; they
+/// read the environment when gRPC starts and not again. The host file is written to a temporary file of this user, which lives as long as the returned guard.
 Result<std::shared_ptr<void>> set_mlx_environment(const MlxGroupOptions& options);
 
 /// A group of MLX ranks. Its calls block without limit and cannot be cancelled, so they belong on a

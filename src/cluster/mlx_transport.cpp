@@ -209,9 +209,4 @@ void MlxTransport::close() {
   state_->changed.notify_all();
 }
 
-bool MlxTransport::stuck() const {
-  const std::lock_guard lock(state_->mutex);
-  return !state_->finished;
-}
-
 }  // namespace tandem::cluster

@@ -14,7 +14,7 @@
 // What MLX costs: a wait inside it cannot be cancelled. receive() keeps its deadline and may be
 // called again, but a rank that is gone for good is told by MLX's error, or by nothing at all when
 // it is stopped, so somebody else has to watch it and kill this process. After MLX reports an error
-// the transport is dead, and the process should end soon, by std::_Exit when stuck(): the C++
+// the transport is dead, and the process should end soon, by exit_process: the C++
 // runtime's teardown of MLX would wait for the operation. MLX authenticates nobody and encrypts
 // nothing, and logs to stderr.
 
@@ -40,7 +40,7 @@ struct MlxLinkOptions {
 class MlxTransport final : public Transport {
  public:
   /// Returns when all ranks have joined. See set_mlx_environment for threads. Errors:
-  /// kDeadlineExceeded, after which the process is stuck(); kUnavailable with MLX's reason.
+  /// kDeadlineExceeded, after which a thread is left inside MLX; kUnavailable with MLX's reason.
   static Result<std::unique_ptr<MlxTransport>> join(const MlxLinkOptions& options,
                                                     Deadline deadline);
   /// On the gateway: tells the other ranks that the ring ends, when they take part within 2 s.
@@ -50,9 +50,6 @@ class MlxTransport final : public Transport {
   Status send(std::string frame, Deadline deadline) override;
   Status drain(Deadline deadline) override;
   void close() override;
-
-  /// MLX has not returned: see above.
-  bool stuck() const;
 
  private:
   struct State;

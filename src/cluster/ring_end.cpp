@@ -1,6 +1,7 @@
 #include "cluster/ring_end.h"
 
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -84,10 +85,14 @@ class MlxRingEnd final : public RingEnd {
 
 Result<std::unique_ptr<RingEnd>> open_mlx(const RingOptions& options) {
   const std::string name = host_of(options.listen);
-  auto port = free_port(name);
-  if (!port) return port.error();
+  auto port = static_cast<std::uint16_t>(port_of(options.listen));
+  if (port == 0) {
+    auto found = free_port(name);
+    if (!found) return found.error();
+    port = *found;
+  }
   return std::unique_ptr<RingEnd>(
-      std::make_unique<MlxRingEnd>(options, config::to_string({name, *port, {}})));
+      std::make_unique<MlxRingEnd>(options, config::to_string({name, port, {}})));
 }
 
 }  // namespace

@@ -38,8 +38,8 @@ class RingEnd {
   static Result<std::unique_ptr<RingEnd>> open(const RingOptions& options);
   virtual ~RingEnd() = default;
 
-  /// Where this member can be reached, host:port. mlx: a port that was free a moment ago, because
-  /// MLX binds it itself.
+  /// Where this member can be reached, host:port. mlx: listen's port, or one that was free a
+  /// moment ago, because MLX binds it itself.
   virtual std::string address() const = 0;
   /// Waits for both neighbours.
   virtual Status join(const RingPeers& peers, Deadline deadline) = 0;

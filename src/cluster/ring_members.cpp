@@ -178,7 +178,6 @@ Status join_all(Members& members, const RingPlan& plan, RingEnd& gateway, RingWa
         rank + 1 < count ? members[static_cast<std::size_t>(rank) + 1].link : gateway.address());
     request.set_mlx_backend(plan.mlx_backend);
     request.set_mlx_hostfile(*hostfile);
-    request.set_mlx_rank(rank + 1);
     request.set_connect_ms(static_cast<int>(
         std::chrono::duration_cast<std::chrono::milliseconds>(timing::kRingStart).count()));
     if (auto joined = member.client->join(std::move(request)); !joined) {

@@ -10,7 +10,10 @@
 namespace tandem::cluster {
 
 RingWatch::RingWatch(std::vector<WatchedRank> ranks, std::function<void()> on_failure)
-    : ranks_(std::move(ranks)), on_failure_(std::move(on_failure)), thread_([this] { run(); }) {}
+    : ranks_(std::move(ranks)),
+      on_failure_(std::move(on_failure)),
+      lost_tick_(timing::kOwnPause),
+      thread_([this] { run(); }) {}
 
 RingWatch::~RingWatch() { end(); }
 
@@ -31,10 +34,9 @@ void RingWatch::wake() {
   changed_.notify_all();
 }
 
-void RingWatch::set_in_flight(InFlight in_flight) {
+void RingWatch::await_tick(std::uint64_t number, Clock::duration patience) {
   const std::lock_guard lock(mutex_);
-  if (in_flight_.oldest != in_flight.oldest) work_changed_ = Clock::now();
-  in_flight_ = in_flight;
+  lost_tick_.await(number, patience, Clock::now());
 }
 
 void RingWatch::link_broke(Error reason) {
@@ -114,7 +116,7 @@ Error RingWatch::explain(const WatchedRank& rank, Error broken) const {
   return broken;
 }
 
-// Every rank answers, none computes, nothing moves, and still a tick has not come back.
+// Every rank answers, none computes, nothing moves, and still an awaited tick has not come back.
 void RingWatch::check_lost_tick(Clock::time_point now) {
   std::uint64_t done = 0;
   bool computing = false;
@@ -126,26 +128,22 @@ void RingWatch::check_lost_tick(Clock::time_point now) {
     done += health.last.ticks_done();
     last.push_back(health.last.ticks_done());
   }
-  std::uint64_t oldest = 0;
+  std::uint64_t lost = 0;
   {
     const std::lock_guard lock(mutex_);
-    const bool own_pause = now - last_look_ > timing::kOwnPause;
-    if (done != work_done_ || computing || own_pause) work_changed_ = now;
-    work_done_ = done;
-    last_look_ = now;
-    if (in_flight_.oldest == 0 || now - work_changed_ < in_flight_.patience) return;
-    oldest = in_flight_.oldest;
+    lost = lost_tick_.check(done, computing, now);
   }
+  if (lost == 0) return;
   for (std::size_t i = 0; i < ranks_.size(); ++i) {
-    if (last[i] >= oldest) continue;
+    if (last[i] >= lost) continue;
     settle(static_cast<int>(i),
            {ErrorCode::kUnavailable,
-            fmt::format("tick {} was lost on its way to {}", oldest, ranks_[i].name)});
+            fmt::format("tick {} was lost on its way to {}", lost, ranks_[i].name)});
     return;
   }
   settle(static_cast<int>(ranks_.size()) - 1,
          {ErrorCode::kUnavailable, fmt::format("the result of tick {} was lost on its way from {}",
-                                               oldest, ranks_.back().name)});
+                                               lost, ranks_.back().name)});
 }
 
 void RingWatch::suspect(int rank, Error error, Clock::time_point now) {

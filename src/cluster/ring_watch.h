@@ -12,6 +12,7 @@
 
 #include "base/deadline.h"
 #include "cluster/local_worker.h"
+#include "cluster/lost_tick.h"
 #include "cluster/worker_client.h"
 #include "tandem/error.h"
 
@@ -22,12 +23,6 @@ struct WatchedRank {
   WorkerClient* client = nullptr;
   LocalWorker* process = nullptr;  // null: on a host
   std::string name;                // "rank 1 (127.0.0.1:4001, layers 8..15)"
-};
-
-/// What is on its way, for ticks that get lost.
-struct InFlight {
-  std::uint64_t oldest = 0;    // number of the oldest unanswered tick; 0: none
-  Clock::duration patience{};  // how long it may rest between two ranks
 };
 
 /// A thread that beats and watches from start() on. The first failure is final: a rank's death or
@@ -45,7 +40,9 @@ class RingWatch {
   void end();
   /// Makes the watch look at once.
   void wake();
-  void set_in_flight(InFlight in_flight);
+  /// The gateway waits for the result of tick `number` (0: for none any more), which may rest
+  /// between two ranks for `patience`, and longer while nobody waits for it.
+  void await_tick(std::uint64_t number, Clock::duration patience);
   /// The gateway's own link broke: a failure of that reason, unless a rank's is found in kBlame.
   void link_broke(Error reason);
 
@@ -75,13 +72,10 @@ class RingWatch {
   mutable std::condition_variable changed_;
   bool ending_ = false;
   bool woken_ = false;
-  InFlight in_flight_;
+  LostTick lost_tick_;
   std::optional<Suspicion> suspicion_;
   std::optional<Error> failure_;
   int failed_rank_ = -1;
-  std::uint64_t work_done_ = 0;  // the ranks' tick counters, summed
-  Clock::time_point work_changed_{};
-  Clock::time_point last_look_{};
   std::thread thread_;
 };
 

@@ -1,5 +1,9 @@
 #include "cluster/security.h"
 
+#include <algorithm>
+
+#include "cluster/net_address.h"
+
 namespace tandem::cluster {
 namespace {
 
@@ -16,6 +20,16 @@ Result<Credentials> read_security(const SecurityOptions& options) {
   }
   credentials->key = kPublicKey;
   return credentials;
+}
+
+Status check_frame_security(const Credentials& credentials, std::string_view transport,
+                            const std::vector<config::Host>& hosts) {
+  const auto loopback = [](const config::Host& host) { return is_loopback_name(host.name); };
+  if (transport != "mlx" || !credentials.tls()) return {};
+  if (std::all_of(hosts.begin(), hosts.end(), loopback)) return {};
+  return invalid(
+      "--tls-cert, --tls-key and --tls-ca do not protect the frames of --transport mlx, which "
+      "travel in the clear: use --transport grpc");
 }
 
 }  // namespace tandem::cluster

@@ -2,8 +2,11 @@
 // What a person says about who may join the cluster.
 
 #include <filesystem>
+#include <string_view>
+#include <vector>
 
 #include "cluster/credentials.h"
+#include "config/hosts.h"
 #include "tandem/error.h"
 
 namespace tandem::cluster {
@@ -21,5 +24,10 @@ struct SecurityOptions {
 /// public constant: such processes find only each other, and anyone may be one of them.
 /// kInvalidArgument: insecure together with a secret.
 Result<Credentials> read_security(const SecurityOptions& options);
+
+/// Refuses TLS files with the transport "mlx", whose frames they would not protect, unless every
+/// address is loopback: kInvalidArgument. A cluster key still guards the control calls.
+Status check_frame_security(const Credentials& credentials, std::string_view transport,
+                            const std::vector<config::Host>& hosts);
 
 }  // namespace tandem::cluster

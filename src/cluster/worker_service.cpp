@@ -10,10 +10,8 @@
 #include <utility>
 
 #include "base/deadline.h"
-#include "base/platform.h"
 #include "cluster/timing.h"
 #include "cluster/wire_error.h"
-#include "kernels/isa.h"
 
 namespace tandem::cluster {
 namespace {
@@ -95,6 +93,19 @@ class HeartbeatCall {
 
 }  // namespace
 
+void UnprovedStreams::add(grpc::ServerContext* context) {
+  const std::lock_guard lock(mutex_);
+  contexts_.push_back(context);
+  if (contexts_.size() <= kMaxUnprovedStreams) return;
+  contexts_.front()->TryCancel();
+  contexts_.pop_front();
+}
+
+void UnprovedStreams::remove(grpc::ServerContext* context) {
+  const std::lock_guard lock(mutex_);
+  contexts_.remove(context);
+}
+
 WorkerService::WorkerService(Supervisor& supervisor, WorkerIdentity identity)
     : supervisor_(supervisor), identity_(std::move(identity)), sessions_(identity_.key) {}
 
@@ -113,17 +124,7 @@ grpc::Status WorkerService::Hello(grpc::ServerContext* /*context*/, const v1::He
   reply->set_version(identity_.version);
   Status opened = check_hello(*request);
   if (opened) opened = sessions_.open(*request, *reply);
-  if (!opened) {
-    to_wire(opened.error(), *reply->mutable_error());
-    return grpc::Status::OK;
-  }
-  reply->set_host(platform::host_name());
-  reply->set_physical_cores(platform::physical_cores());
-  reply->set_isa(std::string(kernels::isa_name(kernels::available_isas().front())));
-  v1::Device& cpu = *reply->add_devices();
-  cpu.set_name("cpu");
-  cpu.set_memory_bytes(platform::total_memory_bytes());
-  cpu.set_free_bytes(platform::free_memory_bytes());
+  if (!opened) to_wire(opened.error(), *reply->mutable_error());
   return grpc::Status::OK;
 }
 
@@ -159,21 +160,27 @@ grpc::Status WorkerService::Start(grpc::ServerContext* /*context*/, const v1::St
 // The stream's end is the gateway's end: the rank is given up with it.
 grpc::Status WorkerService::Heartbeat(grpc::ServerContext* context, HeartbeatStream* stream) {
   std::optional<std::uint64_t> epoch;
+  std::optional<Error> refused;
+  unproved_.add(context);
   {
     HeartbeatCall call(*context, *stream, stopping_, supervisor_.gateway_silence());
     v1::HeartbeatRequest request;
     while (stream->Read(&request)) {
       if (auto checked = sessions_.check(request.auth(), "Heartbeat"); !checked) {
-        return {grpc::StatusCode::UNAUTHENTICATED, checked.error().message};
+        refused = checked.error();
+        break;
       }
       if (epoch && *epoch != request.epoch()) break;
+      if (!epoch) unproved_.remove(context);
       epoch = request.epoch();
       const auto process = supervisor_.heartbeat(request.epoch());
       call.heard(process);
       call.write(process ? process->heartbeat() : not_held());
     }
   }
+  unproved_.remove(context);
   if (epoch) supervisor_.release(*epoch);
+  if (refused) return {grpc::StatusCode::UNAUTHENTICATED, refused->message};
   return grpc::Status::OK;
 }
 

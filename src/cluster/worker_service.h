@@ -2,6 +2,10 @@
 // The gRPC face of a worker.
 
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <mutex>
 #include <string>
 
 #include "cluster/call_proof.h"
@@ -16,6 +20,23 @@ inline constexpr std::uint32_t kWorkerProtocol = 1;
 struct WorkerIdentity {
   std::string version;  // of this program
   std::string key;      // cluster key; empty: none
+};
+
+/// Heartbeat streams that have not proved a call. Each holds a server thread, so the oldest gives
+/// way to a new one.
+inline constexpr std::size_t kMaxUnprovedStreams = 16;
+
+/// The streams of strangers, oldest first. Thread-safe.
+class UnprovedStreams {
+ public:
+  /// Ends the oldest stream when there are too many. `context` stays valid until remove().
+  void add(grpc::ServerContext* context);
+  /// Nothing when it is not among them (any more).
+  void remove(grpc::ServerContext* context);
+
+ private:
+  std::mutex mutex_;
+  std::list<grpc::ServerContext*> contexts_;
 };
 
 /// Checks every request, then leaves the work to the supervisor. gRPC's threads call it.
@@ -44,6 +65,7 @@ class WorkerService final : public v1::Worker::Service {
   Supervisor& supervisor_;
   const WorkerIdentity identity_;
   SessionBook sessions_;
+  UnprovedStreams unproved_;
   std::atomic<bool> stopping_{false};
 };
 

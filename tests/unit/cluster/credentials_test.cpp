@@ -1,12 +1,16 @@
 #include "cluster/credentials.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
+#include "cluster/security.h"
 #include "cluster/throwaway_credentials.h"
+#include "config/hosts.h"
 #include "support/temp_folder.h"
 
 namespace tandem::cluster {
@@ -113,6 +117,22 @@ TEST(Exposure, WithoutSecretsOnlyLoopback) {
 // RFC 4231's test case 2 cannot be expressed: lengths are part of what is signed. The value was
 // computed with `openssl dgst -sha256 -mac HMAC -macopt key:0123456789abcdef` over
 // 01 00*7 "p" 02 00*7 "ab" 00*8.
+TEST(Exposure, TlsWithMlxIsRefusedUnlessAllStaysOnThisMachine) {
+  const Credentials tls{"certificate", "private key", "ca", {}};
+  const Credentials key{{}, {}, {}, "a cluster key"};
+  const std::vector<config::Host> near{{"127.0.0.1", 4820, {}}, {"127.0.0.1", 4821, {}}};
+  const std::vector<config::Host> far{{"10.0.0.1", 4820, {}}, {"10.0.0.2", 4820, {}}};
+  const Status refused = check_frame_security(tls, "mlx", far);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_THAT(refused.error().message, ::testing::HasSubstr("--tls-cert"));
+  EXPECT_FALSE(check_frame_security(tls, "mlx", {near[0], far[0]}).ok());
+  EXPECT_TRUE(check_frame_security(tls, "mlx", near).ok());
+  EXPECT_TRUE(check_frame_security(tls, "mlx", {}).ok()) << "ranks of this process";
+  EXPECT_TRUE(check_frame_security(tls, "grpc", far).ok());
+  EXPECT_TRUE(check_frame_security(key, "mlx", far).ok());
+}
+
 TEST(Proof, IsHmacSha256OverLengthsAndParts) {
   const std::string proof = make_proof("0123456789abcdef", "p", {"ab", ""});
   std::string hex;

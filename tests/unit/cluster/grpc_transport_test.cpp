@@ -112,6 +112,17 @@ TEST(GrpcTransport, CloseWakesEveryBlockedCall) {
   EXPECT_EQ(ring[0]->send("x", after(seconds(1))).error().code, ErrorCode::kCancelled);
 }
 
+TEST(GrpcTransport, ConnectAfterCloseIsCancelledAtOnce) {
+  auto link = listen(link_options(0, 1));
+  link->close();
+  const auto begin = Clock::now();
+  const auto connected = link->connect("127.0.0.1:1", after(seconds(30)));
+  ASSERT_FALSE(connected.ok());
+  EXPECT_EQ(connected.error().code, ErrorCode::kCancelled);
+  link.reset();  // would wait for a stream that nothing cancels
+  EXPECT_LT(seconds_since(begin), 5.0);
+}
+
 TEST(GrpcTransport, APeerThatDoesNotReadMakesSendWaitAndLosesNothing) {
   auto ring = make_ring(1);
   std::uint32_t sent = 0;

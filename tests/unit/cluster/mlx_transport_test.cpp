@@ -52,6 +52,19 @@ struct MlxRing {
   std::unique_ptr<RingEnd> gateway;
 };
 
+TEST(MlxTransport, AGivenDataPortIsUsed) {
+  RingOptions options;
+  options.transport = "mlx";
+  options.listen = "127.0.0.1:4567";
+  const auto fixed = RingEnd::open(options);
+  ASSERT_TRUE(fixed.ok()) << fixed.error().message;
+  EXPECT_EQ((*fixed)->address(), "127.0.0.1:4567");
+  options.listen = "127.0.0.1:0";
+  const auto any = RingEnd::open(options);
+  ASSERT_TRUE(any.ok()) << any.error().message;
+  EXPECT_FALSE((*any)->address().ends_with(":0"));
+}
+
 TEST(MlxTransport, FramesOfEverySizeGoRoundThreeProcessesInOrder) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));

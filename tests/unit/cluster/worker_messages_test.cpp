@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -86,6 +87,40 @@ TEST(CallProof, StrangersCannotGrowTheBook) {
   EXPECT_FALSE(book.open(request, reply).ok());
   request.set_nonce(make_nonce());
   for (std::size_t i = 0; i < 3 * kMaxSessions; ++i) EXPECT_TRUE(book.open(request, reply).ok());
+}
+
+TEST(CallProof, StrangersDoNotDisturbASessionThatProvedACall) {
+  for (const std::string key : {"", "a cluster key of some length"}) {
+    Greeted greeted(key, key);
+    ASSERT_TRUE(greeted.book.check(greeted.signer.sign("Load"), "Load").ok());
+    v1::HelloRequest request;
+    v1::HelloReply reply;
+    request.set_nonce(make_nonce());
+    for (int i = 0; i < 300; ++i) ASSERT_TRUE(greeted.book.open(request, reply).ok());
+    EXPECT_TRUE(greeted.book.check(greeted.signer.sign("Heartbeat"), "Heartbeat").ok());
+  }
+}
+
+TEST(CallProof, AmongProvedSessionsTheOneSilentTheLongestGivesWay) {
+  const std::string key = "a cluster key of some length";
+  Greeted running(key, key);
+  ASSERT_TRUE(running.book.check(running.signer.sign("Load"), "Load").ok());
+  const auto another = [&] {
+    auto signer = std::make_unique<CallSigner>(key);
+    v1::HelloRequest request;
+    v1::HelloReply reply;
+    request.set_nonce(signer->nonce());
+    EXPECT_TRUE(running.book.open(request, reply).ok());
+    EXPECT_TRUE(signer->accept(reply).ok());
+    EXPECT_TRUE(running.book.check(signer->sign("Load"), "Load").ok());
+    return signer;
+  };
+  const auto silent = another();
+  for (std::size_t i = 0; i < 3 * kMaxProvedSessions; ++i) {
+    another();
+    EXPECT_TRUE(running.book.check(running.signer.sign("Heartbeat"), "Heartbeat").ok());
+  }
+  EXPECT_FALSE(running.book.check(silent->sign("Stop"), "Stop").ok());
 }
 
 TEST(Secrets, RoundTrip) {

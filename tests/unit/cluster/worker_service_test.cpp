@@ -14,10 +14,12 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "cluster/compute_process.h"
 #include "cluster/grpc_credentials.h"
 #include "cluster/supervisor.h"
+#include "cluster/timing.h"
 #include "cluster/worker_client.h"
 #include "support/safetensors_writer.h"
 #include "support/temp_folder.h"
@@ -84,9 +86,7 @@ TEST(WorkerService, SaysWhoItIs) {
   const auto client = WorkerClient::connect(worker.host(), {}, "1.2.3");
   ASSERT_TRUE(client.ok()) << client.error().message;
   EXPECT_EQ((*client)->hello().version(), "1.2.3");
-  EXPECT_GE((*client)->hello().physical_cores(), 1);
-  ASSERT_EQ((*client)->hello().devices_size(), 1);
-  EXPECT_GT((*client)->hello().devices(0).memory_bytes(), 0);
+  EXPECT_EQ((*client)->hello().protocol(), kWorkerProtocol);
 }
 
 TEST(WorkerService, AnotherVersionIsRefusedNamingBoth) {
@@ -128,6 +128,33 @@ TEST(WorkerService, WithoutTheKeyNothingCanBeCalled) {
   v1::HeartbeatReply heard;
   EXPECT_FALSE(heartbeats->Read(&heard));
   EXPECT_EQ(heartbeats->Finish().error_code(), grpc::StatusCode::UNAUTHENTICATED);
+}
+
+TEST(WorkerService, SilentHeartbeatStreamsGiveWayToNewOnes) {
+  const RunningWorker worker("1");
+  const auto stub = v1::Worker::NewStub(
+      grpc::CreateChannel(config::to_string(worker.host()), grpc::InsecureChannelCredentials()));
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  const auto open_streams = [&] {
+    std::vector<std::unique_ptr<grpc::ClientReaderWriter<v1::HeartbeatRequest, v1::HeartbeatReply>>>
+        streams;
+    for (std::size_t i = 0; i < kMaxUnprovedStreams; ++i) {
+      contexts.push_back(std::make_unique<grpc::ClientContext>());
+      streams.push_back(stub->Heartbeat(contexts.back().get()));
+    }
+    return streams;
+  };
+  const auto first = open_streams();
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));  // the worker has taken them all
+  const auto begin = Clock::now();
+  const auto second = open_streams();
+  // Long before they would be given up for their silence.
+  for (const auto& stream : first) {
+    EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+  EXPECT_LT(Clock::now() - begin, timing::kHello / 2);
+  EXPECT_TRUE(WorkerClient::connect(worker.host(), {}, "1").ok());
+  for (const auto& context : contexts) context->TryCancel();
 }
 
 TEST(WorkerService, AComputeProcessThatDiesAtOnceIsAnErrorNotAHang) {
