@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 
 import program
 
@@ -52,6 +53,28 @@ class Chat(program.ProgramTest):
         out, errors = process.communicate(timeout=program.DEADLINE)
         self.assertEqual(process.returncode, 0, errors)
         self.assertTrue(out.endswith(b"\n"))
+
+    def test_ctrl_c_during_a_long_prefill_leaves_the_ranks_able_to_answer(self):
+        process = self.start("chat", self.model, "-m", 6, "--ranks", 2, "--temp", 0,
+                             stdin=subprocess.PIPE)
+        process.stdin.write(b"a" * 60000 + b"\n")
+        process.stdin.flush()
+        self.read_until(process.stderr, b"Ctrl-C stops an answer")
+        time.sleep(0.3)  # some ticks are on their way
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(os.read(process.stdout.fileno(), 1), b"\n")  # nothing was answered
+        time.sleep(3)  # longer than a rank may be silent
+        process.stdin.write(b"/reset\nhello\n/exit\n")
+        out, errors = process.communicate(timeout=program.DEADLINE)
+        self.assertEqual(process.returncode, 0, errors)
+        self.assertEqual(out.decode(), self.answer("hello") + "\n")
+
+    def read_until(self, stream, words):
+        seen = b""
+        while words not in seen:
+            more = os.read(stream.fileno(), 1 << 16)
+            self.assertTrue(more, seen)
+            seen += more
 
 
 if __name__ == "__main__":

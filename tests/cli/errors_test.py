@@ -88,6 +88,11 @@ class Errors(program.ProgramTest):
         self.names(["chat template"], "chat", bare)
         self.generate_names(["--prefill-response"], "-p", "x", "--ignore-chat-template",
                             "--prefill-response", "y")
+        for flags in (["--insecure"], ["--mlx-backend", "ring"], ["--transport", "mlx"],
+                      ["--cpu-isa", "portable", "--mlx-kernels"], ["--verbose", "True", "--json"]):
+            self.generate_names([flags[0], "has no meaning"], "-p", "x", *flags)
+        self.names(["--ranks", "bench memory"], "bench", "--ranks", 2, "memory")
+        self.generate_names(["--min-p", "below 1"], "-p", "x", "--min-p", 1)
         self.generate_names(["--hostfile", "--hosts"], "-p", "x", "--hosts", "a", "--hostfile", "b")
 
     def test_a_template_that_refuses_the_messages(self):

@@ -108,6 +108,7 @@ class Generate(program.ProgramTest):
                       r"rank 1 on [\w.:]+: layers? \d", r"prompt: 2 tokens, [0-9.]+ tok/s",
                       r"answer: 20 tokens, [0-9.]+ tok/s", r"memory: [0-9.]+ [MG]B in 2 ranks"):
             self.assertRegex(errors, words)
+        self.assertNotIn("loaded 0 B", errors)
         self.assertEqual(done.stdout.decode(), self.generate("-p", "hi", tokens=20)["text"] + "\n")
 
     def test_not_verbose_is_the_answer_only(self):
