@@ -76,6 +76,7 @@ struct WeightNames {
 struct Architecture {
   int hidden = 0;
   int layer_count = 0;
+  int extra_layers = 0;  // after the last that the folder may hold and that nothing runs
   int vocabulary = 0;
   int context_max = 0;  // tokens that the model was made for
   float norm_epsilon = 1e-6F;

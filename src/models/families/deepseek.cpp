@@ -12,7 +12,7 @@
 namespace tandem::models::families {
 namespace {
 
-LatentAttention read_latent(config::FieldReader& fields) {
+LatentAttention read_latent(config::FieldReader& fields, int context_max) {
   LatentAttention out;
   out.heads = fields.integer("num_attention_heads", 1, kMaxHeads);
   out.q_rank = fields.integer_or("q_lora_rank", 0, 1, kMaxHidden);
@@ -21,7 +21,8 @@ LatentAttention read_latent(config::FieldReader& fields) {
   out.rope_dim = fields.integer("qk_rope_head_dim", 2, kMaxHeadDim);
   out.value_dim = fields.integer("v_head_dim", 1, kMaxHeadDim);
   out.bias = fields.boolean_or("attention_bias", false);
-  const double stretch = yarn_attention_scale(rope_parameters(fields));
+  const double stretch =
+      yarn_attention_scale(rope_parameters(fields), {.context_max = context_max});
   out.scale = static_cast<float>(stretch / std::sqrt(out.nope_dim + out.rope_dim));
   return out;
 }
@@ -62,7 +63,7 @@ void read_groups(config::FieldReader& fields, kernels::RouterSpec& router) {
 
 Architecture deepseek(config::FieldReader& fields, int context_max) {
   Architecture out = read_sizes(fields, {.context_max = context_max});
-  out.attention = read_latent(fields);
+  out.attention = read_latent(fields, out.context_max);
   RopeGeometry geometry;
   geometry.head_dim = std::get<LatentAttention>(out.attention).rope_dim;
   geometry.context_max = out.context_max;
@@ -98,6 +99,8 @@ Architecture deepseek_v2(const config::ModelConfig&, config::FieldReader& fields
 
 Architecture deepseek_v3(const config::ModelConfig&, config::FieldReader& fields) {
   Architecture out = deepseek(fields, 4096);
+  // The multi-token-prediction heads follow the layers under the next numbers.
+  out.extra_layers = fields.integer_or("num_nextn_predict_layers", 1, 0, kMaxLayers);
   if (!fields.has("n_routed_experts")) return out;
   MoeSpec moe = read_moe(fields, out);
   moe.router.score = kernels::RouterSpec::Score::kSigmoid;

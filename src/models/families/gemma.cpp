@@ -5,6 +5,9 @@
 #include <mlx/types/half_types.h>
 
 #include <cmath>
+#include <optional>
+#include <string_view>
+#include <utility>
 
 #include "models/families/common.h"
 #include "models/families/families.h"
@@ -42,7 +45,14 @@ kernels::RopeSpec gemma3_rope(config::FieldReader& fields, const Architecture& s
   geometry.theta = fields.number_or(theta_field, theta, 1, 1e15);
   auto nested = fields.object("rope_parameters");
   auto parameters = nested ? nested->object(kind) : std::nullopt;
-  if (!nested && kind == "full_attention") parameters = fields.object("rope_scaling");
+  // Parameters that name no kind of layer are those of full attention.
+  if (kind == "full_attention") {
+    if (!nested) {
+      parameters = fields.object("rope_scaling");
+    } else if (!nested->has(kind) && !nested->has("sliding_attention")) {
+      parameters = std::move(nested);
+    }
+  }
   return rope_table(parameters, geometry, fields);
 }
 

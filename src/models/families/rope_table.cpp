@@ -58,12 +58,17 @@ double mscale(double factor, double weight) {
   return factor <= 1 ? 1.0 : 0.1 * weight * std::log(factor) + 1.0;
 }
 
+/// Absent: what the context grew by.
+double yarn_factor(FieldReader& parameters, const RopeGeometry& geometry) {
+  const double original = original_context(parameters, geometry);
+  return parameters.number_or("factor", std::max(1.0, geometry.context_max / original), 1e-3, 1e6);
+}
+
 /// Returns the magnitude.
 double scale_yarn(FieldReader& parameters, const RopeGeometry& geometry, double theta, int dims,
                   Table& table) {
   const double original = original_context(parameters, geometry);
-  const double factor =
-      parameters.number_or("factor", std::max(1.0, geometry.context_max / original), 1e-3, 1e6);
+  const double factor = yarn_factor(parameters, geometry);
   const double fast = parameters.number_or("beta_fast", 32, 1e-3, 1e6);
   const double slow = parameters.number_or("beta_slow", 1, 1e-3, 1e6);
   const double numerator = parameters.number_or("mscale", 1, 0, 1e3);
@@ -129,7 +134,6 @@ std::optional<FieldReader> rope_parameters(FieldReader& fields) {
 kernels::RopeSpec rope_table(std::optional<FieldReader> parameters, const RopeGeometry& geometry,
                              FieldReader& fields) {
   kernels::RopeSpec spec;
-  spec.begin = geometry.begin;
   spec.interleaved = geometry.interleaved;
   double theta = geometry.theta;
   double partial = geometry.partial;
@@ -167,10 +171,10 @@ kernels::RopeSpec rope_table(std::optional<FieldReader> parameters, const RopeGe
   return spec;
 }
 
-double yarn_attention_scale(std::optional<FieldReader> parameters) {
+double yarn_attention_scale(std::optional<FieldReader> parameters, const RopeGeometry& geometry) {
   if (!parameters || type_of(*parameters) == "default") return 1;
   const double weight = parameters->number_or("mscale_all_dim", 0, 0, 1e3);
-  const double factor = parameters->number_or("factor", 1, 1e-3, 1e6);
+  const double factor = yarn_factor(*parameters, geometry);
   const double once = weight == 0 ? 1.0 : mscale(factor, weight);
   return once * once;
 }

@@ -12,7 +12,6 @@ namespace tandem::models::families {
 
 struct RopeGeometry {
   int head_dim = 0;
-  int begin = 0;  // first rotated dimension
   bool interleaved = false;
   double partial = 1;        // share of the head that turns, unless the parameters say otherwise
   double theta = 10000;      // unless the parameters say otherwise
@@ -34,6 +33,7 @@ kernels::RopeSpec rope_table(std::optional<config::FieldReader> parameters,
                              const RopeGeometry& geometry, config::FieldReader& fields);
 
 /// What yarn with mscale_all_dim multiplies DeepSeek's attention scale with; 1 otherwise.
-double yarn_attention_scale(std::optional<config::FieldReader> parameters);
+double yarn_attention_scale(std::optional<config::FieldReader> parameters,
+                            const RopeGeometry& geometry);
 
 }  // namespace tandem::models::families

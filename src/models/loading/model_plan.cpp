@@ -29,14 +29,16 @@ const Root& root_of(const WeightPlanner& planner) {
   return kRoots[0];
 }
 
-/// Layers beyond the last are the multi-token-prediction heads of DeepSeek-V3.
-bool beyond_last_layer(std::string_view name, std::string_view layers, int layer_count) {
+/// Whether a tensor is of one of the family's extra layers. Any other layer beyond the last means
+/// that config.json is not this folder's.
+bool of_extra_layer(std::string_view name, std::string_view layers, const Architecture& model) {
   if (!name.starts_with(layers)) return false;
   int index = 0;
   const char* begin = name.data() + layers.size();
   const auto parsed = std::from_chars(begin, name.data() + name.size(), index);
   return parsed.ec == std::errc() && parsed.ptr != name.data() + name.size() &&
-         *parsed.ptr == '.' && index >= layer_count;
+         *parsed.ptr == '.' && index >= model.layer_count &&
+         index < model.layer_count + model.extra_layers;
 }
 
 /// Tensors that folders carry and that no layer needs.
@@ -46,7 +48,7 @@ bool known_leftover(std::string_view name, const Architecture& model, const Root
   for (const std::string& prefix : model.names.foreign) {
     if (name.starts_with(prefix)) return true;
   }
-  return beyond_last_layer(name, std::string(root.body) + "layers.", model.layer_count);
+  return of_extra_layer(name, std::string(root.body) + "layers.", model);
 }
 
 Status check_leftovers(const config::ModelConfig& config, weights::WeightFolder& folder,

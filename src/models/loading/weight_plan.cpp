@@ -104,7 +104,10 @@ void WeightPlanner::check_quantized(Source& source, const std::string& module, i
   // What config.json does not name is read off the shapes, as mlx-lm does.
   Quantization q = config_.quantization ? config_.quantization->of(module) : Quantization{};
   const bool named = config_.quantization && config_.quantization->overrides.contains(module);
-  if (!named && !weight->shape.empty() && !scales->shape.empty() && scales->shape.back() > 0) {
+  // No more than a word a column, so that the product fits whatever a file says.
+  const bool shaped = !weight->shape.empty() && weight->shape.back() <= source.cols &&
+                      !scales->shape.empty() && scales->shape.back() > 0;
+  if (!named && shaped) {
     const Quantization seen{static_cast<int>(weight->shape.back() * 32 / source.cols),
                             static_cast<int>(source.cols / scales->shape.back())};
     if (known_quantization(seen)) q = seen;

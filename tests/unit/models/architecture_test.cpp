@@ -153,6 +153,30 @@ TEST(Architecture, Gemma3FourBillionTakesItsDefaults) {
   EXPECT_FLOAT_EQ(model.embedding_scale, 50.5F) << "sqrt(2560) as a bfloat16";
 }
 
+TEST(Architecture, Gemma3ParametersWithoutKindsAreThoseOfFullAttention) {
+  json fields = {{"model_type", "gemma3_text"},
+                 {"hidden_size", 640},
+                 {"intermediate_size", 2048},
+                 {"num_hidden_layers", 12},
+                 {"rope_parameters", {{"rope_type", "linear"}, {"factor", 8.0}}}};
+  EXPECT_FLOAT_EQ(must(fields).ropes[0].inverse_frequency[0], 0.125F);
+  EXPECT_FLOAT_EQ(must(fields).ropes[1].inverse_frequency[0], 1);
+  fields["rope_parameters"] = {{"sliding_attention", {{"rope_type", "default"}}},
+                               {"full_attention", {{"rope_type", "linear"}, {"factor", 4.0}}}};
+  EXPECT_FLOAT_EQ(must(fields).ropes[0].inverse_frequency[0], 0.25F);
+  EXPECT_FLOAT_EQ(must(fields).ropes[1].inverse_frequency[0], 1);
+}
+
+TEST(Architecture, YarnWithoutAFactorStretchesTableAndScaleAlike) {
+  json fields = deepseek_v3();  // 163840 of 4096 tokens: 40 times
+  const Architecture written = must(fields);
+  fields["rope_scaling"].erase("factor");
+  const Architecture derived = must(fields);
+  EXPECT_EQ(derived.ropes[0].inverse_frequency, written.ropes[0].inverse_frequency);
+  EXPECT_EQ(std::get<LatentAttention>(derived.attention).scale,
+            std::get<LatentAttention>(written.attention).scale);
+}
+
 TEST(Architecture, DeepSeekV3) {
   const Architecture model = must(deepseek_v3());
   const auto& attention = std::get<LatentAttention>(model.attention);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdint>
 #include <functional>
 #include <iterator>
 #include <random>
@@ -79,6 +80,42 @@ TEST(Weights, KnownLeftoversAreSkipped) {
                          model.config()["tie_word_embeddings"] = true;  // lm_head stays unread
                        }),
             "");
+}
+
+TEST(Weights, LayersBeyondTheCountAreRefusedUnlessTheFamilyHasThem) {
+  EXPECT_THAT(message_of(grouped_model(3, 0, false, 1),
+                         [](TinyModel& model) {
+                           model.config()["model_type"] = "llama";
+                           model.config()["num_hidden_layers"] = 2;
+                           for (const char* norm : {"q_norm", "k_norm"}) {
+                             for (const char* layer : {"0", "1", "2"}) {
+                               model.tensors().erase(std::string("model.layers.") + layer +
+                                                     ".self_attn." + norm + ".weight");
+                             }
+                           }
+                         }),
+              AllOf(HasSubstr("tensor model.layers.2."),
+                    HasSubstr("does not belong to a llama model of 2 layers")));
+  const auto with_head = [](int heads, const char* tensor) {
+    return message_of(latent_model(2, 0, 1), [&](TinyModel& model) {
+      model.config()["num_nextn_predict_layers"] = heads;
+      model.add(tensor, {3, 5}, 1);
+    });
+  };
+  EXPECT_EQ(with_head(2, "model.layers.3.eh_proj.weight"), "");
+  EXPECT_THAT(with_head(1, "model.layers.3.eh_proj.weight"), HasSubstr("model.layers.3.eh_proj"));
+  EXPECT_THAT(with_head(0, "model.layers.2.eh_proj.weight"), HasSubstr("model.layers.2.eh_proj"));
+}
+
+TEST(Weights, ShapesThatWouldOverflowSayNothingAboutBits) {
+  // 32 * (2^59 + 8) is 4 bits of 64 columns in 64-bit arithmetic that wraps; config.json says 8.
+  EXPECT_THAT(message_of(grouped_model(2, 8, false, 1),
+                         [](TinyModel& model) {
+                           auto& tensor = model.tensors()["model.layers.1.mlp.up_proj.weight"];
+                           tensor.shape = {0, (std::int64_t{1} << 59) + 8};
+                           tensor.bytes.clear();
+                         }),
+              AllOf(HasSubstr("model.layers.1.mlp.up_proj.weight"), HasSubstr("[96, 16]")));
 }
 
 TEST(Weights, WrongTypesAreNamed) {
