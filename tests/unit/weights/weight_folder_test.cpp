@@ -214,7 +214,8 @@ TEST_F(Folder, ShardsAreNotHeldOpen) {
     return fd;
   };
   for (int i = 0; i < 5; ++i) {
-    shard("model-" + std::to_string(i) + ".safetensors", {{"t" + std::to_string(i), a_}});
+    shard("model-" + std::to_string(i) + ".safetensors",
+          {{std::string("t") + std::to_string(i), a_}});
   }
   const int before = lowest();
   ASSERT_GE(before, 0);
