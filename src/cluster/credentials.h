@@ -12,7 +12,8 @@
 //                 hidden states, and whoever can change packets in flight can change them, or carry
 //                 a genuine handshake through and then speak in its place. For networks where
 //                 strangers can connect but not tap: a home or a switched lab network.
-//   TLS           Mutual TLS, 1.2 or newer (1.3 between two of ours): encrypted, unforgeable, and only holders of
+//   TLS           Mutual TLS, 1.2 or newer (1.3 between two of ours): encrypted, unforgeable, and
+//   only holders of
 //                 a certificate signed by the cluster's CA get past the TLS handshake. Every such
 //                 holder is a full member: names in certificates are NOT compared with host names,
 //                 because ranks move between addresses; so the CA must sign for this cluster only.

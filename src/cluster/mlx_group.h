@@ -25,7 +25,8 @@ std::string ring_hostfile(std::span<const std::string> addresses);
 /// Puts the options where MLX looks for them: its backends take their set-up from environment
 /// variables and nothing else. The one place in the program that writes the environment after
 /// start: the host file is known only when all ranks have loaded. gRPC's threads run by then; they
-/// read the environment when gRPC starts and not again. The host file is written to a temporary file of this user, which lives as long as the returned guard.
+/// read the environment when gRPC starts and not again. The host file is written to a temporary
+/// file of this user, which lives as long as the returned guard.
 Result<std::shared_ptr<void>> set_mlx_environment(const MlxGroupOptions& options);
 
 /// A group of MLX ranks. Its calls block without limit and cannot be cancelled, so they belong on a

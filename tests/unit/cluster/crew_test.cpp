@@ -15,8 +15,8 @@ TEST(Crew, HandsProgressToTheCallingThreadInOrder) {
   const auto caller = std::this_thread::get_id();
   std::map<int, std::uint64_t> last;
   Crew crew;
-  const auto task = [](int rank, Crew& crew) -> Status {
-    for (std::uint64_t done = 1; done <= 50; ++done) crew.report(rank, done, 50);
+  const auto task = [](int rank, Crew& mine) -> Status {
+    for (std::uint64_t done = 1; done <= 50; ++done) mine.report(rank, done, 50);
     return {};
   };
   const auto status = crew.run(
