@@ -1,12 +1,12 @@
 #include "text/chat_template.h"
 
-#include <array>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "config/json.h"
 #include "text/ffi.h"
+#include "text/tokenizer_files.h"
 
 namespace tandem::text {
 namespace {
@@ -18,8 +18,6 @@ constexpr const char* kTemplateFile = "chat_template.jinja";
 constexpr const char* kToolTemplateFile = "additional_chat_templates/tool_use.jinja";
 /// Largest template, bytes; the text library's own limit.
 constexpr std::size_t kMaxTemplateBytes = 1U << 20;
-constexpr std::array<std::string_view, 7> kTokenNames = {
-    "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
 
 struct FreeTemplate {
   void operator()(tandem_text_template* chat_template) const {

@@ -1,6 +1,5 @@
 #include "text/tokenizer_files.h"
 
-#include <array>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
@@ -13,8 +12,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::string_view, 7> kTokenNames = {
-    "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
 /// Token ids are below this everywhere in the program.
 constexpr std::int64_t kMaxTokenId = (std::int64_t{1} << 31) - 1;
 

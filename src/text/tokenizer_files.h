@@ -1,15 +1,21 @@
 #pragma once
 // What the JSON files beside tokenizer.json say about special tokens. For src/text only.
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tandem/error.h"
 
 namespace tandem::text {
+
+/// The special tokens that tokenizer files name and chat templates may use.
+inline constexpr std::array<std::string_view, 7> kTokenNames = {
+    "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
 
 struct TokenizerFiles {
   /// bos_token, eos_token, unk_token, ... to content. tokenizer_config.json wins over

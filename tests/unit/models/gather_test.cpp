@@ -5,9 +5,7 @@
 
 #include <cmath>
 #include <cstdint>
-#include <functional>
 #include <iterator>
-#include <random>
 #include <string>
 
 #include "unit/models/harness.h"

@@ -1,18 +1,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdint>
 #include <limits>
-#include <map>
-#include <numeric>
-#include <utility>
-#include <vector>
 
 #include "scheduler/engine.h"
-#include "scheduler/plan.h"
 #include "unit/scheduler/engine_runs.h"
 #include "unit/scheduler/fake_pipeline.h"
 

@@ -5,12 +5,9 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <numeric>
-#include <utility>
 #include <vector>
 
 #include "scheduler/plan.h"
