@@ -18,7 +18,7 @@ class TokenConstraint {
   virtual Result<std::vector<std::uint32_t>> allowed() = 0;
   /// Moves on by a drawn token. Fails when it was not allowed.
   virtual Status accept(std::int32_t token) = 0;
-  /// Whether the output is complete and nothing may follow: the sequence ends (FinishReason::kStop).
+  /// Whether the output is complete and nothing may follow; the sequence then ends with kStop.
   virtual bool complete() const = 0;
 };
 
