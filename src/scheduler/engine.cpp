@@ -56,6 +56,15 @@ Engine::~Engine() = default;
 
 int Engine::context_max() const { return state_->options.context_max; }
 
+EngineStats Engine::stats() const {
+  EngineStats stats = state_->stats;
+  stats.waiting = state_->waiting.size();
+  stats.running = state_->live.size();
+  stats.kv_tokens_used = state_->reserved;
+  stats.kv_tokens_capacity = state_->capacity;
+  return stats;
+}
+
 Result<std::uint64_t> Engine::add(Request request) {
   State& state = *state_;
   auto status = check_request(request, state.vocabulary, state.options.context_max);
@@ -81,7 +90,10 @@ Result<std::uint64_t> Engine::add(Request request) {
   sequence.request = std::move(request);
   std::sort(sequence.request.stop_ids.begin(), sequence.request.stop_ids.end());
   const std::uint64_t id = sequence.id;
-  state.waiting.push_back(std::move(sequence));
+  const auto place = std::find_if(
+      state.waiting.begin(), state.waiting.end(),
+      [&](const Sequence& waits) { return waits.request.priority < sequence.request.priority; });
+  state.waiting.insert(place, std::move(sequence));
   return id;
 }
 

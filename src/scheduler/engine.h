@@ -8,6 +8,7 @@
 
 #include "base/deadline.h"
 #include "cluster/pipeline.h"
+#include "scheduler/constraint.h"
 #include "tandem/error.h"
 #include "tandem/tick.h"
 
@@ -32,6 +33,10 @@ struct Request {
   /// When it ends or is cancelled its KV stays, until memory is short, for a later request whose
   /// prompt begins alike: that one computes only the rest of its prompt.
   bool keep = false;
+  /// Says which tokens may come next; null: any. Of this request alone.
+  std::shared_ptr<TokenConstraint> constraint;
+  int priority = 0;              // higher is served first; equal ones in order of arrival
+  std::uint64_t cache_salt = 0;  // computed prefixes are shared between equal salts only
 };
 
 /// kError: a stage refused the sequence's tick; Event::error says why. Other sequences go on.
@@ -43,8 +48,23 @@ struct Event {
   std::optional<SampledToken> token;  // a new token
   std::vector<TokenScore> scores;     // scored prompt tokens, ascending positions
   std::uint32_t prompt_done = 0;      // prompt tokens that came back so far
+  std::uint32_t cached = 0;           // of these, whose KV there was: in every event the same
   FinishReason finish = FinishReason::kNone;
   std::optional<Error> error;  // set with kError
+};
+
+/// What the engine holds and has done since it was made.
+struct EngineStats {
+  std::uint64_t waiting = 0;             // requests that hold no KV yet
+  std::uint64_t running = 0;             // requests that do
+  std::uint64_t kv_tokens_used = 0;      // whole pages
+  std::uint64_t kv_tokens_capacity = 0;  // of the tightest rank
+  std::uint64_t prefix_hits = 0;         // requests that found a part of their prompt computed
+  std::uint64_t prefix_tokens = 0;       // which was that long in all
+  std::uint64_t preemptions = 0;         // sequences that lost their KV and were computed again
+  std::uint64_t ticks = 0;
+  std::uint64_t prompt_tokens = 0;  // computed, not found
+  std::uint64_t generated_tokens = 0;
 };
 
 /// Owns the token log. Single-threaded; plan (pure) -> submit -> next -> commit. Sequences are
@@ -71,6 +91,7 @@ class Engine {
 
   /// Tokens of prompt and completion that a sequence may have.
   int context_max() const;
+  EngineStats stats() const;
 
  private:
   struct State;

@@ -42,7 +42,7 @@ void Engine::State::admit() {
 /// theirs: KV holds no probabilities.
 void Engine::State::use_prefix(Sequence& sequence) {
   if (sequence.request.score) return;
-  const auto match = kept.best(sequence.request.prompt);
+  const auto match = kept.best(sequence.request.prompt, sequence.request.cache_salt);
   if (!match) return;
   const auto source = kept.take(match->id);
   if (!source) return;
@@ -50,6 +50,9 @@ void Engine::State::use_prefix(Sequence& sequence) {
   sequence.prefix_source = match->id;
   sequence.submitted = match->length;
   sequence.returned = match->length;
+  sequence.reused = match->length;
+  ++stats.prefix_hits;
+  stats.prefix_tokens += match->length;
 }
 
 void Engine::State::drop_oldest_kept() {
@@ -71,7 +74,7 @@ void Engine::State::retire(std::uint64_t id, Leave leave) {
   if (known && leave == Leave::kKeep && sequence.request.keep && options.kept_max > 0) {
     sequence.tokens.resize(cached);
     reserved += whole_pages(cached);
-    kept.add({id, std::move(sequence.tokens), whole_pages(cached)});
+    kept.add({id, std::move(sequence.tokens), whole_pages(cached), sequence.request.cache_salt});
     if (kept.size() > static_cast<std::size_t>(options.kept_max)) drop_oldest_kept();
   } else if (known) {
     frees.push_back(id);
@@ -119,6 +122,7 @@ Status Engine::State::fill() {
       }
       sequence.submit(planned, tick.number);
     }
+    ++stats.ticks;
     flights.push_back(std::move(flight));
     if (auto status = pipeline.submit(std::move(tick)); !status.ok()) return status;
   }
@@ -204,8 +208,10 @@ Event Engine::State::advance(Sequence& sequence, const PlannedEntry& entry,
     sequence.decode_in_flight = false;
   } else {
     sequence.returned += entry.count;
+    stats.prompt_tokens += entry.count;
   }
   event.prompt_done = sequence.returned;
+  event.cached = sequence.reused;
   const Request& request = sequence.request;
   if (token == nullptr) {
     const bool scored = sequence.returned == sequence.prompt() && request.max_tokens == 0;
@@ -214,7 +220,17 @@ Event Engine::State::advance(Sequence& sequence, const PlannedEntry& entry,
   }
   sequence.tokens.push_back(token->id);
   event.token = *token;
-  if (std::binary_search(request.stop_ids.begin(), request.stop_ids.end(), token->id)) {
+  ++stats.generated_tokens;
+  if (request.constraint) {
+    if (auto status = request.constraint->accept(token->id); !status.ok()) {
+      event.token.reset();
+      event.finish = FinishReason::kError;
+      event.error = status.error();
+      return event;
+    }
+  }
+  if (std::binary_search(request.stop_ids.begin(), request.stop_ids.end(), token->id) ||
+      (request.constraint && request.constraint->complete())) {
     event.finish = FinishReason::kStop;
   } else if (sequence.drawn() >= static_cast<std::uint32_t>(request.max_tokens) ||
              sequence.tokens.size() >= static_cast<std::size_t>(options.context_max)) {

@@ -52,6 +52,7 @@ struct Engine::State {
   std::vector<std::uint64_t> frees;  // for the next tick
   std::deque<Flight> flights;
   KeptSequences kept;
+  EngineStats stats;
   std::optional<Error> dead;
 
   void admit();

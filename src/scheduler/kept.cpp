@@ -5,11 +5,12 @@
 
 namespace tandem::scheduler {
 
-std::optional<KeptSequences::Match> KeptSequences::best(
-    std::span<const std::int32_t> prompt) const {
+std::optional<KeptSequences::Match> KeptSequences::best(std::span<const std::int32_t> prompt,
+                                                        std::uint64_t salt) const {
   std::optional<Match> best;
   if (prompt.empty()) return best;
   for (const Kept& kept : kept_) {
+    if (kept.salt != salt) continue;
     const std::size_t limit = std::min(kept.tokens.size(), prompt.size() - 1);
     const auto end = kept.tokens.begin() + static_cast<std::ptrdiff_t>(limit);
     const auto common = std::mismatch(kept.tokens.begin(), end, prompt.begin()).first;

@@ -20,6 +20,7 @@ struct Sequence {
   bool decode_in_flight = false;
   std::uint64_t last_tick = 0;
   std::uint64_t reserved = 0;       // tokens of KV set aside
+  std::uint32_t reused = 0;         // prompt tokens whose KV there was
   std::uint64_t prefix_source = 0;  // kept sequence whose KV it starts with; 0: none
 
   std::uint32_t prompt() const { return static_cast<std::uint32_t>(request.prompt.size()); }
