@@ -28,6 +28,9 @@ Result<std::string> read_text_file(const std::filesystem::path& file,
 /// Strict JSON; duplicate keys, trailing text, invalid UTF-8 and too deep nesting are errors that
 /// name `file` and the byte.
 Result<nlohmann::json> parse_json(std::string_view text, std::string_view file);
+/// The same with members in the order of the text, which chat templates and schemas show to models.
+/// Reading a member searches: for objects whose few known fields are asked for.
+Result<nlohmann::ordered_json> parse_ordered_json(std::string_view text, std::string_view file);
 
 /// Reads the fields of one object. The first failure is kept and every later read returns its
 /// fallback, so a mapping is written straight down and checked once by status(). Messages read

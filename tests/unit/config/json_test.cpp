@@ -26,6 +26,16 @@ TEST(ParseJson, ADuplicateKeyIsNamed) {
   EXPECT_EQ(error_of(R"({"a":{"c":1},"b":{"c":2}})"), "");
 }
 
+TEST(ParseJson, AnOrderedObjectKeepsTheTextsOrderAndRefusesTheSame) {
+  const std::string text = R"({"z":1,"a":{"y":[{"n":1,"b":2}],"c":{}},"m":null})";
+  const auto result = parse_ordered_json(text, "f.json");
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  EXPECT_EQ(result->dump(), text);
+  EXPECT_EQ(parse_ordered_json(R"({"b":{"c":1,"d":0,"c":2}})", "f.json").error().message,
+            "f.json: the key \"c\" appears twice");
+  EXPECT_FALSE(parse_ordered_json(std::string(65, '[') + std::string(65, ']'), "f.json").ok());
+}
+
 TEST(ParseJson, BrokenTextNamesTheByte) {
   EXPECT_NE(error_of("{\"a\":}").find("is not JSON at byte 6"), std::string::npos)
       << error_of("{\"a\":}");
