@@ -3,6 +3,7 @@
 
     bench/random_model.py llama-1b OUT        # the shape of Llama-3.2-1B
     bench/random_model.py qwen3-moe OUT       # Qwen3-30B-A3B's layers, eight of them
+    bench/random_model.py deepseek-v3 OUT     # its parts, at DeepSeek-V2-Lite's sizes, six layers
 
 4 bits, groups of 64, bf16 scales, one safetensors file. Needs the standard library only. The same
 random megabyte is repeated, so the folder is made in seconds; kernels do the same work on it.
@@ -19,6 +20,9 @@ BITS = 4
 SCALE = struct.pack("<H", 0x3B80)  # 2^-8
 BIAS = struct.pack("<H", 0xBCF0)  # -7.5 * 2^-8: elements are centred on zero
 ONE = struct.pack("<H", 0x3F80)
+ZERO = b"\0\0\0\0"
+RANDOM = None  # random bytes: quantized elements
+SMALL = "small"  # random bfloat16 of magnitude 2^-7 to 2^-6, of either sign
 
 LLAMA_1B = {
     "model_type": "llama",
@@ -60,11 +64,44 @@ QWEN3_MOE = {
     "torch_dtype": "bfloat16",
 }
 
+DEEPSEEK_V3 = {
+    "model_type": "deepseek_v3",
+    "architectures": ["DeepseekV3ForCausalLM"],
+    "hidden_size": 2048,
+    "intermediate_size": 10944,
+    "moe_intermediate_size": 1408,
+    "num_hidden_layers": 6,
+    "first_k_dense_replace": 1,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 16,
+    "q_lora_rank": 768,
+    "kv_lora_rank": 512,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 128,
+    "n_routed_experts": 64,
+    "n_shared_experts": 1,
+    "num_experts_per_tok": 8,
+    "n_group": 8,
+    "topk_group": 4,
+    "routed_scaling_factor": 2.5,
+    "norm_topk_prob": True,
+    "scoring_func": "sigmoid",
+    "topk_method": "noaux_tc",
+    "moe_layer_freq": 1,
+    "vocab_size": 129280,
+    "max_position_embeddings": 163840,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+}
+
 
 def quantized(name, *shape):
     rows, cols = math.prod(shape[:-1]), shape[-1]
     groups = cols // GROUP
-    yield f"{name}.weight", "U32", [*shape[:-1], cols * BITS // 32], rows * cols * BITS // 8, None
+    yield f"{name}.weight", "U32", [*shape[:-1], cols * BITS // 32], rows * cols * BITS // 8, RANDOM
     yield f"{name}.scales", "BF16", [*shape[:-1], groups], rows * groups * 2, SCALE
     yield f"{name}.biases", "BF16", [*shape[:-1], groups], rows * groups * 2, BIAS
 
@@ -73,9 +110,57 @@ def norm(name, size):
     yield f"{name}.weight", "BF16", [size], size * 2, ONE
 
 
-def tensors(c):
-    """(name, type, shape, bytes, repeated element or None for random bytes)."""
+def grouped_attention(c, prefix):
     hidden, head = c["hidden_size"], c["head_dim"]
+    heads, kv = c["num_attention_heads"] * head, c["num_key_value_heads"] * head
+    yield from quantized(f"{prefix}.q_proj", heads, hidden)
+    yield from quantized(f"{prefix}.k_proj", kv, hidden)
+    yield from quantized(f"{prefix}.v_proj", kv, hidden)
+    yield from quantized(f"{prefix}.o_proj", hidden, heads)
+    if c["model_type"] == "qwen3_moe":
+        yield from norm(f"{prefix}.q_norm", head)
+        yield from norm(f"{prefix}.k_norm", head)
+
+
+def latent_attention(c, prefix):
+    hidden, heads = c["hidden_size"], c["num_attention_heads"]
+    q_rank, kv_rank = c["q_lora_rank"], c["kv_lora_rank"]
+    nope, rope, value = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"]
+    yield from quantized(f"{prefix}.q_a_proj", q_rank, hidden)
+    yield from norm(f"{prefix}.q_a_layernorm", q_rank)
+    yield from quantized(f"{prefix}.q_b_proj", heads * (nope + rope), q_rank)
+    yield from quantized(f"{prefix}.kv_a_proj_with_mqa", kv_rank + rope, hidden)
+    yield from norm(f"{prefix}.kv_a_layernorm", kv_rank)
+    yield from quantized(f"{prefix}.kv_b_proj", heads * (nope + value), kv_rank)
+    yield from quantized(f"{prefix}.o_proj", hidden, heads * value)
+
+
+def mlp(prefix, hidden, *inner):
+    """`inner` is the width, behind the number of experts where there are some."""
+    yield from quantized(f"{prefix}.gate_proj", *inner, hidden)
+    yield from quantized(f"{prefix}.up_proj", *inner, hidden)
+    yield from quantized(f"{prefix}.down_proj", *inner[:-1], hidden, inner[-1])
+
+
+def feed_forward(c, layer, prefix):
+    hidden, width = c["hidden_size"], c.get("moe_intermediate_size")
+    if c["model_type"] == "qwen3_moe":
+        yield from quantized(f"{prefix}.gate", c["num_experts"], hidden)
+        yield from mlp(f"{prefix}.switch_mlp", hidden, c["num_experts"], width)
+    elif layer >= c.get("first_k_dense_replace", c["num_hidden_layers"]):
+        experts = c["n_routed_experts"]
+        yield f"{prefix}.gate.weight", "BF16", [experts, hidden], experts * hidden * 2, SMALL
+        yield f"{prefix}.gate.e_score_correction_bias", "F32", [experts], experts * 4, ZERO
+        yield from mlp(f"{prefix}.switch_mlp", hidden, experts, width)
+        yield from mlp(f"{prefix}.shared_experts", hidden, c["n_shared_experts"] * width)
+    else:
+        yield from mlp(prefix, hidden, c["intermediate_size"])
+
+
+def tensors(c):
+    """(name, type, shape, bytes, repeated element or RANDOM or SMALL)."""
+    hidden = c["hidden_size"]
+    attention = latent_attention if c["model_type"] == "deepseek_v3" else grouped_attention
     yield from quantized("model.embed_tokens", c["vocab_size"], hidden)
     if not c["tie_word_embeddings"]:
         yield from quantized("lm_head", c["vocab_size"], hidden)
@@ -84,24 +169,16 @@ def tensors(c):
         layer = f"model.layers.{i}"
         yield from norm(f"{layer}.input_layernorm", hidden)
         yield from norm(f"{layer}.post_attention_layernorm", hidden)
-        heads, kv = c["num_attention_heads"] * head, c["num_key_value_heads"] * head
-        yield from quantized(f"{layer}.self_attn.q_proj", heads, hidden)
-        yield from quantized(f"{layer}.self_attn.k_proj", kv, hidden)
-        yield from quantized(f"{layer}.self_attn.v_proj", kv, hidden)
-        yield from quantized(f"{layer}.self_attn.o_proj", hidden, heads)
-        if c["model_type"] == "qwen3_moe":
-            yield from norm(f"{layer}.self_attn.q_norm", head)
-            yield from norm(f"{layer}.self_attn.k_norm", head)
-            experts, inner = c["num_experts"], c["moe_intermediate_size"]
-            yield from quantized(f"{layer}.mlp.gate", experts, hidden)
-            yield from quantized(f"{layer}.mlp.switch_mlp.gate_proj", experts, inner, hidden)
-            yield from quantized(f"{layer}.mlp.switch_mlp.up_proj", experts, inner, hidden)
-            yield from quantized(f"{layer}.mlp.switch_mlp.down_proj", experts, hidden, inner)
-        else:
-            inner = c["intermediate_size"]
-            yield from quantized(f"{layer}.mlp.gate_proj", inner, hidden)
-            yield from quantized(f"{layer}.mlp.up_proj", inner, hidden)
-            yield from quantized(f"{layer}.mlp.down_proj", hidden, inner)
+        yield from attention(c, f"{layer}.self_attn")
+        yield from feed_forward(c, i, f"{layer}.mlp")
+
+
+def blocks_of(noise):
+    """element -> what is repeated in the file; as long as the noise."""
+    small = bytearray(noise)
+    small[1::2] = bytes(0x3C | byte & 0x80 for byte in noise[1::2])
+    special = {RANDOM: noise, SMALL: bytes(small)}
+    return lambda element: special.get(element) or element * (len(noise) // len(element))
 
 
 def write_weights(path, config):
@@ -111,11 +188,11 @@ def write_weights(path, config):
         offset += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    noise = random.Random(7).randbytes(1 << 20)
+    block_of = blocks_of(random.Random(7).randbytes(1 << 20))
     with open(path, "wb") as out:
         out.write(struct.pack("<Q", len(text)) + text)
         for _, _, _, size, element in tensors(config):
-            block = noise if element is None else element * (len(noise) // len(element))
+            block = block_of(element)
             for _ in range(size // len(block)):
                 out.write(block)
             out.write(block[: size % len(block)])
@@ -134,22 +211,27 @@ def write_tokenizer(folder):
         "chat_template": "{% for m in messages %}{{ m['content'] }}{% endfor %}"}))
 
 
+SHAPES = {"llama-1b": LLAMA_1B, "qwen3-moe": QWEN3_MOE, "deepseek-v3": DEEPSEEK_V3}
+
+
+def write_folder(folder, shape):
+    config = {**shape, "quantization": {"group_size": GROUP, "bits": BITS}, "eos_token_id": 1}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=1))
+    write_weights(folder / "model.safetensors", config)
+    write_tokenizer(folder)
+
+
 def main():
-    shapes = {"llama-1b": LLAMA_1B, "qwen3-moe": QWEN3_MOE}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("shape", choices=shapes)
+    parser.add_argument("shape", choices=SHAPES)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--layers", type=int, help="instead of the shape's own number")
     args = parser.parse_args()
-    config = dict(shapes[args.shape])
+    shape = dict(SHAPES[args.shape])
     if args.layers:
-        config["num_hidden_layers"] = args.layers
-    config["quantization"] = {"group_size": GROUP, "bits": BITS}
-    config["eos_token_id"] = 1
-    args.folder.mkdir(parents=True, exist_ok=True)
-    (args.folder / "config.json").write_text(json.dumps(config, indent=1))
-    write_weights(args.folder / "model.safetensors", config)
-    write_tokenizer(args.folder)
+        shape["num_hidden_layers"] = args.layers
+    write_folder(args.folder, shape)
 
 
 if __name__ == "__main__":

@@ -6,3 +6,7 @@ add_test(NAME bench.kernels_runs
   COMMAND kernels_bench --layers 1 --repeats 1 --rows 1,9 --threads 2)
 set_tests_properties(bench.kernels_runs PROPERTIES TIMEOUT 120 LABELS bench
   PASS_REGULAR_EXPRESSION "rows    9: .* tok/s")
+
+add_test(NAME bench.peers
+  COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/peers_test.py --tandem $<TARGET_FILE:tandem>)
+set_tests_properties(bench.peers PROPERTIES TIMEOUT 300 LABELS bench)
