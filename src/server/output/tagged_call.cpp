@@ -1,0 +1,155 @@
+#include "server/output/tagged_call.h"
+
+#include <algorithm>
+#include <array>
+#include <span>
+
+#include "server/output/json_call.h"
+#include "server/output/markers.h"
+
+namespace tandem::server {
+namespace {
+
+using State = ReadStep::State;
+using Markers = std::span<const std::string_view>;
+
+constexpr std::array kGlmNameEnds = {std::string_view("\n"), marker::kArgKey, marker::kToolCallEnd};
+constexpr std::array kQwenNameEnds = {std::string_view(">")};
+constexpr std::array kGlmBetween = {marker::kArgKey, marker::kToolCallEnd};
+constexpr std::array kQwenBetween = {marker::kParameter, marker::kFunctionEnd};
+constexpr std::array kGlmKeyEnds = {marker::kArgKeyEnd};
+constexpr std::array kGlmValue = {marker::kArgValue};
+constexpr std::array kGlmValueEnds = {marker::kArgValueEnd};
+// Qwen's template puts a value on lines of its own.
+constexpr std::array kQwenValueEnds = {std::string_view("\n</parameter>"), marker::kParameterEnd};
+
+std::string json_string(std::string_view text) {
+  std::string out = "\"";
+  append_escaped(out, text);
+  return out + '"';
+}
+
+}  // namespace
+
+ReadStep TaggedReader::read(std::string_view text, CallSink& sink) {
+  switch (place_) {
+    case Place::kName:
+      return read_function(text);
+    case Place::kBetween:
+      return read_between(text, sink);
+    case Place::kKey:
+      return read_key(text, sink);
+    case Place::kBeforeValue:
+      return read_before_value(text, sink);
+    case Place::kValue:
+      return read_value(text, sink);
+    case Place::kEnd:
+      return {State::kDone, 0};
+  }
+  return {State::kFailed, 0};
+}
+
+ReadStep TaggedReader::read_function(std::string_view text) {
+  const bool glm = style_ == Style::kGlm;
+  NameStep name = read_name(text, glm ? Markers(kGlmNameEnds) : Markers(kQwenNameEnds), name_);
+  if (name.step.state != State::kAgain) return name.step;
+  place_ = Place::kBetween;
+  // GLM's name ends where the next marker begins, which is read_between()'s.
+  if (!glm) name.step.used += kQwenNameEnds.front().size();
+  return name.step;
+}
+
+ReadStep TaggedReader::read_between(std::string_view text, CallSink& sink) {
+  const std::size_t spaces = leading_spaces(text);
+  const Markers markers = style_ == Style::kGlm ? Markers(kGlmBetween) : Markers(kQwenBetween);
+  const MarkerMatch match = match_marker(text.substr(spaces), markers);
+  if (match.marker < 0) return {match.partial ? State::kMore : State::kFailed, 0};
+  if (match.marker == 0) {
+    place_ = Place::kKey;
+    key_.clear();
+    return {State::kAgain, spaces + markers.front().size()};
+  }
+  // GLM's end is that of the block around the call.
+  return end_call(spaces + (style_ == Style::kGlm ? 0 : markers.back().size()), sink);
+}
+
+ReadStep TaggedReader::end_call(std::size_t used, CallSink& sink) {
+  if (!begun_ && !begin_call(sink)) return {State::kFailed, 0};
+  sink.arguments(arguments_ == 0 ? "{}" : "}");
+  sink.end();
+  place_ = Place::kEnd;
+  return {State::kAgain, used};
+}
+
+bool TaggedReader::begin_call(CallSink& sink) {
+  begun_ = sink.begin(name_);
+  return begun_;
+}
+
+ReadStep TaggedReader::read_key(std::string_view text, CallSink& sink) {
+  const bool glm = style_ == Style::kGlm;
+  const Markers ends = glm ? Markers(kGlmKeyEnds) : Markers(kQwenNameEnds);
+  NameStep key = read_name(text, ends, key_);
+  if (key.step.state != State::kAgain) return key.step;
+  place_ = Place::kBeforeValue;
+  if (!glm && !begin_argument(sink)) return {State::kFailed, key.step.used};
+  key.step.used += ends.front().size();
+  return key.step;
+}
+
+ReadStep TaggedReader::read_before_value(std::string_view text, CallSink& sink) {
+  const std::size_t spaces = leading_spaces(text);
+  const MarkerMatch match = match_marker(text.substr(spaces), kGlmValue);
+  if (match.marker < 0) return {match.partial ? State::kMore : State::kFailed, 0};
+  if (!begin_argument(sink)) return {State::kFailed, 0};
+  return {State::kAgain, spaces + marker::kArgValue.size()};
+}
+
+bool TaggedReader::begin_argument(CallSink& sink) {
+  if (!begun_ && !begin_call(sink)) return false;
+  const auto tool = std::ranges::find(tools_, name_, &ToolSpec::name);
+  types_ = tool == tools_.end() ? kAnyType : argument_types(tool->parameters, key_);
+  sink.arguments((arguments_++ == 0 ? "{" : ", ") + json_string(key_) +
+                 (as_string() ? ": \"" : ": "));
+  value_.clear();
+  value_begun_ = false;
+  place_ = Place::kValue;
+  return true;
+}
+
+ReadStep TaggedReader::read_value(std::string_view text, CallSink& sink) {
+  if (text.empty()) return {State::kMore, 0};
+  const bool glm = style_ == Style::kGlm;
+  if (!value_begun_) {
+    value_begun_ = true;
+    if (!glm && text.front() == '\n') return {State::kAgain, 1};
+  }
+  const Markers ends = glm ? Markers(kGlmValueEnds) : Markers(kQwenValueEnds);
+  const MarkerPlace place = find_marker(text, ends);
+  std::string piece;
+  if (as_string()) {
+    append_escaped(piece, text.substr(0, place.before));
+  } else {
+    value_ += text.substr(0, place.before);
+  }
+  if (place.marker < 0) {
+    sink.arguments(piece);
+    return {State::kMore, place.before};
+  }
+  place_ = Place::kBetween;
+  sink.arguments(as_string() ? piece + '"' : json_argument(value_, types_));
+  return {State::kAgain, place.before + ends[static_cast<std::size_t>(place.marker)].size()};
+}
+
+void TaggedReader::finish(std::string_view rest, CallSink& sink) {
+  if (place_ != Place::kValue || !sink.open()) return;
+  std::string held = value_;
+  if (as_string()) {
+    append_escaped(held, rest);
+  } else {
+    held += rest;
+  }
+  sink.arguments(held);
+}
+
+}  // namespace tandem::server
