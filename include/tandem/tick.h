@@ -38,6 +38,9 @@ struct TickEntry {
   bool score = false;                      // return every token's log-probability (see TokenScore)
   std::uint32_t top_logprobs = 0;          // candidates to return with a sampled or scored token
   std::optional<SamplingParams> sampling;  // set in a sequence's first tick, kept by the last stage
+  /// Only with `sample`: the tokens that may be drawn, bit i % 32 of word i / 32 for token i. As
+  /// many words as the vocabulary needs, at least one bit set, none beyond it. Empty: every token.
+  std::vector<std::uint32_t> allowed;
 };
 
 /// A change of the caches, applied before the entries, in order.
@@ -64,8 +67,8 @@ struct TokenLogprob {
   float logprob = 0;
 };
 
-/// A token that the last stage drew. logprob and top are of the distribution before temperature
-/// and filters; top is sorted, most likely first, ties by lower id.
+/// A token that the last stage drew. logprob and top are of the distribution before `allowed`,
+/// temperature and filters; top is sorted, most likely first, ties by lower id.
 struct SampledToken {
   std::uint64_t sequence = 0;
   std::int32_t id = 0;

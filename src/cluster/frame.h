@@ -34,7 +34,7 @@ inline constexpr std::uint64_t kMaxFrameBytes = 1ULL << 30;
 /// size in memory, so they have a limit of their own.
 inline constexpr std::uint64_t kMaxFrameHeaderBytes = 16ULL << 20;
 /// Raised when the meaning of a frame changes.
-inline constexpr std::uint32_t kFrameVersion = 1;
+inline constexpr std::uint32_t kFrameVersion = 2;
 /// Longest error message in a frame, bytes; encode() cuts a longer one.
 inline constexpr std::size_t kMaxFailureBytes = 4096;
 

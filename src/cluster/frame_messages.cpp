@@ -110,6 +110,7 @@ Result<TickEntry> take(const v1::TickEntry& in) {
     if (!sampling) return sampling.error();
     out.sampling = std::move(*sampling);
   }
+  out.allowed.assign(in.allowed().begin(), in.allowed().end());
   return out;
 }
 
@@ -199,6 +200,7 @@ void put(const Tick& tick, v1::Tick& out) {
     item->set_score(entry.score);
     item->set_top_logprobs(entry.top_logprobs);
     if (entry.sampling) put(*entry.sampling, *item->mutable_sampling());
+    item->mutable_allowed()->Add(entry.allowed.begin(), entry.allowed.end());
   }
 }
 

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "config/message.h"
-#include "kernels/node_failure.h"
+#include "kernels/layout.h"
 #include "stage/hidden.h"
 
 namespace tandem::stage {
@@ -82,14 +82,10 @@ Result<StageOutput> DecoderStage::run(const Tick& tick, const Hidden& in) {
     }
     if (last()) states_.apply(tick);
     auto output = compute(tick, in);
-    if (const auto failure = kernels::take_node_failure(parts_.context.stream)) {
-      return named({ErrorCode::kInternal, "the computation failed: " + *failure});
-    }
     if (!output.ok()) return named(output.error());
     return output;
   } catch (const std::exception& failure) {
     settle(parts_.context.stream);
-    kernels::take_node_failure(parts_.context.stream);  // of this tick, not of the next
     return named({ErrorCode::kInternal, fmt::format("the computation failed: {}", failure.what())});
   }
 }
@@ -111,9 +107,7 @@ Result<StageOutput> DecoderStage::compute(const Tick& tick, const Hidden& in) {
     output.result = std::move(*result);
     return output;
   }
-  const mx::array ready = to_bytes(parts_.context, hidden, parts_.info.hidden_dtype);
-  mx::eval(ready);
-  output.hidden = from_array(ready, parts_.info.hidden_dtype);
+  output.hidden = to_hidden(parts_.context, hidden, parts_.info.hidden_dtype);
   return output;
 }
 
@@ -158,9 +152,7 @@ void DecoderStage::take_logits(TickOutput& output, const mx::array& hidden) {
         all && part.size() == rows.size()
             ? hidden
             : mx::take(hidden, int_array({part.begin(), part.end()}), 0, parts_.context.stream);
-    const mx::array logits =
-        mx::contiguous(parts_.decoder->head(picked), false, parts_.context.stream);
-    mx::eval(logits);
+    const mx::array logits = kernels::ready(parts_.context, parts_.decoder->head(picked));
     output.take(begin, part.size(), logits.data<float>());
   }
 }

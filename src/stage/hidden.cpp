@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "kernels/layout.h"
+
 namespace tandem::stage {
 namespace {
 
@@ -25,11 +27,9 @@ mx::array to_array(const kernels::Context& context, const Hidden& hidden) {
   return mx::astype(rows, context.dtype(), context.stream);
 }
 
-mx::array to_bytes(const kernels::Context& context, const mx::array& rows, DType dtype) {
-  return mx::contiguous(mx::astype(rows, mlx_type(dtype), context.stream), false, context.stream);
-}
-
-Hidden from_array(const mx::array& ready, DType dtype) {
+Hidden to_hidden(const kernels::Context& context, const mx::array& rows, DType dtype) {
+  const mx::array ready =
+      kernels::ready(context, mx::astype(rows, mlx_type(dtype), context.stream));
   Hidden hidden;
   hidden.dtype = dtype;
   hidden.rows = ready.shape(0);

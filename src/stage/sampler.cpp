@@ -11,6 +11,7 @@
 
 #include "stage/distribution.h"
 #include "stage/filters.h"
+#include "stage/mask.h"
 #include "stage/random.h"
 
 namespace tandem::stage {
@@ -82,6 +83,23 @@ std::int32_t categorical(std::span<const Candidate> candidates, float temperatur
   return candidates[chosen].id;
 }
 
+/// Turns the logits into log-probabilities and draws by them.
+std::int32_t draw(std::span<float> logits, const Softmax& softmax, const SamplingParams& params,
+                  std::uint64_t position) {
+  for (float& logit : logits) logit = softmax.logprob(logit);
+  const auto candidates = filter(logits, params, uniform(params.seed, position, Draw::kXtc));
+  return categorical(candidates, params.temperature, uniform(params.seed, position, Draw::kToken));
+}
+
+std::int32_t draw_allowed(std::span<const float> logits, const SamplingParams& params,
+                          std::uint64_t position, std::span<const std::uint32_t> allowed) {
+  if (params.temperature == 0) return best_allowed(logits, allowed);
+  std::vector<float> kept = keep_allowed(logits, allowed);
+  const auto distribution = softmax(kept);
+  // The model rules out everything that is allowed: any of it will do.
+  return distribution ? draw(kept, *distribution, params, position) : best_allowed(logits, allowed);
+}
+
 }  // namespace
 
 Status check_sampling(const SamplingParams& params, std::int32_t vocabulary) {
@@ -138,21 +156,23 @@ void penalize(std::span<float> logits, const SamplingParams& params,
 
 Result<SampledToken> sample(std::span<float> logits, const SamplingParams& params,
                             std::span<const std::int32_t> history, std::uint64_t position,
-                            std::uint32_t top) {
+                            std::uint32_t top, std::span<const std::uint32_t> allowed) {
   penalize(logits, params, history);
   const auto distribution = softmax(logits);
   if (!distribution) return not_finite();
   SampledToken token;
-  token.id = distribution->best.id;
   token.top = top_logprobs(logits, *distribution, top);
+  if (!allowed.empty()) {
+    token.id = draw_allowed(logits, params, position, allowed);
+    token.logprob = distribution->logprob(logits[static_cast<std::size_t>(token.id)]);
+    return token;
+  }
   if (params.temperature == 0) {
+    token.id = distribution->best.id;
     token.logprob = distribution->logprob(distribution->best.value);
     return token;
   }
-  for (float& logit : logits) logit = distribution->logprob(logit);
-  const auto candidates = filter(logits, params, uniform(params.seed, position, Draw::kXtc));
-  token.id =
-      categorical(candidates, params.temperature, uniform(params.seed, position, Draw::kToken));
+  token.id = draw(logits, *distribution, params, position);
   token.logprob = logits[static_cast<std::size_t>(token.id)];
   return token;
 }

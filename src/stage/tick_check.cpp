@@ -4,6 +4,7 @@
 
 #include <cstddef>
 
+#include "stage/mask.h"
 #include "stage/sampler.h"
 
 namespace tandem::stage {
@@ -26,6 +27,11 @@ Status check_entry(const TickEntry& entry, const TickRules& rules) {
   if (entry.top_logprobs > kMaxTopLogprobs) {
     return fail(
         fmt::format("{} top_logprobs, the limit is {}", entry.top_logprobs, kMaxTopLogprobs));
+  }
+  if (!entry.allowed.empty()) {
+    if (!entry.sample) return fail("has allowed tokens but draws none");
+    const Status mask = check_mask(entry.allowed, rules.vocabulary);
+    if (!mask.ok()) return fail(mask.error().message);
   }
   if (!entry.sampling) return {};
   const Status sampling = check_sampling(*entry.sampling, rules.vocabulary);

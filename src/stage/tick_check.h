@@ -24,7 +24,7 @@ struct TickRules {
 };
 
 /// Everything but the KV's own rules: ids in the vocabulary, positions within the context, sampling
-/// parameters, limits, and hidden states with one row of the right size a token.
+/// parameters, masks, limits, and hidden states with one row of the right size a token.
 Status check_tick(const Tick& tick, const Hidden& in, const TickRules& rules);
 
 /// Tokens of all entries.

@@ -73,7 +73,8 @@ void TickOutput::use_row(Use& use, std::span<const float> logits) {
   if (use.sample_slot == kNone) return;
   std::vector<float> scratch(logits.begin(), logits.end());
   auto sampled = sample(scratch, state.sampling, state.tokens,
-                        std::uint64_t{entry.position} + entry.tokens.size(), entry.top_logprobs);
+                        std::uint64_t{entry.position} + entry.tokens.size(), entry.top_logprobs,
+                        entry.allowed);
   if (!sampled.ok()) {
     use.error = sampled.error();
     return;

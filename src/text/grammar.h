@@ -1,6 +1,6 @@
 #pragma once
 // Constrained decoding: which tokens may come next so that the whole output fits a JSON schema, a
-// regular expression or a grammar. By the crate llguidance (https://github.com/guidance-ai/llguidance).
+// regular expression or a grammar. By llguidance (https://github.com/guidance-ai/llguidance).
 
 #include <cstddef>
 #include <cstdint>
@@ -43,9 +43,9 @@ class GrammarTokenizer {
 /// "json schema: ...". Compiling takes at most about a second, usually milliseconds.
 class Grammar {
  public:
-  /// Outputs are JSON values that are valid under the schema (draft 2020-12), with object members in
-  /// the order of the schema. Between tokens of JSON there may be one space or one line break with
-  /// indentation. The root may be of any type.
+  /// Outputs are JSON values that are valid under the schema (draft 2020-12), with object members
+  /// in the order of the schema. Between tokens of JSON there may be one space or one line break
+  /// with indentation. The root may be of any type.
   static Result<Grammar> json_schema(const GrammarTokenizer& tokenizer, std::string_view schema);
   /// Any JSON object.
   static Result<Grammar> json_object(const GrammarTokenizer& tokenizer);

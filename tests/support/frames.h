@@ -43,6 +43,7 @@ inline Frame down_frame(int rows = 3, int cols = 8, DType dtype = DType::kBF16) 
   entry.score = true;
   entry.top_logprobs = 5;
   entry.sampling = full_sampling();
+  entry.allowed = {0x80000001, 0, 0xFFFFFFFF};
   frame.tick.entries = {entry};
   frame.hidden = {dtype, rows, cols, {}};
   frame.hidden.bytes.resize(static_cast<std::size_t>(rows * cols) * size_of(dtype));

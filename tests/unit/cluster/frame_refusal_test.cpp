@@ -34,7 +34,7 @@ void expect_refused(const Frame& base, Change change, const char* words) {
 TEST(Frame, RefusesWrongShapesAndValues) {
   const Frame down = down_frame();
   using M = v1::Frame;
-  expect_refused(down, [](M& m) { m.set_version(2); }, "version is 2");
+  expect_refused(down, [](M& m) { m.set_version(1); }, "version is 1");
   expect_refused(down, [](M& m) { m.mutable_hidden()->set_rows(4); }, "rows x cols x size");
   expect_refused(down, [](M& m) { m.mutable_hidden()->set_rows(-3); }, "negative");
   expect_refused(down, [](M& m) { m.mutable_hidden()->set_dtype(v1::DTYPE_UNSPECIFIED); }, "dtype");

@@ -35,6 +35,7 @@ TEST(Frame, EveryFieldOfATickSurvives) {
   EXPECT_EQ(entry.tokens, in.tick.entries[0].tokens);
   EXPECT_TRUE(entry.sample && entry.score);
   EXPECT_EQ(entry.top_logprobs, 5u);
+  EXPECT_EQ(entry.allowed, in.tick.entries[0].allowed);
   ASSERT_TRUE(entry.sampling.has_value());
   const SamplingParams want = full_sampling();
   const SamplingParams& s = *entry.sampling;

@@ -59,6 +59,10 @@ class RandomTicks : public ::testing::Test {
     entry.sample = pick(2) == 0;
     entry.score = pick(2) == 0;
     entry.top_logprobs = rarely() ? static_cast<std::uint32_t>(random_()) : pick(4);
+    if (entry.sample && pick(3) == 0) {
+      entry.allowed.resize(rarely() ? pick(5) : TinyCheckpoint::kVocabulary / 32);
+      for (auto& word : entry.allowed) word = random_() & (rarely() ? 0 : ~0U);
+    }
     if (pick(3) == 0) {
       auto& sampling = entry.sampling.emplace();
       sampling.temperature = rarely() ? std::numeric_limits<float>::quiet_NaN() : 1;

@@ -93,6 +93,14 @@ class SameBits : public ::testing::TestWithParam<Model> {
     return params;
   }
 
+  /// Half of the tokens, by sequence and position.
+  static std::vector<std::uint32_t> allowed_at(std::uint64_t sequence, std::size_t position) {
+    std::mt19937 random(static_cast<unsigned>(sequence * 1000 + position));
+    std::vector<std::uint32_t> allowed(kVocabulary / 32);
+    for (auto& word : allowed) word = static_cast<std::uint32_t>(random()) | 1U;
+    return allowed;
+  }
+
   TickEntry entry(std::uint64_t sequence, const std::vector<std::int32_t>& tokens,
                   std::size_t begin, std::size_t end) const {
     TickEntry made;
@@ -103,6 +111,7 @@ class SameBits : public ::testing::TestWithParam<Model> {
     made.sample = made.score = true;
     made.top_logprobs = kVocabulary;
     if (begin == 0) made.sampling = sampling(sequence);
+    if (sequence % 2 == 0) made.allowed = allowed_at(sequence, end);
     return made;
   }
 

@@ -76,11 +76,31 @@ TEST_F(StageRun, ATickThatDoesNotFitChangesNothing) {
   Tick greedy = tick(2, 0, {1});
   greedy.entries.front().top_logprobs = 100000;
   expect_refused(*stage, greedy, {}, "top_logprobs");
+  Tick masked = tick(2, 0, {1});
+  masked.entries.front().allowed = {1};
+  expect_refused(*stage, masked, {}, "1 words of allowed tokens, a vocabulary of 96 needs 3");
+  masked.entries.front().allowed = {0, 0, 0};
+  expect_refused(*stage, masked, {}, "no token is allowed");
+  masked.entries.front().allowed = {1, 0, 0};
+  masked.entries.front().sample = false;
+  expect_refused(*stage, masked, {}, "has allowed tokens but draws none");
   Tick op = tick(1, 3, {1});
   op.kv_ops.push_back({KvOp::Kind::kTruncate, 1, 0, 9});
   expect_refused(*stage, op, {}, "truncate");
   // After all of that the sequence goes on where it was.
   EXPECT_TRUE(stage->run(tick(1, 3, {4}), {}).ok());
+}
+
+TEST_F(StageRun, OnlyAllowedTokensAreDrawn) {
+  const auto stage = load();
+  for (std::uint32_t token = 0; token < TinyCheckpoint::kVocabulary; ++token) {
+    Tick step = tick(1, token, {1});
+    step.entries.front().allowed.resize(3);
+    step.entries.front().allowed[token / 32] = 1U << (token % 32);
+    const auto output = stage->run(step, {});
+    ASSERT_TRUE(output.ok()) << output.error().message;
+    EXPECT_EQ(output->result->sampled.at(0).id, static_cast<std::int32_t>(token));
+  }
 }
 
 TEST_F(StageRun, HiddenStatesAreCheckedAgainstThePlan) {
