@@ -1,6 +1,6 @@
-# The Rust text library (tokenizers, minijinja) as a static library behind rust/text_ffi/include.
+# The Rust text library (tokenizers, minijinja, llguidance) as a static library behind rust/text_ffi/include.
 
-set(TEXT_FFI_MIN_CARGO 1.85)
+set(TEXT_FFI_MIN_CARGO 1.87)
 # Debian's cargo-web and rustup; the `cargo` of Debian 12 itself is older.
 find_program(CARGO NAMES cargo HINTS $ENV{HOME}/.cargo/bin PATHS /usr/bin /usr/share/cargo/bin)
 if(NOT CARGO)

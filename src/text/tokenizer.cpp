@@ -7,6 +7,7 @@
 #include "config/json.h"
 #include "text/ffi.h"
 #include "text/tokenizer_files.h"
+#include "text/tokenizer_handle.h"
 
 namespace tandem::text {
 namespace {
@@ -27,6 +28,10 @@ struct Tokenizer::Impl {
   TokenizerFiles files;
   std::optional<Anchor> anchor;
 };
+
+const tandem_text_tokenizer* TokenizerHandle::of(const Tokenizer& tokenizer) {
+  return tokenizer.impl_->handle.get();
+}
 
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Tokenizer::~Tokenizer() = default;

@@ -47,6 +47,7 @@ class Tokenizer {
   const std::optional<Anchor>& anchor() const;
 
  private:
+  friend struct TokenizerHandle;
   struct Impl;
   explicit Tokenizer(std::unique_ptr<Impl> impl);
   std::optional<Anchor> find_anchor() const;

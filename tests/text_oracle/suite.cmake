@@ -7,3 +7,7 @@ add_test(NAME oracle.text
   COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/text_oracle/run.sh ${TANDEM_ORACLE_PYTHON}
           ${CMAKE_CURRENT_SOURCE_DIR}/text_oracle/text_oracle.py $<TARGET_FILE:text_probe>)
 set_tests_properties(oracle.text PROPERTIES TIMEOUT 600 LABELS oracle)
+
+add_executable(grammar_probe ${CMAKE_CURRENT_SOURCE_DIR}/tools/grammar_probe.cpp)
+target_link_libraries(grammar_probe PRIVATE tandem_text nlohmann_json::nlohmann_json)
+target_include_directories(grammar_probe PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})

@@ -1,6 +1,6 @@
 #pragma once
-/* Tokenizers and chat templates of rust/text_ffi. Every call may come from any thread; handles are
-   immutable. No call panics, throws or keeps state between calls. */
+/* Tokenizers, chat templates and grammars of rust/text_ffi. Every call may come from any thread;
+   handles are immutable, but for matchers. No call panics, throws or keeps state between calls. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -96,6 +96,42 @@ typedef struct {
 tandem_text_status tandem_text_template_render(const tandem_text_template* chat_template,
                                                const tandem_text_chat* chat, size_t max_bytes,
                                                tandem_text_buffer* out);
+
+/* --- grammar --- */
+
+/* A tokenizer's tokens, arranged for grammars. */
+typedef struct tandem_text_grammar_tokenizer tandem_text_grammar_tokenizer;
+typedef struct tandem_text_grammar tandem_text_grammar;
+typedef struct tandem_text_matcher tandem_text_matcher;
+
+/* vocabulary: of the model; eos: the ids that end an output. Neither has to be the tokenizer's. */
+tandem_text_status tandem_text_grammar_tokenizer_new(const tandem_text_tokenizer* tokenizer,
+                                                     uint32_t vocabulary, const uint32_t* eos,
+                                                     size_t eos_count,
+                                                     tandem_text_grammar_tokenizer** out,
+                                                     tandem_text_buffer* error);
+void tandem_text_grammar_tokenizer_free(tandem_text_grammar_tokenizer* tokenizer);
+
+enum { TANDEM_TEXT_JSON_SCHEMA = 0, TANDEM_TEXT_REGEX = 1, TANDEM_TEXT_LARK = 2 };
+/* source: at most 1 MiB. The grammar keeps what it needs of the tokenizer. */
+tandem_text_status tandem_text_grammar_new(const tandem_text_grammar_tokenizer* tokenizer,
+                                           int32_t kind, tandem_text_view source,
+                                           tandem_text_grammar** out, tandem_text_buffer* error);
+void tandem_text_grammar_free(tandem_text_grammar* grammar);
+/* A schema as an expression of a Lark grammar. */
+tandem_text_status tandem_text_grammar_lark_json(tandem_text_view schema, tandem_text_buffer* out);
+
+/* Follows one output. One thread at a time. It keeps what it needs of the grammar. */
+tandem_text_status tandem_text_matcher_new(const tandem_text_grammar* grammar,
+                                           tandem_text_matcher** out, tandem_text_buffer* error);
+void tandem_text_matcher_free(tandem_text_matcher* matcher);
+/* words: one bit a token of the vocabulary, rounded up to whole words. */
+tandem_text_status tandem_text_matcher_allowed(tandem_text_matcher* matcher, uint32_t* words,
+                                               size_t count, tandem_text_buffer* error);
+tandem_text_status tandem_text_matcher_accept(tandem_text_matcher* matcher, uint32_t token,
+                                              tandem_text_buffer* error);
+/* Whether nothing may follow. */
+bool tandem_text_matcher_complete(const tandem_text_matcher* matcher);
 
 #ifdef __cplusplus
 }

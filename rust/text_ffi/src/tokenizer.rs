@@ -63,6 +63,10 @@ impl Tokenizer {
             .map_err(|e| Failure::invalid(format!("the tokens cannot be decoded: {e}")))
     }
 
+    pub fn inner(&self) -> &HfTokenizer {
+        &self.inner
+    }
+
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
