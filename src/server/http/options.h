@@ -30,7 +30,7 @@ struct HttpLimits {
   std::chrono::milliseconds idle_time{60'000};  // between requests of a connection; then closed
   std::chrono::milliseconds stall_time{
       30'000};  // a client takes no byte of its answer; then dropped
-  std::chrono::milliseconds linger_time{2'000};  // reads on after a refusal, so that it arrives
+  std::chrono::milliseconds linger_time{5'000};  // reads on after a refusal, so that it arrives
 };
 
 /// PEM files. The certificate file holds the chain, the server's own first.
