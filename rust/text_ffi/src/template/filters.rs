@@ -131,15 +131,13 @@ fn indent(
     Ok(out)
 }
 
-fn trim(value: &Value, chars: Option<&str>) -> Value {
-    let text = match value.as_str() {
-        Some(text) => text.to_string(),
-        None => value.to_string(),
-    };
-    Value::from(match chars {
+fn trim(value: &Value, chars: Option<&str>) -> Result<Value, Error> {
+    let mut text = String::new();
+    write_str(&mut text, value)?;
+    Ok(Value::from(match chars {
         Some(set) => text.trim_matches(|c| set.contains(c)),
         None => strip_space(&text),
-    })
+    }))
 }
 
 /// What Python can take the length of and index.

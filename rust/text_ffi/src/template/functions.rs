@@ -57,10 +57,25 @@ pub fn register_call(env: &mut Environment<'static>, call: Call) {
     env.add_function("strftime_now", move |format: &str| strftime(format, now));
 }
 
-/// Local time as C's strftime writes it. Python's %f is always zero.
+/// `format` with its microseconds, which C does not know, written out: zero, since the time that is
+/// asked for is in seconds. "%%f" is a percent sign and a letter.
+fn without_microseconds(format: &str) -> String {
+    let mut out = String::with_capacity(format.len());
+    let mut rest = format.chars();
+    while let Some(c) = rest.next() {
+        let directive = if c == '%' { rest.next() } else { None };
+        match directive {
+            Some('f') => out.push_str("000000"),
+            after => out.extend([c].into_iter().chain(after)),
+        }
+    }
+    out
+}
+
+/// Local time as C's strftime writes it.
 fn strftime(format: &str, now: i64) -> Result<String, Error> {
     // A leading character keeps an empty result apart from a failure.
-    let format = CString::new(format!("x{}", format.replace("%f", "000000")))
+    let format = CString::new(format!("x{}", without_microseconds(format)))
         .map_err(|_| Error::new(ErrorKind::InvalidOperation, "strftime_now: embedded zero"))?;
     let seconds = now as libc::time_t;
     let mut buffer = vec![0u8; MAX_TIME_BYTES];

@@ -74,9 +74,7 @@ fn string_method(
         "swapcase" => no_args(args, || swapcase(text)),
         "casefold" => no_args(args, || text.to_lowercase().replace('ß', "ss")),
         "isspace" => no_args(args, || !text.is_empty() && text.chars().all(is_space)),
-        "isdecimal" => {
-            no_args(args, || !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()))
-        }
+        "isdecimal" => no_args(args, || !text.is_empty() && text.chars().all(is_decimal)),
         "ljust" => pad(state, text, args, |missing| (0, missing)),
         "rjust" => pad(state, text, args, |missing| (missing, 0)),
         "center" => {
@@ -91,6 +89,24 @@ fn string_method(
         "zfill" => zfill(state, text, args),
         _ => return None,
     })
+}
+
+/// The zeros of Unicode 14.0.0's general category Nd, whose digits come in runs of ten.
+#[rustfmt::skip]
+const ZEROS: [u32; 66] = [
+    0x0030, 0x0660, 0x06f0, 0x07c0, 0x0966, 0x09e6, 0x0a66, 0x0ae6, 0x0b66, 0x0be6, 0x0c66, 0x0ce6,
+    0x0d66, 0x0de6, 0x0e50, 0x0ed0, 0x0f20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80,
+    0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620, 0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0,
+    0xff10, 0x104a0, 0x10d30, 0x11066, 0x110f0, 0x11136, 0x111d0, 0x112f0, 0x11450, 0x114d0,
+    0x11650, 0x116c0, 0x11730, 0x118e0, 0x11950, 0x11c50, 0x11d50, 0x11da0, 0x16a60, 0x16ac0,
+    0x16b50, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6, 0x1e140, 0x1e2f0, 0x1e950, 0x1fbf0,
+];
+
+/// Whether Python's `str.isdecimal` says so of a character.
+fn is_decimal(c: char) -> bool {
+    let code = u32::from(c);
+    let run = ZEROS.partition_point(|&zero| zero <= code);
+    run > 0 && code - ZEROS[run - 1] < 10
 }
 
 fn no_args<T: Into<Value>>(args: &[Value], result: impl FnOnce() -> T) -> Result<Value, Error> {
