@@ -11,22 +11,38 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
+#include "cluster/bounded_call.h"
 #include "cluster/process.h"
+#include "cluster/timing.h"
 
 namespace tandem::cluster {
 namespace {
 
-using AddressList = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
+using AddressList = std::unique_ptr<addrinfo, void (*)(addrinfo*)>;
 
-Result<AddressList> resolve(const std::string& name, std::uint16_t port, int kind) {
+/// Null when there are none. `flags`: AI_NUMERICHOST, or 0 to ask name servers, which may block.
+AddressList addresses(const std::string& name, std::uint16_t port, int kind, int flags) {
   addrinfo hints{};
   hints.ai_socktype = kind;
+  hints.ai_flags = flags;
   addrinfo* found = nullptr;
   if (::getaddrinfo(name.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) {
-    return Error{ErrorCode::kUnavailable, name + ": no such host"};
+    found = nullptr;
   }
-  return AddressList(found, &::freeaddrinfo);
+  return {found, [](addrinfo* list) {
+            if (list != nullptr) ::freeaddrinfo(list);
+          }};
+}
+
+Result<AddressList> resolve(const std::string& name, std::uint16_t port, int kind) {
+  AddressList written = addresses(name, port, kind, AI_NUMERICHOST);
+  if (written) return written;
+  auto asked = within(timing::kResolve, [=] { return addresses(name, port, kind, 0); });
+  if (!asked) return Error{ErrorCode::kDeadlineExceeded, name + ": no name server answers"};
+  if (!*asked) return Error{ErrorCode::kUnavailable, name + ": no such host"};
+  return std::move(*asked);
 }
 
 // An address and port as text, the way people write them.

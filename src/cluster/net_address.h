@@ -11,7 +11,8 @@
 namespace tandem::cluster {
 
 /// The address of this machine that `host` sees: the source address of the route to it. Sends
-/// nothing. kUnavailable when the name does not resolve or there is no route.
+/// nothing. kUnavailable when the name does not resolve or there is no route; here and below
+/// kDeadlineExceeded when no name server answers within timing::kResolve.
 Result<std::string> local_address_towards(const config::Host& host);
 /// The IP address of a host name. kUnavailable when it does not resolve.
 Result<std::string> ip_of(const std::string& name);

@@ -14,6 +14,8 @@ using std::chrono::seconds;
 inline constexpr seconds kWorkerStart{20};
 /// Reaching a worker that should run already: connect, handshake, Hello. A lost SYN costs 1 s.
 inline constexpr seconds kHello{5};
+/// Looking up a host name. Resolvers ask the next server after 5 s.
+inline constexpr seconds kResolve{12};
 /// A compute child's start, as kWorkerStart.
 inline constexpr seconds kComputeStart{20};
 /// Between two tries to start a compute child that died before its first load.
