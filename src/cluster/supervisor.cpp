@@ -40,11 +40,12 @@ void Supervisor::stop() {
 
 // One child waits for the next gateway while no rank is held, so that a load begins at once.
 void Supervisor::keep_spare() {
+  std::shared_ptr<ComputeProcess> failed;  // destroyed, which waits for its end, without the lock
   {
     const std::lock_guard lock(mutex_);
     if (spare_ && spare_->wait_failed(Clock::now())) {
       spawn_failure_ = spare_->heartbeat().error().message();
-      spare_.reset();
+      failed = std::exchange(spare_, nullptr);
       next_spawn_ = after(timing::kRespawn);
     }
     if (rank_ || spare_ || stopping_ || Clock::now() < next_spawn_) return;
