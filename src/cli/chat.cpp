@@ -64,7 +64,6 @@ class Conversation {
                                std::time(nullptr));
     if (!ids) return ids.error();
     request.prompt = std::move(*ids);
-    request.keep = true;  // the next turn begins with this one
     auto stops = stop_ids(tokenizer_, options_.sampling.extra_eos_tokens);
     if (!stops) return stops.error();
     request.stop_ids = std::move(*stops);

@@ -4,9 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <deque>
 #include <limits>
-#include <map>
 #include <string>
 #include <utility>
 
@@ -18,107 +16,126 @@
 namespace tandem::scheduler {
 namespace {
 
-/// Tokens of KV that the tightest rank has room for.
-std::uint64_t kv_capacity(const std::vector<cluster::RankInfo>& ranks) {
-  std::uint64_t tokens = std::numeric_limits<std::uint64_t>::max();
+/// Pages of KV that the tightest rank has room for.
+std::uint64_t kv_pages(const std::vector<cluster::RankInfo>& ranks) {
+  std::uint64_t pages = std::numeric_limits<std::uint64_t>::max() / kPageTokens;
   for (const cluster::RankInfo& rank : ranks) {
     const stage::StageInfo& info = rank.stage;
     if (info.kv_bytes_per_token == 0 || info.kv_bytes_max == 0) continue;
-    tokens = std::min(tokens, info.kv_bytes_max / info.kv_bytes_per_token);
+    pages = std::min(pages, info.kv_bytes_max / info.kv_bytes_per_token / kPageTokens);
   }
-  return tokens;
+  return pages;
 }
 
-/// A stage's refusal ends the sequences of its tick; anything else ends the pipeline.
+PipelineLimits limits_of(const std::vector<cluster::RankInfo>& ranks) {
+  check(!ranks.empty(), "a pipeline has ranks");
+  const stage::StageInfo& first = ranks.front().stage;
+  PipelineLimits limits;
+  limits.vocabulary = first.vocabulary;
+  limits.rows_max = tick_rows_max(static_cast<std::uint64_t>(std::max(first.hidden_size, 0)) *
+                                  size_of(first.hidden_dtype));
+  limits.kv_pages = kv_pages(ranks);
+  limits.kv_tokens = limits.kv_pages * kPageTokens;
+  return limits;
+}
+
+/// A stage's refusal touches the sequences of its tick; anything else ends the pipeline.
 bool is_refusal(const Error& error) {
   return error.code == ErrorCode::kInvalidArgument || error.code == ErrorCode::kResourceLimit;
 }
 
 }  // namespace
 
-Engine::Engine(cluster::Pipeline& pipeline, EngineOptions options)
-    : state_(std::make_unique<State>(pipeline, options)) {
-  const auto ranks = pipeline.ranks();
-  check(!ranks.empty(), "a pipeline has ranks");
-  check(options.prefill_step_size >= 1 && options.sequences_max >= 1 && options.waiting_max >= 0,
+Engine::State::State(cluster::Pipeline& stages, EngineOptions wanted, PipelineLimits offered)
+    : pipeline(stages),
+      options(std::move(wanted)),
+      limits(offered),
+      memory({.pages = offered.kv_pages, .idle_tokens = options.prefix_tokens}) {}
+
+std::uint64_t Engine::State::length_max() const {
+  return std::min(static_cast<std::uint64_t>(options.context_max), limits.kv_tokens);
+}
+
+Engine::Engine(cluster::Pipeline& pipeline, EngineOptions options) {
+  check(options.prefill_step_size >= 1 && options.mixed_rows >= 0 && options.sequences_max >= 1 &&
+            options.waiting_max >= 0 && options.now,
         "engine options within their limits");
-  state_->vocabulary = ranks.front().stage.vocabulary;
-  state_->capacity = kv_capacity(ranks);
-  const stage::StageInfo& first = ranks.front().stage;
-  state_->rows_max = tick_rows_max(static_cast<std::uint64_t>(std::max(first.hidden_size, 0)) *
-                                   size_of(first.hidden_dtype));
+  const auto ranks = pipeline.ranks();
+  const PipelineLimits limits = limits_of(ranks);
   const int limit = ranks.front().stage.context_max;
-  const int wanted = options.context_max;
-  state_->options.context_max = wanted > 0 && wanted < limit ? wanted : limit;
+  if (options.context_max <= 0 || options.context_max > limit) options.context_max = limit;
+  state_ = std::make_unique<State>(pipeline, std::move(options), limits);
 }
 
 Engine::~Engine() = default;
 
-int Engine::context_max() const { return state_->options.context_max; }
+int Engine::context_max() const { return static_cast<int>(state_->length_max()); }
 
 EngineStats Engine::stats() const {
   EngineStats stats = state_->stats;
+  const KvBook& book = state_->memory.book();
   stats.waiting = state_->waiting.size();
-  stats.running = state_->live.size();
-  stats.kv_tokens_used = state_->reserved;
-  stats.kv_tokens_capacity = state_->capacity;
+  stats.running = state_->running.size();
+  stats.kv_tokens_used = book.pinned() * kPageTokens;
+  stats.kv_tokens_idle = (book.held() - book.pinned()) * kPageTokens;
+  stats.kv_tokens_capacity = state_->limits.kv_tokens;
   return stats;
 }
 
 Result<std::uint64_t> Engine::add(Request request) {
   State& state = *state_;
-  auto status = check_request(request, state.vocabulary, state.options.context_max);
+  auto status = check_request(request, state.limits.vocabulary, state.options.context_max);
   if (!status.ok()) return status.error();
   if (state.waiting.size() >= static_cast<std::size_t>(state.options.waiting_max)) {
     return Error{ErrorCode::kResourceLimit,
                  fmt::format("{} requests wait already", state.waiting.size())};
   }
-  const std::uint64_t prompt = request.prompt.size();
-  if (whole_pages(prompt) > state.capacity) {
+  if (request.prompt.size() > state.limits.kv_tokens) {
     return Error{
         ErrorCode::kResourceLimit,
         fmt::format("the prompt of {} tokens needs more KV memory than the ranks have room for "
                     "({} tokens)",
-                    prompt, state.capacity)};
+                    request.prompt.size(), state.limits.kv_tokens)};
   }
   Sequence sequence;
   sequence.id = state.next_id++;
-  const auto limit = static_cast<std::uint64_t>(state.options.context_max);
-  sequence.reserved =
-      whole_pages(std::min(prompt + static_cast<std::uint64_t>(request.max_tokens), limit));
   sequence.tokens = request.prompt;
   sequence.request = std::move(request);
+  sequence.lose_kv(sequence.id);
   std::sort(sequence.request.stop_ids.begin(), sequence.request.stop_ids.end());
   const std::uint64_t id = sequence.id;
-  const auto place = std::find_if(
-      state.waiting.begin(), state.waiting.end(),
-      [&](const Sequence& waits) { return waits.request.priority < sequence.request.priority; });
-  state.waiting.insert(place, std::move(sequence));
+  state.waiting.emplace(sequence.rank(), std::move(sequence));
   return id;
 }
 
 void Engine::cancel(std::uint64_t sequence) {
   State& state = *state_;
-  if (state.live.contains(sequence)) {
-    state.retire(sequence, State::Leave::kKeep);
-    return;
-  }
-  std::erase_if(state.waiting, [&](const Sequence& waits) { return waits.id == sequence; });
+  const auto named = [&](const auto& item) { return item.second.id == sequence; };
+  const auto runs = std::find_if(state.running.begin(), state.running.end(), named);
+  if (runs != state.running.end()) return state.retire(runs->second);
+  const auto waits = std::find_if(state.waiting.begin(), state.waiting.end(), named);
+  if (waits != state.waiting.end()) state.waiting.erase(waits);
 }
 
 bool Engine::busy() const {
-  return !state_->live.empty() || !state_->waiting.empty() || !state_->flights.empty();
+  return !state_->running.empty() || !state_->waiting.empty() || !state_->flights.empty() ||
+         !state_->events.empty();
 }
 
 Result<std::vector<Event>> Engine::step(Deadline deadline) {
   State& state = *state_;
   if (state.dead) return *state.dead;
   if (auto status = state.fill(); !status.ok()) return state.die(status.error());
-  if (state.flights.empty()) return std::vector<Event>{};
+  if (state.flights.empty()) return std::exchange(state.events, {});
   auto result = state.pipeline.next(deadline);
-  if (result.ok()) return state.commit(*result);
-  if (is_refusal(result.error())) return state.refuse(result.error());
-  return state.die(result.error());
+  if (result.ok()) {
+    if (auto status = state.commit(*result); !status.ok()) return state.die(status.error());
+  } else if (is_refusal(result.error())) {
+    state.refuse(result.error());
+  } else {
+    return state.die(result.error());
+  }
+  return std::exchange(state.events, {});
 }
 
 }  // namespace tandem::scheduler

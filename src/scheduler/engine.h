@@ -2,6 +2,8 @@
 // Requests in, tokens out: keeps the token log, builds ticks, keeps the pipeline full.
 
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -16,10 +18,17 @@ namespace tandem::scheduler {
 
 struct EngineOptions {
   int prefill_step_size = 2048;  // tokens of prompt in one tick, at least 1
-  int context_max = 0;           // tokens of prompt and completion; 0: the model's limit
-  int sequences_max = 64;        // sequences that hold KV together; more wait in order
-  int waiting_max = 4096;        // requests that may wait; add() refuses more
-  int kept_max = 4;              // ended sequences whose KV stays (Request::keep), oldest out first
+  /// Tokens of prompt in a tick while others wait for their next token. 0: as many as let a tick
+  /// take less than twice its time, by what ticks were measured to take.
+  int mixed_rows = 0;
+  int context_max = 0;     // tokens of prompt and completion; 0: the model's limit
+  int sequences_max = 64;  // sequences that run together; more wait in order
+  int waiting_max = 4096;  // requests that may wait; add() refuses more
+  /// KV of ended sequences that stays for prompts that begin alike, tokens; 0: none. It gives way
+  /// to running ones, so by default it is all the memory that these leave.
+  std::uint64_t prefix_tokens = std::numeric_limits<std::uint64_t>::max();
+  /// What time it is, for measuring ticks.
+  std::function<Clock::time_point()> now = Clock::now;
 };
 
 /// One generation. All fields validated by add().
@@ -30,16 +39,14 @@ struct Request {
   SamplingParams sampling;
   bool score = false;  // report every prompt token's log-probability
   std::uint32_t top_logprobs = 0;
-  /// When it ends or is cancelled its KV stays, until memory is short, for a later request whose
-  /// prompt begins alike: that one computes only the rest of its prompt.
-  bool keep = false;
   /// Says which tokens may come next; null: any. Of this request alone.
   std::shared_ptr<TokenConstraint> constraint;
   int priority = 0;              // higher is served first; equal ones in order of arrival
   std::uint64_t cache_salt = 0;  // computed prefixes are shared between equal salts only
 };
 
-/// kError: a stage refused the sequence's tick; Event::error says why. Other sequences go on.
+/// kError: a stage refused the sequence's tick twice, or its constraint failed; Event::error says
+/// why. Other sequences go on.
 enum class FinishReason { kNone, kStop, kLength, kError };
 
 /// What happened to one request in a step.
@@ -48,28 +55,32 @@ struct Event {
   std::optional<SampledToken> token;  // a new token
   std::vector<TokenScore> scores;     // scored prompt tokens, ascending positions
   std::uint32_t prompt_done = 0;      // prompt tokens that came back so far
-  std::uint32_t cached = 0;           // of these, whose KV there was: in every event the same
+  std::uint32_t cached = 0;           // of these, whose KV there was; in every event the same
   FinishReason finish = FinishReason::kNone;
   std::optional<Error> error;  // set with kError
 };
 
 /// What the engine holds and has done since it was made.
 struct EngineStats {
-  std::uint64_t waiting = 0;             // requests that hold no KV yet
-  std::uint64_t running = 0;             // requests that do
-  std::uint64_t kv_tokens_used = 0;      // whole pages
+  std::uint64_t waiting = 0;             // requests that are not in any tick
+  std::uint64_t running = 0;             // requests that are
+  std::uint64_t kv_tokens_used = 0;      // by running requests, whole pages
+  std::uint64_t kv_tokens_idle = 0;      // by beginnings that are kept for later requests
   std::uint64_t kv_tokens_capacity = 0;  // of the tightest rank
-  std::uint64_t prefix_hits = 0;         // requests that found a part of their prompt computed
-  std::uint64_t prefix_tokens = 0;       // which was that long in all
-  std::uint64_t preemptions = 0;         // sequences that lost their KV and were computed again
+  std::uint64_t prefix_hits = 0;         // times that a request found its beginning computed
+  std::uint64_t prefix_tokens = 0;       // which were so many tokens
+  std::uint64_t preemptions = 0;         // times that a request lost its KV to another
   std::uint64_t ticks = 0;
-  std::uint64_t prompt_tokens = 0;  // computed, not found
-  std::uint64_t generated_tokens = 0;
+  std::uint64_t prompt_tokens = 0;     // computed, of prompts and of what was lost
+  std::uint64_t generated_tokens = 0;  // reported
 };
 
-/// Owns the token log. Single-threaded; plan (pure) -> submit -> next -> commit. Sequences are
-/// spread over stages() micro-batches; prefill chunks of one prompt follow each other through the
-/// pipeline.
+/// Owns the token log. Single-threaded; plan (pure) -> submit -> next -> commit. Requests join and
+/// leave at every tick, by priority and then in order of arrival. Sequences are spread over
+/// stages() micro-batches; prefill chunks of one prompt follow each other through the pipeline, a
+/// few tokens at a time while others answer. KV is given page by page: when it runs out, the last
+/// in order loses its own and is computed again from the log later, to the same tokens. A prompt
+/// that begins like another one, running or ended, shares its pages.
 class Engine {
  public:
   /// `pipeline` outlives the engine. Options outside their limits are a bug of the caller.
@@ -89,7 +100,8 @@ class Engine {
   /// dead: every later step returns the same error.
   Result<std::vector<Event>> step(Deadline deadline);
 
-  /// Tokens of prompt and completion that a sequence may have.
+  /// Tokens of prompt and completion that a sequence may have: by the model, the options and the
+  /// KV memory.
   int context_max() const;
   EngineStats stats() const;
 

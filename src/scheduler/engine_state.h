@@ -1,6 +1,7 @@
 #pragma once
 // What an Engine knows, and how each step changes it.
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -8,67 +9,68 @@
 #include <vector>
 
 #include "scheduler/engine.h"
-#include "scheduler/kept.h"
+#include "scheduler/flight.h"
+#include "scheduler/kv_memory.h"
 #include "scheduler/plan.h"
 #include "scheduler/sequence.h"
+#include "scheduler/tick_times.h"
 
 namespace tandem::scheduler {
 
-/// KV is handed out in pages of this many tokens.
-inline constexpr std::uint64_t kPageTokens = 64;
-
-inline std::uint64_t whole_pages(std::uint64_t tokens) {
-  return (tokens + kPageTokens - 1) / kPageTokens * kPageTokens;
-}
-
-/// Scores that a tick's answer has to have, in this order.
-struct ExpectedScores {
-  std::uint64_t sequence = 0;
-  std::uint32_t first = 0;  // position
-  std::uint32_t end = 0;
-};
-
-/// A tick on its way.
-struct Flight {
-  std::uint64_t number = 0;
-  std::vector<PlannedEntry> entries;
-  std::vector<std::uint64_t> frees;
-  std::vector<ExpectedScores> scores;
+/// What the stages offer, in the units of the scheduler.
+struct PipelineLimits {
+  std::int32_t vocabulary = 0;
+  std::uint32_t rows_max = 1;  // tokens of one tick
+  std::uint64_t kv_pages = 0;
+  std::uint64_t kv_tokens = 0;  // in these pages
 };
 
 struct Engine::State {
-  State(cluster::Pipeline& stages, EngineOptions limits) : pipeline(stages), options(limits) {}
+  State(cluster::Pipeline& stages, EngineOptions wanted, PipelineLimits offered);
+
+  using Sequences = std::map<Rank, Sequence>;  // a sequence keeps its address when it moves
 
   cluster::Pipeline& pipeline;
   EngineOptions options;
-  std::int32_t vocabulary = 0;
-  std::uint32_t rows_max = 1;  // tokens of one tick
-  std::uint64_t capacity = 0;  // tokens of KV
-  std::uint64_t reserved = 0;  // of which set aside
+  PipelineLimits limits;
+  KvMemory memory;
+  TickTimes times;
   std::uint64_t next_id = 1;
   std::uint64_t next_tick = 1;
-  std::deque<Sequence> waiting;
-  std::map<std::uint64_t, Sequence> live;
-  std::vector<std::uint64_t> frees;  // for the next tick
+  Sequences waiting;
+  Sequences running;
+  std::map<std::uint64_t, Sequence*> by_kv;  // of the running ones
   std::deque<Flight> flights;
-  KeptSequences kept;
+  std::vector<Event> events;  // not yet reported
   EngineStats stats;
   std::optional<Error> dead;
 
-  void admit();
-  /// How a sequence leaves: its KV is freed with the next tick, or stays if the request wants it.
-  enum class Leave { kFree, kKeep };
-  void retire(std::uint64_t id, Leave leave);
-  void use_prefix(Sequence& sequence);
-  void drop_oldest_kept();
-  void add_kv_ops(Sequence& sequence, Tick& tick, Flight& flight);
+  /// Tokens that a sequence may have at most.
+  std::uint64_t length_max() const;
+
+  // Before a tick (engine_fill.cpp).
   Status fill();
-  Result<std::vector<Event>> commit(const TickResult& result);
-  std::vector<Event> refuse(const Error& error);
-  Status check_result(const TickResult& result, const Flight& flight) const;
-  Status check_sampled(const TickResult& result, const Flight& flight) const;
-  Status check_scores(const TickResult& result, const Flight& flight) const;
-  Event advance(Sequence& sequence, const PlannedEntry& entry, const SampledToken* token);
+  void admit();
+  bool fits(std::uint64_t pages) const;
+  std::uint64_t pages_wanted(const Sequence& sequence) const;
+  void start(Sequences::iterator waiter, const KvMemory::Match& match);
+  void preempt(Sequences::iterator victim);
+  PlanState plan_state() const;
+  std::vector<PlannedEntry> plan_tick();
+  void launch(Flight flight);
+  void add_entry(const PlannedEntry& planned, Tick& tick, Flight& flight);
+  /// What of a constraint goes into the tick; false when the sequence ended over it.
+  bool constrain(Sequence& sequence, TickEntry& entry);
+
+  // After a tick (engine_commit.cpp).
+  Status commit(const TickResult& result);
+  void refuse(const Error& error);
+  Event advance(Sequence& sequence, const FlightEntry& entry, const SampledToken* token);
+  void take_token(Sequence& sequence, const SampledToken& token, Event& event);
+  void measure(const Flight& flight);
+  void retire(Sequence& sequence);
+  void stop_running(Sequences::iterator sequence);
+  Event event_of(const Sequence& sequence) const;
   Error die(Error error);
 };
 

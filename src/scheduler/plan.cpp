@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "cluster/frame.h"
+#include "scheduler/kv_book.h"
 #include "stage/tick_check.h"
 
 namespace tandem::scheduler {
@@ -14,63 +15,192 @@ std::uint64_t result_bytes(std::uint32_t top_logprobs) {
   return 16 * (static_cast<std::uint64_t>(top_logprobs) + 1);
 }
 
+/// Upper bound of a token's size in a frame, bytes.
+constexpr std::uint64_t kTokenBytes = 5;
+/// Kept free in a frame for cache operations: each takes under 40 bytes.
+constexpr std::uint64_t kOpBytes = 4ULL << 20;
+
 /// What a tick still has room for.
 struct Room {
   std::uint64_t rows = 0;
+  std::uint64_t pages = 0;
+  std::uint64_t tick_bytes = cluster::kMaxFrameHeaderBytes - kOpBytes;
   std::uint64_t result_bytes = cluster::kMaxFrameHeaderBytes;
-
-  void take(std::uint64_t count, std::uint64_t bytes) {
-    rows -= std::min(rows, count);
-    result_bytes -= std::min(result_bytes, bytes);
-  }
 };
 
-/// Decoding sequences are spread over the stages, so that each micro-batch takes ceil(n / stages).
-void add_decodes(const PlanState& state, Room& room, std::vector<PlannedEntry>& entries) {
-  std::vector<const SequenceView*> ready;
-  std::size_t decoding = 0;
-  for (const SequenceView& sequence : state.sequences) {
-    if (sequence.submitted < sequence.prompt) continue;
-    ++decoding;
-    if (sequence.decode_ready) ready.push_back(&sequence);
-  }
-  const auto stages = static_cast<std::size_t>(state.stages);
-  const std::size_t share =
-      std::min<std::size_t>({ready.size(), (decoding + stages - 1) / stages, state.rows_max});
-  std::stable_sort(ready.begin(), ready.end(), [](const SequenceView* a, const SequenceView* b) {
-    return a->last_tick < b->last_tick;
-  });
-  for (std::size_t i = 0; i < share; ++i) {
-    const std::uint64_t bytes = result_bytes(ready[i]->top_logprobs);
-    if (i > 0 && bytes > room.result_bytes) return;  // the rest is served first next time
-    room.take(1, bytes);
-    entries.push_back({.sequence = ready[i]->id, .count = 1, .decode = true, .sample = true});
-  }
-}
+void take(std::uint64_t& room, std::uint64_t amount) { room -= std::min(room, amount); }
 
-void add_chunks(const PlanState& state, Room& room, std::vector<PlannedEntry>& entries) {
-  std::uint64_t waiting = 0;
-  for (const SequenceView& sequence : state.sequences) {
-    // The whole prompt counts, so that chunks keep their size while a prompt is worked off.
-    if (sequence.submitted < sequence.prompt) waiting += sequence.prompt;
-  }
-  const std::uint32_t budget = prefill_budget(waiting, state.stages, state.prefill_step_size);
-  room.rows = std::min<std::uint64_t>(room.rows, budget);
-  for (const SequenceView& sequence : state.sequences) {
-    const std::uint64_t bytes = sequence.scored ? result_bytes(sequence.top_logprobs) : 0;
-    std::uint64_t most = std::min<std::uint64_t>(room.rows, sequence.prompt - sequence.submitted);
-    if (bytes > 0) {
-      const std::uint64_t least = entries.empty() ? 1 : 0;
-      most = std::min(most, std::max(room.result_bytes / bytes, least));
+/// One tick in the making.
+class Planner {
+ public:
+  explicit Planner(const PlanState& state)
+      : state_(state), room_{state.rows_max, state.free_pages} {}
+
+  Plan run() {
+    if (state_.in_flight >= state_.stages) return {};
+    add_suspect();
+    if (entries_.empty()) {
+      add_decodes();
+      add_chunks();
     }
-    const auto count = static_cast<std::uint32_t>(most);
-    if (count == 0) continue;
-    const bool last = sequence.submitted + count == sequence.prompt;
-    entries.push_back(
-        {.sequence = sequence.id, .count = count, .sample = last && sequence.samples});
-    room.take(count, count * bytes);
+    if (preempt_) return {{}, preempt_};
+    return {std::move(entries_), {}};
   }
-}
+
+ private:
+  /// The first that has to be alone in its tick and can go on.
+  void add_suspect() {
+    const std::uint64_t rows = room_.rows;
+    for (std::size_t i = 0; i < state_.sequences.size() && entries_.empty() && !preempt_; ++i) {
+      const SequenceView& sequence = state_.sequences[i];
+      if (!sequence.alone || sequence.pending() == 0) continue;
+      if (sequence.decodes()) {
+        add_decode(i);
+      } else {
+        limit_rows(state_.prefill_step_size);
+        add_chunk(i);
+      }
+    }
+    if (entries_.empty()) room_.rows = rows;
+  }
+
+  void limit_rows(std::uint32_t budget) {
+    room_.rows = std::min<std::uint64_t>(room_.rows, budget);
+  }
+
+  /// Decoding sequences are spread over the stages: each micro-batch takes ceil(n / stages).
+  void add_decodes() {
+    const auto& all = state_.sequences;
+    std::vector<std::size_t> ready;
+    find_first_prompt();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (!all[i].decodes() || all[i].alone) continue;
+      ++decoding_;
+      // Who waits for a page does not take the turn of another.
+      if (all[i].pending() == 1 && (has_page(i) || victim_after(i))) ready.push_back(i);
+    }
+    const auto stages = static_cast<std::size_t>(state_.stages);
+    const std::size_t share =
+        std::min<std::size_t>({ready.size(), (decoding_ + stages - 1) / stages, state_.rows_max});
+    std::stable_sort(ready.begin(), ready.end(), [&](std::size_t a, std::size_t b) {
+      return all[a].last_tick < all[b].last_tick;
+    });
+    Room room = room_;
+    std::vector<std::size_t> chosen;
+    for (std::size_t i = 0; i < share; ++i) {
+      const SequenceView& sequence = all[ready[i]];
+      // What finds no room is served first next time.
+      if (i > 0 && (result_bytes(sequence.top_logprobs) > room.result_bytes ||
+                    sequence.entry_bytes + kTokenBytes > room.tick_bytes)) {
+        break;
+      }
+      take(room.result_bytes, result_bytes(sequence.top_logprobs));
+      take(room.tick_bytes, sequence.entry_bytes + kTokenBytes);
+      chosen.push_back(ready[i]);
+    }
+    std::sort(chosen.begin(), chosen.end());
+    for (const std::size_t index : chosen) add_decode(index);
+  }
+
+  void find_first_prompt() {
+    const auto& all = state_.sequences;
+    const auto first = std::find_if(all.begin(), all.end(), is_prompt);
+    if (first == all.end()) return;
+    first_prompt_ = static_cast<std::size_t>(first - all.begin());
+    while (tokens_in(first_page_, *first) == 0) ++first_page_;
+  }
+
+  /// Whether a decode has a place for its token.
+  bool has_page(std::size_t index) const {
+    const std::uint64_t kept = index > first_prompt_ ? std::min(first_page_, room_.pages) : 0;
+    return tokens_in(room_.pages - kept, state_.sequences[index]) > 0;
+  }
+
+  void add_decode(std::size_t index) {
+    const SequenceView& sequence = state_.sequences[index];
+    if (preempt_ || !has_page(index)) return want_pages(index);
+    add(index, 1, result_bytes(sequence.top_logprobs));
+  }
+
+  void add_chunks() {
+    std::uint64_t waiting = 0;
+    for (const SequenceView& sequence : state_.sequences) {
+      // The whole prompt counts, so that chunks keep their size while a prompt is worked off.
+      if (is_prompt(sequence)) waiting += sequence.total;
+    }
+    limit_rows(prefill_budget(waiting, state_.stages, state_.prefill_step_size));
+    if (decoding_ > 0) limit_rows(std::max<std::uint32_t>(state_.mixed_rows, 1));
+    for (std::size_t i = 0; i < state_.sequences.size(); ++i) {
+      if (preempt_ || room_.rows == 0) return;
+      if (is_prompt(state_.sequences[i])) add_chunk(i);
+    }
+  }
+
+  static bool is_prompt(const SequenceView& sequence) {
+    return sequence.pending() > 0 && !sequence.decodes() && !sequence.alone;
+  }
+
+  void add_chunk(std::size_t index) {
+    const SequenceView& sequence = state_.sequences[index];
+    const std::uint64_t pages = tokens_in(room_.pages, sequence);
+    if (pages == 0) return want_pages(index);
+    const std::uint64_t least = entries_.empty() ? 1 : 0;  // a tick of one row always fits
+    const std::uint64_t bytes = result_bytes(sequence.top_logprobs);
+    const std::uint64_t results = room_.result_bytes / bytes;
+    if (results < 1 && least == 0) return;
+    const std::uint64_t left = room_.tick_bytes - std::min(room_.tick_bytes, sequence.entry_bytes);
+    std::uint64_t most = std::min<std::uint64_t>({room_.rows, sequence.pending(), pages});
+    most = std::min(most, std::max(left / kTokenBytes, least));
+    if (sequence.scored) most = std::min(most, std::max(results, least));
+    if (most == 0) return;
+    add(index, static_cast<std::uint32_t>(most), sequence.scored ? most * bytes : bytes);
+  }
+
+  void add(std::size_t index, std::uint32_t count, std::uint64_t results) {
+    const SequenceView& sequence = state_.sequences[index];
+    const bool last = count == sequence.pending();
+    entries_.push_back({.sequence = sequence.id,
+                        .count = count,
+                        .decode = sequence.decodes(),
+                        .sample = last && sequence.samples});
+    const std::uint64_t end = std::uint64_t{sequence.submitted} + count;
+    take(room_.pages,
+         pages_of(end) - pages_of(sequence.submitted) + (sequence.copies_page ? 1 : 0));
+    take(room_.rows, count);
+    take(room_.result_bytes, results);
+    take(room_.tick_bytes, sequence.entry_bytes + count * kTokenBytes);
+  }
+
+  /// Tokens that a sequence can get with `pages` more pages.
+  static std::uint64_t tokens_in(std::uint64_t pages, const SequenceView& sequence) {
+    if (sequence.copies_page && pages == 0) return 0;
+    const std::uint64_t begun = sequence.submitted % kPageTokens;
+    const std::uint64_t slack = begun == 0 ? 0 : kPageTokens - begun;
+    const std::uint64_t more = pages - (sequence.copies_page ? 1 : 0);
+    constexpr std::uint64_t kMany = std::numeric_limits<std::uint32_t>::max();
+    return slack + std::min(more, kMany) * kPageTokens;
+  }
+
+  /// The last in order that holds KV, if it comes after this one.
+  std::optional<std::uint64_t> victim_after(std::size_t index) const {
+    for (std::size_t i = state_.sequences.size() - 1; i > index; --i) {
+      if (state_.sequences[i].submitted > 0) return state_.sequences[i].id;
+    }
+    return std::nullopt;
+  }
+
+  void want_pages(std::size_t index) {
+    if (!preempt_) preempt_ = victim_after(index);
+  }
+
+  const PlanState& state_;
+  Room room_;
+  std::size_t decoding_ = 0;
+  std::size_t first_prompt_ = 0;  // in order; later decodes leave it
+  std::uint64_t first_page_ = 0;  // the pages that its next token takes
+  std::vector<PlannedEntry> entries_;
+  std::optional<std::uint64_t> preempt_;
+};
 
 }  // namespace
 
@@ -94,14 +224,6 @@ std::uint32_t tick_rows_max(std::uint64_t row_bytes) {
       std::clamp<std::uint64_t>(rows, 1, static_cast<std::uint64_t>(stage::kMaxTickRows)));
 }
 
-std::optional<std::vector<PlannedEntry>> plan(const PlanState& state) {
-  if (state.in_flight >= state.stages) return std::nullopt;
-  std::vector<PlannedEntry> entries;
-  Room room{.rows = state.rows_max};
-  add_decodes(state, room, entries);
-  add_chunks(state, room, entries);
-  if (entries.empty()) return std::nullopt;
-  return entries;
-}
+Plan plan(const PlanState& state) { return Planner(state).run(); }
 
 }  // namespace tandem::scheduler

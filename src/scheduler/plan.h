@@ -15,33 +15,46 @@ inline constexpr std::uint32_t kPipelinedChunkMin = 128;
 /// under a quarter of the prefill.
 inline constexpr std::uint32_t kChunksPerStage = 4;
 
-/// What plan() knows of one live sequence.
+/// What plan() knows of one running sequence.
 struct SequenceView {
-  std::uint64_t id = 0;
-  std::uint32_t prompt = 0;     // tokens of the prompt
-  std::uint32_t submitted = 0;  // prompt tokens that are in a tick already
-  bool samples = true;          // the prompt's last token is followed by a draw
-  bool scored = false;          // every row of the prompt has a result
+  std::uint64_t id = 0;         // its name in the stages
+  std::uint32_t total = 0;      // tokens that are known
+  std::uint32_t submitted = 0;  // of which so many are in a tick already
+  bool answering = false;       // it has drawn a token: with one token left it decodes
+  bool samples = true;          // its last known token is followed by a draw
+  bool scored = false;          // every row but a decode's has a result
+  bool alone = false;           // shares no tick: it was in one that a stage refused
+  bool copies_page = false;     // its next token takes a copy of a page that others use
   std::uint32_t top_logprobs = 0;
-  bool decode_ready = false;    // its newest token is known and in no tick yet
-  std::uint64_t last_tick = 0;  // number of the last tick it took part in; 0: none
+  std::uint64_t entry_bytes = 0;  // of its entry in a frame, besides the tokens
+  std::uint64_t last_tick = 0;    // number of the last tick it took part in; 0: none
+
+  std::uint32_t pending() const { return total - submitted; }
+  bool decodes() const { return answering && pending() <= 1; }
 };
 
 struct PlanState {
-  std::vector<SequenceView> sequences;  // in order of admission
+  std::vector<SequenceView> sequences;  // in the order of service: the first gets memory first
   int stages = 1;
   int in_flight = 0;  // ticks
   std::uint32_t prefill_step_size = 2048;
-  std::uint32_t rows_max = std::numeric_limits<std::uint32_t>::max();  // tokens of one tick
+  std::uint32_t mixed_rows = 8;  // rows of prompts in a tick while any sequence decodes, at least 1
+  std::uint32_t rows_max = std::numeric_limits<std::uint32_t>::max();    // tokens of one tick
+  std::uint64_t free_pages = std::numeric_limits<std::uint64_t>::max();  // for running sequences
 };
 
-/// `count` tokens of a sequence: prompt tokens from `submitted` on, or its newest token.
+/// `count` tokens of a sequence from `submitted` on.
 struct PlannedEntry {
   std::uint64_t sequence = 0;
   std::uint32_t count = 0;
-  bool decode = false;
+  bool decode = false;  // a drawn token, not a prompt's or a rebuilt one
   bool sample = false;
   bool operator==(const PlannedEntry&) const = default;
+};
+
+struct Plan {
+  std::vector<PlannedEntry> entries;     // none: no tick
+  std::optional<std::uint64_t> preempt;  // this one has to lose its KV first, then plan again
 };
 
 /// Prompt tokens that one tick may carry when `waiting` prompt tokens are to be prefilled: the step
@@ -56,11 +69,12 @@ std::uint32_t result_rows_max(std::uint32_t top_logprobs);
 /// `row_bytes` each has room for. At least 1.
 std::uint32_t tick_rows_max(std::uint64_t row_bytes);
 
-/// The next tick's entries, or nothing when the pipeline is full or no token is ready. Decoding
-/// sequences come first, an equal share of them in each of the `stages` micro-batches and the
-/// longest unserved first; then prompt chunks, oldest request first, up to prefill_budget(),
-/// rows_max and, for all scored rows together, result_rows_max(). Both parts are in every tick, so
-/// neither can starve the other.
-std::optional<std::vector<PlannedEntry>> plan(const PlanState& state);
+/// The next tick's entries, or none when the pipeline is full or no token is ready. An equal share
+/// of the decoding sequences in each of the `stages` micro-batches, the longest unserved first, and
+/// prompt chunks in order of service, up to prefill_budget() or, while any sequence decodes,
+/// mixed_rows. Both parts are in every tick, so neither can starve the other. Rows, the bytes of
+/// the tick and of its answer, and pages stay within their limits. Who is first in order gets a
+/// page even if the last one in order has to be preempted for it.
+Plan plan(const PlanState& state);
 
 }  // namespace tandem::scheduler

@@ -1,58 +1,86 @@
 #pragma once
 // The token log of one request.
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "scheduler/engine.h"
+#include "scheduler/kv_memory.h"
 #include "scheduler/plan.h"
 
 namespace tandem::scheduler {
 
-/// A request and everything that is known of its progress. `tokens` is the truth from which a lost
-/// pipeline's KV can be rebuilt.
+/// A request and everything that is known of its progress. `tokens` is the truth from which lost KV
+/// can be rebuilt; what is said of ticks and KV starts anew when it is.
 struct Sequence {
   std::uint64_t id = 0;
   Request request;
   std::vector<std::int32_t> tokens;  // the prompt, then what was drawn
-  std::uint32_t submitted = 0;       // prompt tokens put in a tick
-  std::uint32_t returned = 0;        // prompt tokens whose tick came back
-  bool decode_in_flight = false;
-  std::uint64_t last_tick = 0;
-  std::uint64_t reserved = 0;       // tokens of KV set aside
-  std::uint32_t reused = 0;         // prompt tokens whose KV there was
-  std::uint64_t prefix_source = 0;  // kept sequence whose KV it starts with; 0: none
+
+  std::uint64_t kv = 0;         // its name in the stages; another one each time it is rebuilt
+  std::uint32_t submitted = 0;  // tokens that the stages have, or are sent
+  std::uint32_t returned = 0;   // tokens whose tick came back
+  std::uint64_t last_tick = 0;  // number of the last tick it took part in; 0: none
+  bool scoring = false;         // the prompt's rows have results
+
+  std::uint32_t prompt_done = 0;  // reported of the prompt
+  std::uint32_t scored = 0;       // positions of the prompt whose score was reported
+  std::uint32_t cached = 0;       // prompt tokens whose KV was there at first
+  int refusals = 0;               // of ticks it was in, since it last got further
 
   std::uint32_t prompt() const { return static_cast<std::uint32_t>(request.prompt.size()); }
-  std::uint32_t drawn() const { return static_cast<std::uint32_t>(tokens.size()) - prompt(); }
+  std::uint32_t total() const { return static_cast<std::uint32_t>(tokens.size()); }
+  std::uint32_t drawn() const { return total() - prompt(); }
+  Rank rank() const { return {-std::int64_t{request.priority}, id}; }
 
-  /// Tokens whose KV the stages hold once all ticks in flight are done.
-  std::uint32_t cached() const {
-    if (submitted < prompt() || drawn() == 0) return submitted;
-    return static_cast<std::uint32_t>(tokens.size()) - (decode_in_flight ? 0 : 1);
+  /// Back to nothing but the log, to be rebuilt as `name`.
+  void lose_kv(std::uint64_t name) {
+    kv = name;
+    submitted = 0;
+    returned = 0;
+    last_tick = 0;
+    scoring = request.score && scored < prompt();
   }
 
-  SequenceView view() const {
-    return {.id = id,
-            .prompt = prompt(),
+  /// Bytes of its next entry in a frame, besides the tokens: an upper bound.
+  std::uint64_t entry_bytes(std::int32_t vocabulary) const {
+    constexpr std::uint64_t kFields = 64;       // ids, numbers and their tags
+    constexpr std::uint64_t kSampling = 192;    // the parameters that are numbers
+    constexpr std::uint64_t kListedToken = 24;  // a token id, with its bias
+    std::uint64_t bytes = kFields;
+    if (request.constraint) bytes += (static_cast<std::uint64_t>(vocabulary) + 31) / 32 * 4;
+    if (last_tick > 0) return bytes;
+    const SamplingParams& sampling = request.sampling;
+    return bytes + kSampling +
+           kListedToken * (sampling.logit_bias.size() + sampling.xtc_special_tokens.size());
+  }
+
+  SequenceView view(std::int32_t vocabulary, bool copies_page) const {
+    return {.id = kv,
+            .total = total(),
             .submitted = submitted,
+            .answering = drawn() > 0,
             .samples = request.max_tokens > 0,
-            .scored = request.score,
+            .scored = scoring,
+            .alone = refusals > 0,
+            .copies_page = copies_page,
             .top_logprobs = request.top_logprobs,
-            .decode_ready = drawn() > 0 && !decode_in_flight,
+            .entry_bytes = entry_bytes(vocabulary),
             .last_tick = last_tick};
   }
 
   /// The tick entry of a planned step; nothing changes.
   TickEntry entry(const PlannedEntry& planned) const {
-    const std::size_t first = planned.decode ? tokens.size() - 1 : submitted;
+    const auto first = tokens.begin() + static_cast<std::ptrdiff_t>(submitted);
     TickEntry out;
-    out.sequence = id;
-    out.position = static_cast<std::uint32_t>(first);
-    out.tokens.assign(tokens.begin() + static_cast<std::ptrdiff_t>(first),
-                      tokens.begin() + static_cast<std::ptrdiff_t>(first + planned.count));
+    out.sequence = kv;
+    out.position = submitted;
+    out.tokens.assign(first, first + static_cast<std::ptrdiff_t>(planned.count));
     out.sample = planned.sample;
-    out.score = request.score && !planned.decode;
+    out.score = scoring && !planned.decode;
     out.top_logprobs = request.top_logprobs;
     if (last_tick == 0) out.sampling = request.sampling;
     return out;
@@ -61,11 +89,7 @@ struct Sequence {
   /// Notes that the planned step is in tick `number`.
   void submit(const PlannedEntry& planned, std::uint64_t number) {
     last_tick = number;
-    if (planned.decode) {
-      decode_in_flight = true;
-    } else {
-      submitted += planned.count;
-    }
+    submitted += planned.count;
   }
 };
 

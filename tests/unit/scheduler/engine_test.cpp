@@ -68,7 +68,7 @@ TEST(Engine, StopIdsMayComeInAnyOrder) {
 TEST(Engine, ATickNeverHasMoreRowsThanAFrameHasRoomFor) {
   FakePipeline pipeline(1);
   pipeline.info().hidden_size = 1 << 24;  // 64 MiB a row: a frame has room for 15
-  Engine engine(pipeline, {});
+  Engine engine(pipeline, {.mixed_rows = 100});
   const auto decodes = engine.add(request_of({1}, 60));
   ASSERT_TRUE(engine.step(soon()).ok());
   const auto late = engine.add(request_of(std::vector<std::int32_t>(100, 3), 2));
@@ -164,7 +164,7 @@ TEST(Engine, DecodesAreSpreadOverMicroBatches) {
 
 TEST(Engine, ALongPromptDoesNotStopAStream) {
   FakePipeline pipeline(2);
-  Engine engine(pipeline, {.prefill_step_size = 16});
+  Engine engine(pipeline, {.prefill_step_size = 2048, .mixed_rows = 16});
   const auto stream = engine.add(request_of({1}, 400));
   std::map<std::uint64_t, Outcome> outcomes;
   for (int i = 0; i < 4; ++i) collect(*engine.step(soon()), outcomes);
@@ -191,7 +191,6 @@ TEST(Engine, CancelFreesOnceAndOthersGoOn) {
   const auto outcomes = run_all(engine);
   EXPECT_FALSE(outcomes.contains(*gone));
   EXPECT_EQ(outcomes.at(*stays).ids, expected({9, 9}, 10));
-  EXPECT_EQ(pipeline.frees().at(*gone), 1);
   EXPECT_THAT(pipeline.broken(), IsEmpty());
 }
 
@@ -208,7 +207,6 @@ TEST(Engine, IsBusyUntilTheTicksOfACancelledRequestAreCollected) {
   EXPECT_EQ(pipeline.ticks(), 3U);
   const auto next = engine.add(request_of({9, 9}, 3));
   EXPECT_EQ(run_all(engine).at(*next).ids, expected({9, 9}, 3));
-  EXPECT_EQ(pipeline.frees().at(*gone), 1);
   EXPECT_THAT(pipeline.broken(), IsEmpty());
 }
 
@@ -221,27 +219,15 @@ TEST(Engine, CancelOfAWaitingRequestNeverReachesAStage) {
   engine.cancel(*second);
   run_all(engine);
   EXPECT_FALSE(engine.busy());
-  EXPECT_TRUE(pipeline.sequences().contains(*first));
-  EXPECT_FALSE(pipeline.sequences().contains(*second));
-}
-
-TEST(Engine, ARefusedTickEndsItsSequencesOnly) {
-  FakePipeline pipeline(1);
-  Engine engine(pipeline, {.sequences_max = 1});
-  pipeline.fail_at(2, invalid("rank 0 (local): no KV page is free"));
-  const auto first = engine.add(request_of({1, 2}, 9));
-  const auto second = engine.add(request_of({3, 4}, 9));
-  const auto outcomes = run_all(engine);
-  EXPECT_EQ(outcomes.at(*first).finish, FinishReason::kError);
-  EXPECT_EQ(outcomes.at(*first).error->message, "rank 0 (local): no KV page is free");
-  EXPECT_EQ(outcomes.at(*second).ids, expected({3, 4}, 9));
-  EXPECT_THAT(pipeline.broken(), IsEmpty());
+  EXPECT_EQ(pipeline.live_max(), 1U);
+  EXPECT_EQ(engine.stats().ticks, 3U);
+  EXPECT_EQ(*second, *first + 1);
 }
 
 TEST(Engine, ADeadPipelineStaysDead) {
   FakePipeline pipeline(2);
   Engine engine(pipeline, {});
-  pipeline.fail_at(1, {ErrorCode::kUnavailable, "rank 1 (local) died: killed by signal 9"});
+  pipeline.die_at(1, {ErrorCode::kUnavailable, "rank 1 (local) died: killed by signal 9"});
   ASSERT_TRUE(engine.add(request_of({1, 2}, 9)).ok());
   for (int i = 0; i < 2; ++i) {
     const auto events = engine.step(soon());
@@ -252,19 +238,37 @@ TEST(Engine, ADeadPipelineStaysDead) {
 
 TEST(Engine, KvMemoryBoundsTheSequencesThatRunTogether) {
   FakePipeline pipeline(1);
-  pipeline.info().kv_bytes_per_token = 10;
-  pipeline.info().kv_bytes_max = 10 * 64 * 3;  // three pages
+  pipeline.kv_pages(3);
   Engine engine(pipeline, {});
   for (std::int32_t i = 1; i <= 9; ++i) {
     ASSERT_TRUE(engine.add(request_of(std::vector<std::int32_t>(40, i), 20)).ok());
   }
-  const auto outcomes = run_all(engine);
+  std::uint64_t running = 0;
+  std::map<std::uint64_t, Outcome> outcomes;
+  while (engine.busy()) {
+    collect(*engine.step(soon()), outcomes);
+    running = std::max(running, engine.stats().running);
+  }
   EXPECT_EQ(outcomes.size(), 9U);
   for (const auto& [id, outcome] : outcomes) EXPECT_EQ(outcome.ids.size(), 20U);
-  EXPECT_EQ(pipeline.live_max(), 3U);
+  EXPECT_EQ(running, 3U);
+  EXPECT_EQ(engine.stats().preemptions, 0U);
+  EXPECT_THAT(pipeline.broken(), IsEmpty());
   const auto too_long = engine.add(request_of(std::vector<std::int32_t>(200, 1), 1));
   ASSERT_FALSE(too_long.ok());
   EXPECT_EQ(too_long.error().code, ErrorCode::kResourceLimit);
+}
+
+TEST(Engine, ASequenceEndsWhereTheKvMemoryEnds) {
+  FakePipeline pipeline(1);
+  pipeline.kv_pages(2);
+  Engine engine(pipeline, {});
+  EXPECT_EQ(engine.context_max(), 128);
+  const auto id = engine.add(request_of(std::vector<std::int32_t>(100, 1), 500));
+  const auto outcomes = run_all(engine);
+  EXPECT_EQ(outcomes.at(*id).ids, expected(std::vector<std::int32_t>(100, 1), 28));
+  EXPECT_EQ(outcomes.at(*id).finish, FinishReason::kLength);
+  EXPECT_THAT(pipeline.broken(), IsEmpty());
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
 #pragma once
-// A pipeline without a model: checks every rule of ticks and answers with a deterministic function
-// of a sequence's history.
+// A pipeline without a model: checks every rule of ticks as stages do, with their own cache
+// accounting, and answers with a deterministic function of a sequence's history.
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -14,25 +15,47 @@
 #include <utility>
 #include <vector>
 
+#include "cache/kv_cache.h"
 #include "cluster/pipeline.h"
 
 namespace tandem::scheduler {
 
-/// The token that the fake model draws after `history`.
-inline std::int32_t fake_next(const std::vector<std::int32_t>& history, std::int32_t vocabulary) {
+/// The token that the fake model draws after `history`: of the allowed ones, if any are named, the
+/// next in turn.
+inline std::int32_t fake_next(const std::vector<std::int32_t>& history, std::int32_t vocabulary,
+                              const std::vector<std::uint32_t>& allowed = {}) {
   std::uint64_t hash = 1469598103934665603ULL;
   for (const std::int32_t id : history) {
     hash = (hash ^ static_cast<std::uint64_t>(id)) * 1099511628211ULL;
   }
-  return static_cast<std::int32_t>((hash >> 20) % static_cast<std::uint64_t>(vocabulary));
+  auto id = static_cast<std::uint32_t>((hash >> 20) % static_cast<std::uint64_t>(vocabulary));
+  const auto count = static_cast<std::uint32_t>(vocabulary);
+  while (!allowed.empty() && (allowed[id / 32] >> (id % 32) & 1U) == 0) id = (id + 1) % count;
+  return static_cast<std::int32_t>(id);
 }
 
 class FakePipeline final : public cluster::Pipeline {
  public:
+  struct Refusal {
+    int stage = 0;  // the stages before it take the tick
+    Error error;
+  };
+
   explicit FakePipeline(int stages) : stages_(stages) {
     info_.vocabulary = 1000;
     info_.context_max = 4096;
     info_.layer_count = stages;
+    info_.kv_bytes_per_token = kernels::kv_page_bytes(kSpec) / kernels::kPageTokens;
+    kv_pages(1 << 16);
+  }
+
+  /// Memory of every stage. Before the first tick.
+  void kv_pages(std::uint64_t pages) {
+    info_.kv_bytes_max = pages * kernels::kv_page_bytes(kSpec);
+    caches_.clear();
+    for (int stage = 0; stage < stages_; ++stage) {
+      caches_.emplace_back(std::vector{kSpec}, info_.kv_bytes_max, cache::Storage::kArrays);
+    }
   }
 
   std::vector<cluster::RankInfo> ranks() override {
@@ -44,93 +67,141 @@ class FakePipeline final : public cluster::Pipeline {
 
   Status submit(Tick tick) override {
     if (tick.entries.empty()) broken_.push_back("a tick without entries");
-    for (const KvOp& op : tick.kv_ops) apply(op);
-    TickResult result{tick.epoch, tick.number, {}, {}};
-    std::set<std::uint64_t> seen;
-    for (const TickEntry& entry : tick.entries) {
-      if (!seen.insert(entry.sequence).second) broken_.push_back("a sequence twice in one tick");
-      take(entry, result);
+    check_entries(tick);
+    Waiting waiting{tick, {tick.epoch, tick.number, {}, {}}, apply(tick), finish_time(tick)};
+    if (!waiting.error) {
+      for (const KvOp& op : tick.kv_ops) apply(op);
+      for (const TickEntry& entry : tick.entries) take(entry, waiting.result);
     }
-    check_memory();
-    in_flight_.push_back({std::move(tick), std::move(result)});
+    live_max_ = std::max(live_max_, caches_.back().sequences());
+    in_flight_.push_back(std::move(waiting));
     if (in_flight_.size() > static_cast<std::size_t>(stages_)) {
       broken_.push_back("more ticks in flight than stages");
     }
-    ++ticks_;
     return {};
   }
 
   Result<TickResult> next(Deadline) override {
     if (in_flight_.empty()) return Error{ErrorCode::kInternal, "next() without a tick in flight"};
-    auto [tick, result] = std::move(in_flight_.front());
+    Waiting waiting = std::move(in_flight_.front());
     in_flight_.pop_front();
-    for (const TickEntry& entry : tick.entries) decoding_.erase(entry.sequence);
-    if (failure_ && tick.number >= failure_->first) {
-      Error error = failure_->second;
-      if (error.code == ErrorCode::kInvalidArgument) failure_.reset();
-      return error;
-    }
-    if (spoil_) spoil_(result);
-    return std::move(result);
+    now_ = std::max(now_, waiting.ready);
+    for (const TickEntry& entry : waiting.tick.entries) drawing_.erase(entry.sequence);
+    if (death_ && waiting.tick.number >= death_->first) return death_->second;
+    if (waiting.error) return *waiting.error;
+    if (spoil_) spoil_(waiting.result);
+    return std::move(waiting.result);
   }
 
-  /// The tick with this number fails when its result is due.
-  void fail_at(std::uint64_t number, Error error) { failure_ = {number, std::move(error)}; }
-
+  /// The pipeline dies in the tick with this number.
+  void die_at(std::uint64_t number, Error error) { death_ = {number, std::move(error)}; }
+  /// Asked of every tick. Once a stage refused one, the next may be refused for what it lacks.
+  void refuse(std::function<std::optional<Refusal>(const Tick&)> refusal) {
+    refusal_ = std::move(refusal);
+  }
   /// Every answer goes through `spoil`.
   void spoil_answers(std::function<void(TickResult&)> spoil) { spoil_ = std::move(spoil); }
+  /// What a stage takes for a tick of so many rows, seconds.
+  void costs(std::function<double(std::size_t)> seconds) { seconds_ = std::move(seconds); }
 
   stage::StageInfo& info() { return info_; }
+  Clock::time_point now() const { return now_; }
   const std::vector<std::string>& broken() const { return broken_; }
-  const std::map<std::uint64_t, int>& frees() const { return frees_; }
-  const std::set<std::uint64_t>& sequences() const { return ever_; }
   std::size_t in_flight() const { return in_flight_.size(); }
-  std::size_t live() const { return history_.size(); }
+  std::size_t live() const { return caches_.back().sequences(); }
   std::size_t live_max() const { return live_max_; }
-  std::size_t ticks() const { return ticks_; }
+  std::size_t ticks() const { return shapes_.size(); }
+  /// Pages that every stage holds; nothing when they differ.
+  std::optional<std::uint64_t> pages_held() const {
+    const std::uint64_t bytes = caches_.front().bytes_in_use();
+    for (const cache::KvCache& cache : caches_) {
+      if (cache.bytes_in_use() != bytes) return std::nullopt;
+    }
+    return bytes / caches_.front().block_bytes();
+  }
   /// Token counts of each tick's entries, in order of submission.
   const std::vector<std::vector<std::size_t>>& shapes() const { return shapes_; }
+  /// Operations of all ticks so far.
+  const std::vector<KvOp>& ops() const { return ops_; }
 
  private:
+  static constexpr kernels::KvSpec kSpec{1, 4, 4, false, kernels::KvType::kBF16};
+
   struct Waiting {
     Tick tick;
     TickResult result;
+    std::optional<Error> error;
+    Clock::time_point ready;
   };
 
-  void apply(const KvOp& op) {
-    if (op.kind == KvOp::Kind::kCopyPrefix) {
-      const auto source = history_.find(op.source);
-      if (source == history_.end() || op.length < 1 || op.length > source->second.size()) {
-        broken_.push_back("a copy of what is not there");
-        return;
-      }
-      if (history_.contains(op.sequence)) broken_.push_back("a copy over a sequence");
-      const auto begin = source->second.begin();
-      history_[op.sequence] = {begin, begin + static_cast<std::ptrdiff_t>(op.length)};
-      return;
+  /// The stages' caches, as far as the tick gets.
+  std::optional<Error> apply(const Tick& tick) {
+    std::vector<cache::Append> appends;
+    for (const TickEntry& entry : tick.entries) {
+      appends.push_back(
+          {entry.sequence, entry.position, static_cast<std::uint32_t>(entry.tokens.size())});
     }
-    if (op.kind != KvOp::Kind::kFree) broken_.push_back("an unexpected KV operation");
-    if (history_.erase(op.sequence) == 0) broken_.push_back("a free of nothing");
-    ++frees_[op.sequence];
+    ops_.insert(ops_.end(), tick.kv_ops.begin(), tick.kv_ops.end());
+    const auto refusal = refusal_ ? refusal_(tick) : std::nullopt;
+    for (int stage = 0; stage < stages_; ++stage) {
+      if (refusal && refusal->stage == stage) {
+        refused_ = true;
+        return refusal->error;
+      }
+      auto status = caches_[static_cast<std::size_t>(stage)].apply(tick.kv_ops, appends);
+      if (status.ok()) continue;
+      if (!refused_) broken_.push_back(status.error().message);
+      return status.error();
+    }
+    return std::nullopt;
   }
 
-  /// Pages of all sequences against the stage's memory; a sequence alone may use all of it.
-  void check_memory() {
-    if (info_.kv_bytes_per_token == 0 || history_.size() <= 1) return;
-    std::uint64_t tokens = 0;
-    for (const auto& [id, history] : history_) tokens += (history.size() + 63) / 64 * 64;
-    if (tokens * info_.kv_bytes_per_token > info_.kv_bytes_max) broken_.push_back("too much KV");
+  /// Each stage works on one tick at a time.
+  Clock::time_point finish_time(const Tick& tick) {
+    if (!seconds_) return now_;
+    std::size_t rows = 0;
+    for (const TickEntry& entry : tick.entries) rows += entry.tokens.size();
+    const auto takes =
+        std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds_(rows)));
+    busy_until_.resize(static_cast<std::size_t>(stages_));
+    Clock::time_point ready = now_;
+    for (Clock::time_point& stage : busy_until_) ready = stage = std::max(stage, ready) + takes;
+    return ready;
+  }
+
+  void check_entries(const Tick& tick) {
+    std::set<std::uint64_t> seen;
+    shapes_.emplace_back();
+    for (const TickEntry& entry : tick.entries) {
+      shapes_.back().push_back(entry.tokens.size());
+      if (entry.tokens.empty()) broken_.push_back("an entry without tokens");
+      if (!seen.insert(entry.sequence).second) broken_.push_back("a sequence twice in one tick");
+      if (begun_.insert(entry.sequence).second != entry.sampling.has_value()) {
+        broken_.push_back("sampling not in the first tick only");
+      }
+      if (drawing_.contains(entry.sequence)) broken_.push_back("tokens behind a draw in flight");
+      if (entry.sample) drawing_.insert(entry.sequence);
+      const std::size_t words = (static_cast<std::size_t>(info_.vocabulary) + 31) / 32;
+      if (!entry.allowed.empty() && (!entry.sample || entry.allowed.size() != words)) {
+        broken_.push_back("a mask that is not of the draw");
+      }
+    }
+  }
+
+  void apply(const KvOp& op) {
+    std::vector<std::int32_t>& history = history_[op.sequence];
+    if (op.kind == KvOp::Kind::kFree) {
+      history_.erase(op.sequence);
+    } else if (op.kind == KvOp::Kind::kTruncate) {
+      history.resize(op.length);
+    } else {
+      const auto begin = history_.at(op.source).begin();
+      history.assign(begin, begin + static_cast<std::ptrdiff_t>(op.length));
+    }
   }
 
   void take(const TickEntry& entry, TickResult& result) {
-    if (entry.tokens.empty()) broken_.push_back("an entry without tokens");
-    const bool fresh = ever_.insert(entry.sequence).second;
-    if (fresh != entry.sampling.has_value())
-      broken_.push_back("sampling not in the first tick only");
     std::vector<std::int32_t>& history = history_[entry.sequence];
-    live_max_ = std::max(live_max_, history_.size());
-    if (entry.position != history.size()) broken_.push_back("a position out of order");
-    if (decoding_.contains(entry.sequence)) broken_.push_back("tokens behind a draw in flight");
     for (const std::int32_t id : entry.tokens) {
       if (entry.score && !history.empty()) {
         result.scores.push_back({.sequence = entry.sequence,
@@ -141,29 +212,31 @@ class FakePipeline final : public cluster::Pipeline {
       }
       history.push_back(id);
     }
-    if (shapes_.size() <= ticks_) shapes_.resize(ticks_ + 1);
-    shapes_[ticks_].push_back(entry.tokens.size());
     if (!entry.sample) return;
-    decoding_.insert(entry.sequence);
     result.sampled.push_back({.sequence = entry.sequence,
-                              .id = fake_next(history, info_.vocabulary),
+                              .id = fake_next(history, info_.vocabulary, entry.allowed),
                               .logprob = -1,
                               .top = {}});
   }
 
   int stages_;
   stage::StageInfo info_;
-  std::size_t ticks_ = 0;
-  std::size_t live_max_ = 0;
+  std::vector<cache::KvCache> caches_;
+  std::map<std::uint64_t, std::vector<std::int32_t>> history_;  // of the last stage
   std::deque<Waiting> in_flight_;
-  std::map<std::uint64_t, std::vector<std::int32_t>> history_;
-  std::set<std::uint64_t> ever_;
-  std::set<std::uint64_t> decoding_;
-  std::map<std::uint64_t, int> frees_;
+  std::set<std::uint64_t> begun_;
+  std::set<std::uint64_t> drawing_;
   std::vector<std::vector<std::size_t>> shapes_;
+  std::vector<KvOp> ops_;
   std::vector<std::string> broken_;
-  std::optional<std::pair<std::uint64_t, Error>> failure_;
+  std::size_t live_max_ = 0;
+  bool refused_ = false;
+  Clock::time_point now_;
+  std::vector<Clock::time_point> busy_until_;
+  std::optional<std::pair<std::uint64_t, Error>> death_;
+  std::function<std::optional<Refusal>(const Tick&)> refusal_;
   std::function<void(TickResult&)> spoil_;
+  std::function<double(std::size_t)> seconds_;
 };
 
 }  // namespace tandem::scheduler

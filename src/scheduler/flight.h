@@ -1,0 +1,39 @@
+#pragma once
+// A tick on its way, and what its answer has to be.
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/deadline.h"
+#include "scheduler/plan.h"
+#include "tandem/error.h"
+#include "tandem/tick.h"
+
+namespace tandem::scheduler {
+
+/// What the last stage owes for one entry.
+struct FlightEntry {
+  PlannedEntry planned;
+  std::uint32_t top_logprobs = 0;
+  std::uint32_t first_score = 0;          // position of scored[0]
+  std::vector<std::int32_t> scored = {};  // tokens whose score is due, in order
+};
+
+struct Flight {
+  std::uint64_t number = 0;
+  std::vector<FlightEntry> entries;
+  std::vector<KvOp> ops;
+  Clock::time_point submitted;
+  std::uint64_t rows = 0;
+  bool prompts = false;         // whether rows of prompts are among them
+  std::uint64_t load_rows = 0;  // with those that were on their way before it
+  bool load_prompts = false;
+};
+
+/// Results come from other processes: nothing of them is taken on trust. Every draw and every score
+/// once and in its place, of a known token, with no more candidates than were asked for; an error
+/// (kInternal) names the tick.
+Status check_result(const TickResult& result, const Flight& flight, std::int32_t vocabulary);
+
+}  // namespace tandem::scheduler

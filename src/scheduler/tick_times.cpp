@@ -1,0 +1,39 @@
+#include "scheduler/tick_times.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace tandem::scheduler {
+namespace {
+
+/// Weight of the newest tick in a mean.
+constexpr double kNewest = 0.125;
+/// A tick that took longer than this many means was held up by something else.
+constexpr double kOutlier = 8;
+
+}  // namespace
+
+void TickTimes::observe(std::uint64_t rows, bool prompts, double seconds) {
+  if (!std::isfinite(seconds) || seconds < 0) return;
+  Mean& mean = prompts ? heavy_ : light_;
+  const auto count = static_cast<double>(rows);
+  if (!mean.known) {
+    mean = {count, seconds, true};
+    return;
+  }
+  const double expected = mean.seconds * std::max(1.0, count / std::max(1.0, mean.rows));
+  mean.rows += kNewest * (count - mean.rows);
+  mean.seconds += kNewest * (std::min(seconds, kOutlier * expected) - mean.seconds);
+}
+
+std::uint32_t TickTimes::prompt_rows(std::uint64_t decodes, std::uint32_t most) const {
+  const double apart = heavy_.rows - light_.rows;
+  if (!light_.known || !heavy_.known || apart < 1) return std::min(kMixedRowsFirst, most);
+  const double row = (heavy_.seconds - light_.seconds) / apart;
+  if (row <= 0) return most;
+  const double alone = light_.seconds + row * (static_cast<double>(decodes) - light_.rows);
+  const double rows = (kMixedSlowdown - 1) * std::max(alone, light_.seconds / 2) / row;
+  return static_cast<std::uint32_t>(std::clamp(rows, 1.0, static_cast<double>(most)));
+}
+
+}  // namespace tandem::scheduler
