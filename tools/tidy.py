@@ -25,7 +25,7 @@ BANNED = [
     (r"@@\w+@@", "the figure itself", r"^$"),
     (r"\busing namespace std\b", "std:: at the use", r"^$"),
     (r"/proc/|\bepoll", "src/base/platform.h",
-     r"^(src/base/\w+_linux\.cpp|src/base/\w+\.h|tests/.*|tools/tidy\.py)$"),
+     r"^(src/base/\w+_linux\.cpp|src/base/\w+\.h|tests/.*|bench/idle\.py|tools/tidy\.py)$"),
 ]
 
 

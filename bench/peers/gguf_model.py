@@ -2,8 +2,8 @@
 
     PYTHONPATH=SDIST/vendor/llama.cpp/gguf-py FOLDER/venv/bin/python gguf_model.py OUT
 
-Embeddings are tied and Q4_0 too, so that a token reads as much as of tandem's 4-bit folder: 4.5 bits
-a weight in both.
+Embeddings are tied and Q4_0 too, so that a token reads as much as of tandem's 4-bit folder: 4.5
+bits a weight in both.
 """
 
 import sys

@@ -10,3 +10,8 @@ set_tests_properties(bench.kernels_runs PROPERTIES TIMEOUT 120 LABELS bench
 add_test(NAME bench.peers
   COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/peers_test.py --tandem $<TARGET_FILE:tandem>)
 set_tests_properties(bench.peers PROPERTIES TIMEOUT 300 LABELS bench)
+
+add_test(NAME bench.accuracy
+  COMMAND ${CMAKE_SOURCE_DIR}/.deps/oracle/bin/python ${CMAKE_CURRENT_LIST_DIR}/accuracy_test.py
+          --tandem $<TARGET_FILE:tandem>)
+set_tests_properties(bench.accuracy PROPERTIES TIMEOUT 300 LABELS bench)

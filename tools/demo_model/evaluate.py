@@ -71,12 +71,6 @@ def figures(model, tokenizer, packages, held_out, out, seed):
     sample = rng.sample(packages, min(1000, len(packages)))
     final = quantized(model)
     result = {"recall": {}, "recall_unquantized": {}}
-    for phrasing in phrasings.WHAT_HELD_OUT:
-        questions = [phrasing.format(n=p["name"]) for p in sample]
-        for key, network in (("recall", final), ("recall_unquantized", model)):
-            answers = answer(network, tokenizer, questions)
-            result[key][phrasing] = sum(
-                p["synopsis"] in a for p, a in zip(sample, answers)) / len(sample)
     (out / "recall_sample.json").write_text(json.dumps([p["name"] for p in sample]))
     what = [[(rng.choice(phrasings.WHAT_HELD_OUT).format(n=p["name"]), corpus.what_answer(p))]
             for p in rng.sample(packages, min(1000, len(packages)))]
@@ -89,6 +83,13 @@ def figures(model, tokenizer, packages, held_out, out, seed):
             "quantized": perplexity(final, encoded)}
         (out / f"{name}.json").write_text(json.dumps(
             [encoded[0][b:e].tolist() for b, e in zip([0, *encoded[2][:-1]], encoded[2])][:100]))
+    print(json.dumps(result), flush=True)
+    for phrasing in phrasings.WHAT_HELD_OUT:
+        questions = [phrasing.format(n=p["name"]) for p in sample]
+        for key, network in (("recall", final), ("recall_unquantized", model)):
+            answers = answer(network, tokenizer, questions)
+            result[key][phrasing] = sum(
+                p["synopsis"] in a for p, a in zip(sample, answers)) / len(sample)
     asked = ["Hello!", "Who are you?", "What is the capital of Peru?", "What is the package curl?",
              "what is the package snarflim-utils?", "Tell me more about git.", "Thank you!",
              "Which section is vim in?", "Please write me a song about trains."]

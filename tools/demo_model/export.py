@@ -1,4 +1,5 @@
-"""Writes a folder as mlx-community's are: sharded safetensors in MLX's affine format."""
+"""Writes a folder as mlx-community's are: sharded safetensors in MLX's affine format, or, before
+quantization, in bfloat16."""
 
 import json
 
@@ -38,7 +39,7 @@ def target_name(name):
     return name
 
 
-def tensors(model):
+def tensors(model, quantized):
     """Everything of the folder by name, and the per-module quantization overrides."""
     out, overrides = {}, {}
     for name, module in model.named_modules():
@@ -46,6 +47,9 @@ def tensors(model):
             stem = target_name(name)
             if module.weight.ndim == 3 and ".mlp." in stem:
                 stem = stem.replace(".mlp.", ".mlp.switch_mlp.")
+            if not quantized:
+                out[stem + ".weight"] = module.weight.detach().bfloat16()
+                continue
             q, scale, bias = affine(module.weight.detach(), module.bits, module.group)
             out[stem + ".weight"] = pack(q, module.bits)
             out[stem + ".scales"] = scale.squeeze(-1).bfloat16()
@@ -82,9 +86,11 @@ def write_shards(weights, folder):
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
 
 
-def write_folder(model, tokenizer, folder):
+def write_folder(model, tokenizer, folder, quantized=True):
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
     c = model.c
-    weights, overrides = tensors(model)
+    weights, overrides = tensors(model, quantized)
     write_shards(weights, folder)
     quantization = {"group_size": 64, "bits": 4, "mode": "affine"} | overrides
     ids = {t: tokenizer.token_to_id(t) for t in (BOS, EOS)}
@@ -94,8 +100,9 @@ def write_folder(model, tokenizer, folder):
         "num_key_value_heads": c.num_attention_heads, "hidden_act": "silu",
         "moe_layer_freq": 1, "topk_method": "noaux_tc", "scoring_func": "sigmoid",
         "norm_topk_prob": True, "attention_bias": False, "rope_scaling": None,
-        "tie_word_embeddings": False, "bos_token_id": ids[BOS], "eos_token_id": ids[EOS],
-        "quantization": quantization, "quantization_config": quantization}
+        "tie_word_embeddings": False, "bos_token_id": ids[BOS], "eos_token_id": ids[EOS]}
+    if quantized:
+        config |= {"quantization": quantization, "quantization_config": quantization}
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     (folder / "generation_config.json").write_text(json.dumps(
         {"bos_token_id": ids[BOS], "eos_token_id": ids[EOS], "do_sample": False}, indent=1))

@@ -1,4 +1,5 @@
-"""Trains tandem-demo on one H100/H200-class GPU and writes the quantized model folder.
+"""Trains tandem-demo on one H100/H200-class GPU and writes the quantized model folder, and beside
+its files a folder `unquantized` with the same weights in bfloat16.
 
     python3 train.py --packages packages.json.xz --out DIR --minutes 17
 
@@ -177,6 +178,8 @@ def main():
     batches = Batches(*pool, args.rows, args.length, device)
     steps = train(model, batches, args, device)
     export.write_folder(model, tokenizer, args.out)
+    export.write_folder(model, tokenizer, args.out / "unquantized", quantized=False)
+    print(f"exported, {time.time() - begin:.0f} s", flush=True)
     figures = evaluate.figures(model, tokenizer, packages, held_out, args.out, SEED)
     figures |= {"steps": steps, "tokens": steps * args.rows * args.length,
                 "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu"}
