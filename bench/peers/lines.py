@@ -156,6 +156,6 @@ LINES = {
     "llama-rpc-prompt": llama_rpc(*LLAMA_PROMPT),
     "moe": tandem(16, 32, "--threads", 2, model="qwen3-moe"),
     "latent": tandem(16, 32, "--threads", 2, model="deepseek-v3"),
-    "mlx-lm": mlx_lm("stored", 3, 1),
-    "mlx-lm-f32": mlx_lm("f32", 17, 3),
+    "mlx-lm": mlx_lm("stored", 2, 1),
+    "mlx-lm-f32": mlx_lm("f32", 9, 3),
 }
