@@ -12,4 +12,8 @@ struct Quantization {
   bool operator==(const Quantization&) const = default;
 };
 
+/// Numbers of bits and sizes of groups that the format knows.
+constexpr bool known_bits(int bits) { return bits >= 2 && bits <= 8 && bits != 7; }
+constexpr bool known_group(int group) { return group == 32 || group == 64 || group == 128; }
+
 }  // namespace tandem

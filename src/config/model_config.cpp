@@ -9,12 +9,6 @@ namespace {
 
 using nlohmann::json;
 
-bool known_bits(int bits) {
-  return bits == 2 || bits == 3 || bits == 4 || bits == 5 || bits == 6 || bits == 8;
-}
-
-bool known_group(int group) { return group == 32 || group == 64 || group == 128; }
-
 /// {"group_size", "bits", "mode"} of the whole model or of one module.
 Quantization read_quantization(FieldReader& reader, Quantization fallback) {
   Quantization out;

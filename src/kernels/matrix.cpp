@@ -85,11 +85,11 @@ Status validate(const MatrixData& data) {
   }
   if (data.quantization) {
     const auto [bits, group] = *data.quantization;
-    if (bits < 2 || bits > 8 || bits == 7) {
+    if (!known_bits(bits)) {
       return invalid(describe(data) + ": " + std::to_string(bits) +
                      " bits is none of 2, 3, 4, 5, 6, 8");
     }
-    if (group != 32 && group != 64 && group != 128) {
+    if (!known_group(group)) {
       return invalid(describe(data) + ": group " + std::to_string(group) +
                      " is none of 32, 64, 128");
     }

@@ -18,7 +18,6 @@ inline constexpr int kMaxLayers = 2048;
 inline constexpr int kMaxHeads = 4096;
 inline constexpr int kMaxHeadDim = 4096;
 inline constexpr int kMaxVocabulary = 1 << 24;
-inline constexpr int kMaxContext = 1 << 30;
 inline constexpr int kMaxExperts = 4096;
 
 /// What a family assumes for absent fields; nullopt: the field is required.

@@ -13,8 +13,6 @@ namespace {
 
 using config::FieldReader;
 
-constexpr int kMaxContext = 1 << 30;
-
 /// Inverse frequencies before they become float.
 using Table = std::vector<double>;
 

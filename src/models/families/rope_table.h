@@ -10,6 +10,9 @@
 
 namespace tandem::models::families {
 
+/// Longest context that a config may state, in tokens.
+inline constexpr int kMaxContext = 1 << 30;
+
 struct RopeGeometry {
   int head_dim = 0;
   bool interleaved = false;

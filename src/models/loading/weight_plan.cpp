@@ -26,13 +26,6 @@ std::vector<std::int64_t> shape_of(int leading, std::int64_t rows, std::int64_t 
   return shape;
 }
 
-bool known_quantization(const Quantization& q) {
-  constexpr int kBits[] = {2, 3, 4, 5, 6, 8};
-  constexpr int kGroups[] = {32, 64, 128};
-  return std::find(std::begin(kBits), std::end(kBits), q.bits) != std::end(kBits) &&
-         std::find(std::begin(kGroups), std::end(kGroups), q.group) != std::end(kGroups);
-}
-
 }  // namespace
 
 bool Format::operator==(const Format& other) const {
@@ -110,7 +103,7 @@ void WeightPlanner::check_quantized(Source& source, const std::string& module, i
   if (!named && shaped) {
     const Quantization seen{static_cast<int>(weight->shape.back() * 32 / source.cols),
                             static_cast<int>(source.cols / scales->shape.back())};
-    if (known_quantization(seen)) q = seen;
+    if (known_bits(seen.bits) && known_group(seen.group)) q = seen;
   }
   if (source.cols % q.group != 0) {
     fail(invalid(fmt::format("{}: {} has {} columns, which groups of {} do not divide",
