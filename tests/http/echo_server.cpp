@@ -3,7 +3,8 @@
 //
 //   echo_server [name=value]...   host, port, key, origin, host_name, cert, private_key,
 //   insecure=1,
-//                                 threads, connections, and each limit in bytes or milliseconds
+//                                 threads, connections, each limit in bytes or milliseconds, and
+//                                 files=N, so many descriptors that others hold
 //
 // Routes: /health "ok"; /echo the request as JSON; /stream?n=N N pieces of server-sent events, one
 // every `every` ms (default 0), each padded to `bytes`; /big?bytes=N one body; /hang no answer
@@ -14,19 +15,16 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <iostream>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
-#include <queue>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -178,6 +176,13 @@ class Echo {
     });
   }
 
+  // Grows with every descriptor that is not closed.
+  static int lowest_free_descriptor() {
+    const int free = ::dup(STDERR_FILENO);
+    if (free >= 0) ::close(free);
+    return free;
+  }
+
   void counters(Responder& out) {
     const HttpCounters now = server->counters();
     const nlohmann::json json{{"connections", now.connections},
@@ -191,6 +196,7 @@ class Echo {
                               {"ever", now.connections_ever},
                               {"told", told_.load()},
                               {"open", open_.load()},
+                              {"free_descriptor", lowest_free_descriptor()},
                               {"resident", platform::resident_bytes()}};
     HttpResponse response;
     response.body = json.dump();
@@ -204,45 +210,40 @@ class Echo {
 
 bool set(HttpOptions& options, const std::string& name, const std::string& value) {
   HttpLimits& limits = options.limits;
-  const std::map<std::string, std::size_t*> sizes{{"line_bytes", &limits.line_bytes},
-                                                  {"head_bytes", &limits.head_bytes},
-                                                  {"fields", &limits.fields},
-                                                  {"body_bytes", &limits.body_bytes},
-                                                  {"bodies_bytes", &limits.bodies_bytes},
-                                                  {"out_bytes", &limits.out_bytes},
-                                                  {"outs_bytes", &limits.outs_bytes},
-                                                  {"ahead_bytes", &limits.ahead_bytes},
-                                                  {"body_rate", &limits.body_rate}};
-  const std::map<std::string, milliseconds*> times{{"head_time", &limits.head_time},
-                                                   {"body_time", &limits.body_time},
-                                                   {"idle_time", &limits.idle_time},
-                                                   {"stall_time", &limits.stall_time},
-                                                   {"linger_time", &limits.linger_time}};
-  const std::map<std::string, std::vector<std::string>*> lists{
-      {"key", &options.keys}, {"origin", &options.origins}, {"host_name", &options.host_names}};
-  if (const auto size = sizes.find(name); size != sizes.end())
-    *size->second = std::stoul(value);
-  else if (const auto time = times.find(name); time != times.end())
-    *time->second = milliseconds(std::stol(value));
-  else if (const auto list = lists.find(name); list != lists.end())
-    list->second->push_back(value);
-  else if (name == "host")
-    options.host = value;
-  else if (name == "port")
-    options.port = static_cast<std::uint16_t>(std::stoul(value));
-  else if (name == "threads")
-    options.threads = std::stoi(value);
-  else if (name == "connections")
-    limits.connections = std::stoi(value);
-  else if (name == "insecure")
-    options.insecure = value == "1";
-  else if (name == "cert")
-    options.tls.emplace(options.tls.value_or(TlsFiles{})).certificate = value;
-  else if (name == "private_key")
-    options.tls.emplace(options.tls.value_or(TlsFiles{})).private_key = value;
-  else
-    return false;
-  return true;
+  const auto size = [&](std::size_t& to) { to = std::stoul(value); };
+  const auto time = [&](milliseconds& to) { to = milliseconds(std::stol(value)); };
+  if (!options.tls && (name == "cert" || name == "private_key")) options.tls.emplace();
+  const std::map<std::string, std::function<void()>> setters{
+      {"line_bytes", [&] { size(limits.line_bytes); }},
+      {"head_bytes", [&] { size(limits.head_bytes); }},
+      {"fields", [&] { size(limits.fields); }},
+      {"body_bytes", [&] { size(limits.body_bytes); }},
+      {"bodies_bytes", [&] { size(limits.bodies_bytes); }},
+      {"out_bytes", [&] { size(limits.out_bytes); }},
+      {"outs_bytes", [&] { size(limits.outs_bytes); }},
+      {"ahead_bytes", [&] { size(limits.ahead_bytes); }},
+      {"body_rate", [&] { size(limits.body_rate); }},
+      {"head_time", [&] { time(limits.head_time); }},
+      {"body_time", [&] { time(limits.body_time); }},
+      {"idle_time", [&] { time(limits.idle_time); }},
+      {"stall_time", [&] { time(limits.stall_time); }},
+      {"linger_time", [&] { time(limits.linger_time); }},
+      {"connections", [&] { limits.connections = std::stoi(value); }},
+      {"key", [&] { options.keys.push_back(value); }},
+      {"origin", [&] { options.origins.push_back(value); }},
+      {"host_name", [&] { options.host_names.push_back(value); }},
+      {"host", [&] { options.host = value; }},
+      {"port", [&] { options.port = static_cast<std::uint16_t>(std::stoul(value)); }},
+      {"threads", [&] { options.threads = std::stoi(value); }},
+      {"insecure", [&] { options.insecure = value == "1"; }},
+      {"cert", [&] { options.tls->certificate = value; }},
+      {"private_key", [&] { options.tls->private_key = value; }},
+      {"files", [&] {
+         for (int i = std::stoi(value); i > 0; --i) ::dup(STDERR_FILENO);
+       }}};
+  const auto setter = setters.find(name);
+  if (setter != setters.end()) setter->second();
+  return setter != setters.end();
 }
 
 }  // namespace

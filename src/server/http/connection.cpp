@@ -48,6 +48,11 @@ void Connection::start() {
   asio::co_spawn(strand_, read_all(shared_from_this()), ended);
 }
 
+void Connection::start_refused() {
+  unwanted_ = true;
+  start();
+}
+
 void Connection::on_strand(void (Connection::*what)()) {
   asio::post(strand_, [self = shared_from_this(), what] { ((*self).*what)(); });
 }
@@ -62,6 +67,7 @@ void Connection::close_if_idle() {
 }
 
 void Connection::evict() {
+  waiting_since_.store(0);
   asio::post(strand_, [self = shared_from_this()] {
     if (self->answer_ || self->stage_ == Stage::kClosed) return;
     ++self->state_.counters.evicted;
@@ -112,6 +118,10 @@ asio::awaitable<void> Connection::read_all(std::shared_ptr<Connection> self) {
     co_return;
   }
   stage_ = Stage::kOpen;
+  if (unwanted_ && !answer_) {
+    refuse(
+        {503, "the server has too many connections; try again later", {}, {{"Retry-After", "1"}}});
+  }
   const auto ended = [self](std::exception_ptr thrown) {
     if (thrown) self->die();
   };
@@ -148,10 +158,7 @@ void Connection::input_ended(bool by_error) {
 }
 
 void Connection::output_ready() {
-  if (answer_ && answer_->too_slow()) {
-    ++state_.counters.slow;
-    return die();
-  }
+  if (answer_ && answer_->too_slow()) return drop_slow();
   writable_.cancel();
 }
 
@@ -237,6 +244,13 @@ void Connection::die() {
   state_.answers.end();
 }
 
+void Connection::drop_slow() {
+  if (stage_ == Stage::kClosed) return;
+  ++state_.counters.slow;
+  if (stream_) stream_->reset();
+  die();
+}
+
 Deadline Connection::deadline() const {
   const HttpLimits& limits = state_.options.limits;
   if (stage_ == Stage::kClosed) return Deadline::max();
@@ -267,7 +281,7 @@ void Connection::watch() {
 void Connection::time_over() {
   watched_ = Deadline::max();
   if (Clock::now() < deadline()) return watch();
-  if (writing_ && stage_ == Stage::kOpen) ++state_.counters.slow;
+  if (writing_ && stage_ == Stage::kOpen) return drop_slow();
   const bool can_answer =
       stage_ == Stage::kOpen && !writing_ && !answer_ && phase_ != RequestReader::Phase::kIdle;
   if (!can_answer) return die();

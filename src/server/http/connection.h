@@ -31,10 +31,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // On any thread:
   void start();
+  /// Answers 503 and closes.
+  void start_refused();
   void close();
   /// Closes the connection if it is between two requests.
   void close_if_idle();
-  /// Closes the connection unless an answer is being made.
+  /// Closes the connection unless an answer is being made. Until then it counts as not waiting, so
+  /// that the next search for the longest waiting one finds another.
   void evict();
   /// Since when it has waited for its client; nullopt while an answer is being made.
   std::optional<Clock::time_point> waiting_since() const;
@@ -52,6 +55,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void input_ended(bool by_error);
   void output_ready();
   void die();
+  void drop_slow();
   Deadline deadline() const;
   void watch();
   void time_over();
@@ -78,6 +82,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   RequestReader reader_;
   RequestReader::Phase phase_ = RequestReader::Phase::kIdle;
   std::array<char, kReadBytes> scratch_;
+  bool unwanted_ = false;    // there is no room for it
   bool discarding_ = false;  // what still arrives is thrown away
   bool input_ended_ = false;
   bool served_ = false;         // had an answer before

@@ -180,7 +180,9 @@ std::optional<Refused> read_wishes(RequestHead& head) {
     std::string_view rest = header.value;
     while (!rest.empty()) {
       const std::size_t comma = rest.find(',');
-      if (same_token(trimmed(rest.substr(0, comma)), "close")) head.keep_alive = false;
+      const std::string_view option = trimmed(rest.substr(0, comma));
+      if (!option.empty() && !is_token(option)) return bad("the Connection header is no list");
+      if (same_token(option, "close")) head.keep_alive = false;
       rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
     }
   }

@@ -55,8 +55,11 @@ bool no_descriptors(const error_code& error) {
          error == boost::system::errc::too_many_files_open_in_system;
 }
 
-void make_room(ServerState& state) {
-  if (const auto longest = state.connections.longest_waiting()) longest->evict();
+// False when every connection is being answered.
+bool make_room(ServerState& state) {
+  const auto longest = state.connections.longest_waiting();
+  if (longest) longest->evict();
+  return longest != nullptr;
 }
 
 std::string peer_of(const Tcp::socket& socket) {
@@ -116,8 +119,11 @@ asio::awaitable<void> accept_all(Tcp::acceptor& acceptor, asio::io_context& cont
     ++state.counters.connections_ever;
     auto peer = peer_of(socket);
     const auto connection = std::make_shared<Connection>(std::move(socket), state, std::move(peer));
-    if (state.connections.size() >= connections_max) make_room(state);
-    connection->start();
+    if (state.connections.size() < connections_max || make_room(state)) {
+      connection->start();
+    } else {
+      connection->start_refused();
+    }
   }
 }
 

@@ -21,7 +21,7 @@ struct HttpLimits {
   std::size_t body_bytes = 32 << 20;     // body of a request (413)
   std::size_t bodies_bytes = 512 << 20;  // bodies being received, of all connections (503)
   std::size_t out_bytes = 1 << 20;       // written but not yet taken by one client; more: dropped
-  std::size_t outs_bytes = 256 << 20;    // the same of all connections; more: the writer is dropped
+  std::size_t outs_bytes = 256 << 20;    // the same of all; then streams are dropped, bodies 503
   std::size_t ahead_bytes = 64 << 10;  // pipelined bytes read while an earlier request is answered
   int connections = 8192;              // open at once; the longest idle one makes room, else 503
   std::chrono::milliseconds head_time{10'000};  // from a head's first byte to its last (408)

@@ -43,6 +43,18 @@ void Outgoing::send(HttpResponse response) {
   const std::lock_guard lock(mutex_);
   if (closed_ || state_ != State::kWaiting) return;
   state_ = State::kEnded;
+  // One large body is the routes' choice; many, each held for a client that does not take it, are
+  // an attack.
+  const bool large = response.body.size() > out_bytes_max_;
+  const bool fits = !large || outs_->take(response.body.size());
+  if (!fits) {
+    response = answer_of({503,
+                          "too many answers wait for slow clients; try again later",
+                          {},
+                          {{"Retry-After", "1"}}});
+  } else if (large) {
+    outs_->give_back(response.body.size());  // put() counts it
+  }
   put(response_head(response, style_, response.body.size(), std::time(nullptr)));
   if (has_body(response.status) && !style_.head_only) put(response.body);
   wake();
@@ -83,6 +95,7 @@ void Outgoing::end() {
 void Outgoing::abandon() {
   {
     const std::lock_guard lock(mutex_);
+    if (closed_ || too_slow_) return;
     if (state_ == State::kBegun) {
       state_ = State::kCut;
       wake();

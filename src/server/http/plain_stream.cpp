@@ -32,6 +32,11 @@ class PlainStream final : public Stream {
     error_code ignored;
     socket_.close(ignored);
   }
+  void reset() override {
+    error_code ignored;
+    socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+    close();
+  }
 
  private:
   asio::ip::tcp::socket socket_;

@@ -27,6 +27,8 @@ class Stream {
   virtual asio::awaitable<void> finish() = 0;
   /// Ends everything under way with an error.
   virtual void close() = 0;
+  /// close() that also throws away what the system still holds for a client that does not take it.
+  virtual void reset() = 0;
 };
 
 std::unique_ptr<Stream> make_plain_stream(asio::ip::tcp::socket socket);

@@ -38,6 +38,11 @@ class TlsStream final : public Stream {
     error_code ignored;
     stream_.lowest_layer().close(ignored);
   }
+  void reset() override {
+    error_code ignored;
+    stream_.lowest_layer().set_option(asio::socket_base::linger(true, 0), ignored);
+    close();
+  }
 
  private:
   asio::ssl::stream<asio::ip::tcp::socket> stream_;
