@@ -40,29 +40,38 @@ std::vector<double> measure_read_bandwidth(std::size_t bytes, int threads, int r
                std::size_t{1}) *
       block;
   const double total = static_cast<double>(words * sizeof(std::uint64_t)) * threads;
-  // The main thread keeps the time: it meets the readers before and after each run.
-  std::barrier meet(threads + 1);
+  // Readers start together and keep their own time: a thread that only waited for them would take
+  // a core from one of them when it starts the clock.
+  struct Lap {
+    Clock::time_point begin, end;
+  };
+  const auto laps = static_cast<std::size_t>(repeats) + 1;  // the first is not counted
+  std::vector<std::vector<Lap>> times(static_cast<std::size_t>(threads), std::vector<Lap>(laps));
+  std::barrier meet(threads);
   std::atomic<std::uint64_t> sink{0};
   std::vector<std::thread> readers;
-  for (int thread = 0; thread < threads; ++thread) {
-    readers.emplace_back([&, thread] {
-      const std::vector<std::uint64_t> own(words, static_cast<std::uint64_t>(thread) + 1);
-      for (int run = 0; run <= repeats; ++run) {
+  for (std::vector<Lap>& own_times : times) {
+    readers.emplace_back([&] {
+      const std::vector<std::uint64_t> own(words, reinterpret_cast<std::uintptr_t>(&own_times));
+      for (Lap& lap : own_times) {
         meet.arrive_and_wait();
+        lap.begin = Clock::now();
         sink ^= read_all(own);
-        meet.arrive_and_wait();
+        lap.end = Clock::now();
       }
     });
   }
-  std::vector<double> rates;
-  for (int run = 0; run <= repeats; ++run) {
-    meet.arrive_and_wait();
-    const auto begin = Clock::now();
-    meet.arrive_and_wait();
-    const std::chrono::duration<double> wall = Clock::now() - begin;
-    if (run > 0) rates.push_back(total / std::max(wall.count(), 1e-9));
-  }
   for (std::thread& reader : readers) reader.join();
+  std::vector<double> rates;
+  for (std::size_t lap = 1; lap < laps; ++lap) {
+    Lap all = times.front()[lap];
+    for (const std::vector<Lap>& own : times) {
+      all.begin = std::min(all.begin, own[lap].begin);
+      all.end = std::max(all.end, own[lap].end);
+    }
+    const std::chrono::duration<double> wall = all.end - all.begin;
+    rates.push_back(total / std::max(wall.count(), 1e-9));
+  }
   return rates;
 }
 

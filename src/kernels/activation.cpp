@@ -4,7 +4,7 @@
 #include <numbers>
 
 #include "base/check.h"
-#include "kernels/cpu_node.h"
+#include "kernels/cpu_run.h"
 #include "kernels/row_loops.h"
 #include "kernels/rows.h"
 
@@ -23,24 +23,23 @@ mx::array mlx_act(const mx::array& x, GatedActivation act, mx::Stream s) {
   return mx::multiply(mx::multiply(x, c(0.5), s), mx::add(erf, c(1), s), s);
 }
 
-/// One node over all elements; loop(inputs' bytes at a range, output's bytes there, elements).
+/// One loop over all elements; loop(inputs' bytes at a range, output's bytes there, elements).
 template <class Loop>
-mx::array element_node(const Context& context, const char* name, std::vector<mx::array> inputs,
+mx::array element_loop(const Context& context, const char* name, std::vector<mx::array> inputs,
                        Loop loop) {
   for (mx::array& input : inputs) input = activation(context, input);
   const mx::Shape shape = inputs[0].shape();
-  return cpu_node(
-      context, name, std::move(inputs), shape, context.dtype(),
-      [loop, pool = context.pool, item = bytes_of(element_of(context))](auto in, auto out) {
-        const std::byte* a = bytes_at(in[0]);
-        const std::byte* b = in.size() > 1 ? bytes_at(in[1]) : a;
-        std::byte* to = bytes_at(out[0]);
-        for_rows(pool, static_cast<std::int64_t>(in[0].size()), 1,
-                 [&](std::int64_t begin, std::int64_t end) {
-                   const auto at = static_cast<std::size_t>(begin) * item;
-                   loop(a + at, b + at, to + at, static_cast<std::size_t>(end - begin));
-                 });
-      });
+  const std::size_t item = bytes_of(element_of(context));
+  return cpu_run(name, std::move(inputs), shape, context.dtype(), [&](auto in, auto out) {
+    const std::byte* a = bytes_at(in[0]);
+    const std::byte* b = in.size() > 1 ? bytes_at(in[1]) : a;
+    std::byte* to = bytes_at(out[0]);
+    for_rows(context.pool, static_cast<std::int64_t>(in[0].size()), 1,
+             [&](std::int64_t begin, std::int64_t end) {
+               const auto at = static_cast<std::size_t>(begin) * item;
+               loop(a + at, b + at, to + at, static_cast<std::size_t>(end - begin));
+             });
+  });
 }
 
 const RowLoops& loops_of(const Context& context) {
@@ -56,7 +55,7 @@ mx::array gated(const Context& context, const mx::array& gate, const mx::array& 
     const mx::array on = mlx_act(as_f32(context, gate), act, context.stream);
     return activation(context, mx::multiply(on, as_f32(context, up), context.stream));
   }
-  return element_node(
+  return element_loop(
       context, "gated", {gate, up},
       [run = loops_of(context).gated, act](const std::byte* g, const std::byte* u, std::byte* out,
                                            std::size_t n) { run(g, u, out, n, act); });
@@ -70,7 +69,7 @@ mx::array softcap(const Context& context, const mx::array& x, float cap) {
     const mx::array inner = mx::tanh(mx::multiply(as_f32(context, x), mx::array(1 / cap), s), s);
     return activation(context, mx::multiply(inner, mx::array(cap), s));
   }
-  return element_node(
+  return element_loop(
       context, "softcap", {x},
       [run = loops_of(context).softcap, cap](const std::byte* in, const std::byte*, std::byte* out,
                                              std::size_t n) { run(in, out, n, cap); });
@@ -81,7 +80,7 @@ mx::array add(const Context& context, const mx::array& a, const mx::array& b) {
   if (context.backend == Backend::kMlx) {
     return activation(context, mx::add(as_f32(context, a), as_f32(context, b), context.stream));
   }
-  return element_node(
+  return element_loop(
       context, "add", {a, b},
       [run = loops_of(context).add](const std::byte* x, const std::byte* y, std::byte* out,
                                     std::size_t n) { run(x, y, out, n); });
@@ -91,7 +90,7 @@ mx::array scale(const Context& context, const mx::array& x, float factor) {
   if (context.backend == Backend::kMlx) {
     return activation(context, mx::multiply(as_f32(context, x), mx::array(factor), context.stream));
   }
-  return element_node(
+  return element_loop(
       context, "scale", {x},
       [run = loops_of(context).scale, factor](const std::byte* in, const std::byte*, std::byte* out,
                                               std::size_t n) { run(in, out, n, factor); });

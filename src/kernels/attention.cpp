@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "kernels/attention_mlx.h"
 #include "kernels/attention_table.h"
-#include "kernels/cpu_node.h"
+#include "kernels/cpu_run.h"
 #include "kernels/rows.h"
 
 namespace tandem::kernels {
@@ -41,12 +41,12 @@ constexpr std::int64_t kBlockRows = 32;
 /// Below this many multiply-adds, waking a thread costs more than it saves.
 constexpr std::int64_t kSerialWork = 1 << 18;
 
-/// One attention node: writes, then blocks of query rows.
+/// One call: writes, then blocks of query rows.
 struct AttentionWork {
   const AttentionLoops& loops;
   AttentionShape shape;
   std::size_t kv_heads;
-  std::vector<SequenceRows> rows;
+  std::span<const SequenceRows> rows;
   ThreadPool* pool;
   std::size_t item;
   std::int64_t tokens;
@@ -182,25 +182,22 @@ mx::array attention(const Context& context, const AttentionSpec& spec, const mx:
   shape.scale = spec.scale;
   shape.softcap = spec.softcap;
   shape.window = spec.window;
-  auto work =
-      std::make_shared<const AttentionWork>(AttentionWork{attention_loops(context.isa),
-                                                          shape,
-                                                          static_cast<std::size_t>(spec.kv.heads),
-                                                          {rows.begin(), rows.end()},
-                                                          context.pool,
-                                                          bytes_of(shape.element),
-                                                          static_cast<std::int64_t>(q.shape(0))});
+  const AttentionWork work{attention_loops(context.isa),
+                           shape,
+                           static_cast<std::size_t>(spec.kv.heads),
+                           rows,
+                           context.pool,
+                           bytes_of(shape.element),
+                           static_cast<std::int64_t>(q.shape(0))};
   std::vector<mx::array> inputs = {activation(context, q), activation(context, k)};
   if (v) inputs.push_back(activation(context, *v));
   if (sink) inputs.push_back(*sink);
-  return cpu_node(context, "attention", std::move(inputs),
-                  {q.shape(0), spec.heads, spec.kv.value_dim}, context.dtype(),
-                  [work, has_v = v.has_value(), has_sinks = sink.has_value()](auto in, auto out) {
-                    work->write(bytes_at(in[1]), has_v ? bytes_at(in[2]) : nullptr);
-                    const float* weights =
-                        has_sinks ? in[has_v ? 3 : 2].template data<float>() : nullptr;
-                    work->attend(bytes_at(in[0]), bytes_at(out[0]), weights);
-                  });
+  return cpu_run("attention", std::move(inputs), {q.shape(0), spec.heads, spec.kv.value_dim},
+                 context.dtype(), [&](auto in, auto out) {
+                   work.write(bytes_at(in[1]), v ? bytes_at(in[2]) : nullptr);
+                   const float* weights = sink ? in[v ? 3 : 2].template data<float>() : nullptr;
+                   work.attend(bytes_at(in[0]), bytes_at(out[0]), weights);
+                 });
 }
 
 }  // namespace tandem::kernels

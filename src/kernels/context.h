@@ -11,7 +11,7 @@ namespace tandem::kernels {
 
 namespace mx = mlx::core;
 
-/// kCpu: our own loops (primitives on MLX's CPU stream). kMlx: compositions of MLX's own
+/// kCpu: our own loops, run at once. kMlx: compositions of MLX's own
 /// operations, for Metal and CUDA; they also run on the CPU and are the oracle of our kernels
 /// there.
 enum class Backend { kCpu, kMlx };
@@ -26,14 +26,14 @@ enum class Activations { kF32, kBF16, kInt8 };
 /// The instruction set of our loops. kBest: the best this CPU has.
 enum class Isa { kBest, kAvx512Vnni, kAvx2, kNeon, kPortable };
 
-/// Immutable after creation; shared by all operations of a stage. One thread builds graphs on it at
+/// Immutable after creation; shared by all operations of a stage. One thread computes with it at
 /// a time. `pool` outlives it.
 struct Context {
   Backend backend = Backend::kCpu;
   Activations activations = Activations::kInt8;
   Isa isa = Isa::kBest;  // resolved: never kBest once a stage runs
   ThreadPool* pool = nullptr;
-  mx::Stream stream;  // where nodes are placed
+  mx::Stream stream;  // of MLX's own operations
 
   /// The type of arrays between operations.
   mx::Dtype dtype() const { return activations == Activations::kBF16 ? mx::bfloat16 : mx::float32; }

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "kernels/cpu_node.h"
+#include "kernels/cpu_run.h"
 #include "kernels/linear_mlx.h"
 #include "kernels/matrix_impl.h"
 #include "kernels/prepared_rows.h"
@@ -21,26 +21,25 @@ bool is_float(const mx::array& a) {
   return a.dtype() == mx::float32 || a.dtype() == mx::bfloat16 || a.dtype() == mx::float16;
 }
 
-/// The products of one node with a shared x. Input 0 is x; then the biases in order.
-void run_linear(const ProductContext& context, const std::vector<Matrix>& matrices,
-                const std::vector<bool>& biased, std::span<const mx::array> inputs,
-                std::span<mx::array> outputs) {
+/// The products with a shared x. Input 0 is x; then the biases in order.
+void run_linear(const ProductContext& context, const std::vector<LinearSpec>& specs,
+                std::span<const mx::array> inputs, std::span<mx::array> outputs) {
   const mx::array& x = inputs[0];
-  NodeMemory memory(context.pool);
+  LoopMemory memory(context.pool);
   PreparedRows rows(context, *memory, x, x.shape(0), x.shape(1));
-  std::vector<Product> products(matrices.size());
+  std::vector<Product> products(specs.size());
   std::vector<std::vector<float>> biases;
   biases.reserve(inputs.size());
   std::size_t next = 1;
-  for (std::size_t i = 0; i < matrices.size(); ++i) {
+  for (std::size_t i = 0; i < specs.size(); ++i) {
     Product& product = products[i];
-    product.w = matrices[i].impl().matrix(0);
+    product.w = specs[i].w.impl().matrix(0);
     rows.attach(product);
     product.count = x.shape(0);
     product.y = outputs[i].data<char>();
-    product.y_stride = static_cast<std::size_t>(matrices[i].rows());
+    product.y_stride = static_cast<std::size_t>(specs[i].w.rows());
     product.y_type = stored_type(outputs[i]);
-    if (!biased[i]) continue;
+    if (!specs[i].bias) continue;
     const mx::array& bias = inputs[next++];
     if (bias.dtype() == mx::float32) {
       product.bias = reinterpret_cast<const float*>(bias.data<char>());
@@ -57,7 +56,7 @@ void run_per_head(const ProductContext& context, const Matrix& w, const mx::arra
                   mx::array& y) {
   const int tokens = x.shape(0);
   const int heads = x.shape(1);
-  NodeMemory memory(context.pool);
+  LoopMemory memory(context.pool);
   PreparedRows rows(context, *memory, x, std::int64_t{tokens} * heads, x.shape(2));
   std::vector<std::int32_t> index(static_cast<std::size_t>(tokens) *
                                   static_cast<std::size_t>(heads));
@@ -103,8 +102,6 @@ std::vector<mx::array> linear_many(const Context& context, const mx::array& x,
                                    const std::vector<LinearSpec>& specs) {
   check(x.ndim() == 2, "x of a product is [tokens, cols]");
   std::vector<mx::array> inputs = {as_rows(context, x)};
-  std::vector<Matrix> matrices;
-  std::vector<bool> biased;
   std::vector<mx::Shape> shapes;
   std::vector<mx::array> results;
   for (const LinearSpec& spec : specs) {
@@ -120,18 +117,12 @@ std::vector<mx::array> linear_many(const Context& context, const mx::array& x,
             "a bias has one float a row of the matrix");
       inputs.push_back(*spec.bias);
     }
-    matrices.push_back(spec.w);
-    biased.push_back(spec.bias.has_value());
     shapes.push_back({x.shape(0), spec.w.rows()});
   }
   if (context.backend == Backend::kMlx) return results;
-  std::vector<mx::Dtype> types(specs.size(), context.dtype());
-  return cpu_node(
-      context, "linear", std::move(inputs), std::move(shapes), std::move(types),
-      [product = ProductContext(context), matrices = std::move(matrices),
-       biased = std::move(biased)](std::span<const mx::array> in, std::span<mx::array> out) {
-        run_linear(product, matrices, biased, in, out);
-      });
+  const std::vector<mx::Dtype> types(specs.size(), context.dtype());
+  return cpu_run("linear", std::move(inputs), std::move(shapes), types,
+                 [&](auto in, auto out) { run_linear(ProductContext(context), specs, in, out); });
 }
 
 mx::array linear(const Context& context, const mx::array& x, const Matrix& w,
@@ -143,22 +134,17 @@ mx::array linear_per_head(const Context& context, const mx::array& x, const Matr
   check(x.ndim() == 3 && x.shape(1) == w.count() && x.shape(2) == w.cols(),
         "x of a product per head is [tokens, heads, cols]");
   if (context.backend == Backend::kMlx) return mlx::linear_per_head(context, x, w);
-  return cpu_node(context, "linear_per_head", {as_rows(context, x)},
-                  {x.shape(0), w.count(), w.rows()}, context.dtype(),
-                  [product = ProductContext(context), w](std::span<const mx::array> in,
-                                                         std::span<mx::array> out) {
-                    run_per_head(product, w, in[0], out[0]);
-                  });
+  return cpu_run(
+      "linear_per_head", {as_rows(context, x)}, {x.shape(0), w.count(), w.rows()}, context.dtype(),
+      [&](auto in, auto out) { run_per_head(ProductContext(context), w, in[0], out[0]); });
 }
 
 mx::array embed(const Context& context, const mx::array& ids, const Matrix& table) {
   check(ids.ndim() == 1 && ids.dtype() == mx::int32, "ids are int32 [tokens]");
   if (context.backend == Backend::kMlx) return mlx::embed(context, ids, table);
-  return cpu_node(
-      context, "embed", {ids}, {ids.shape(0), table.cols()}, context.dtype(),
-      [pool = context.pool, table](std::span<const mx::array> in, std::span<mx::array> out) {
-        run_embed(pool, table.impl().matrix(0), in[0], out[0]);
-      });
+  return cpu_run(
+      "embed", {ids}, {ids.shape(0), table.cols()}, context.dtype(),
+      [&](auto in, auto out) { run_embed(context.pool, table.impl().matrix(0), in[0], out[0]); });
 }
 
 }  // namespace tandem::kernels

@@ -21,7 +21,7 @@ struct LinearSpec {
   std::optional<mx::array> bias;
 };
 
-/// linear() of x with each matrix, the same bits, in one node: one graph node, one preparation of x
+/// linear() of x with each matrix, the same bits, in one preparation of x
 /// and one parallel loop where a block has several (queries, keys and values).
 std::vector<mx::array> linear_many(const Context& context, const mx::array& x,
                                    const std::vector<LinearSpec>& specs);
@@ -29,7 +29,7 @@ std::vector<mx::array> linear_many(const Context& context, const mx::array& x,
 /// One matrix per head: x [T, count, cols] -> [T, count, rows] (MLA's absorbed projections).
 mx::array linear_per_head(const Context& context, const mx::array& x, const Matrix& w);
 
-/// down(act(gate x) * up x) in one node: [T, H] -> [T, H]. gate and up are [I, H], down is [H, I].
+/// down(act(gate x) * up x) in one pass: [T, H] -> [T, H]. gate and up are [I, H], down is [H, I].
 /// float32 between the products whatever the activations.
 mx::array gated_mlp(const Context& context, const mx::array& x, const Matrix& gate,
                     const Matrix& up, const Matrix& down, GatedActivation act);

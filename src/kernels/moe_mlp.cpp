@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "kernels/cpu_node.h"
+#include "kernels/cpu_run.h"
 #include "kernels/linear.h"
 #include "kernels/linear_mlx.h"
 #include "kernels/matrix_impl.h"
@@ -22,12 +22,12 @@ namespace {
 constexpr std::int64_t kScratchBytes = std::int64_t{32} << 20;
 constexpr std::int64_t kGrainElements = 8192;
 
-/// What a node owns.
+/// The matrices and how to multiply with them.
 struct Experts {
   ProductContext context;
-  Matrix gate;
-  Matrix up;
-  Matrix down;
+  const Matrix& gate;
+  const Matrix& up;
+  const Matrix& down;
   GatedActivation act;
   const RowLoops* rows;  // float32 table
 };
@@ -192,7 +192,7 @@ void run_experts(const Experts& e, std::span<const mx::array> in, mx::array& y) 
   const int k = in[1].shape(1);
   const auto* ids = reinterpret_cast<const std::int32_t*>(in[1].data<char>());
   const auto* weights = reinterpret_cast<const float*>(in[2].data<char>());
-  NodeMemory memory(e.context.pool);
+  LoopMemory memory(e.context.pool);
   PreparedRows rows(e.context, *memory, in[0], tokens, in[0].shape(1));
   const int most = pass_tokens(e, tokens, k);
   const Scratch scratch = take_scratch(e, *memory, std::int64_t{most} * k);
@@ -210,7 +210,7 @@ void run_experts(const Experts& e, std::span<const mx::array> in, mx::array& y) 
 void run_dense(const Experts& e, const mx::array& x, mx::array& y) {
   const int tokens = x.shape(0);
   if (tokens == 0) return;
-  NodeMemory memory(e.context.pool);
+  LoopMemory memory(e.context.pool);
   PreparedRows rows(e.context, *memory, x, tokens, x.shape(1));
   const int most = pass_tokens(e, tokens, 1);
   const Scratch scratch = take_scratch(e, *memory, most);
@@ -253,11 +253,10 @@ mx::array moe_mlp(const Context& context, const mx::array& x, const Routing& rou
             routing.ids.shape() == routing.weights.shape() && routing.ids.dtype() == mx::int32 &&
             routing.weights.dtype() == mx::float32,
         "a routing has int32 ids and float32 weights [tokens, k]");
-  return cpu_node(
-      context, "moe_mlp", {as_rows(context, x), routing.ids, routing.weights},
-      {x.shape(0), down.rows()}, context.dtype(),
-      [e = experts_of(context, x, gate, up, down, act)](
-          std::span<const mx::array> in, std::span<mx::array> out) { run_experts(e, in, out[0]); });
+  const Experts experts = experts_of(context, x, gate, up, down, act);
+  return cpu_run("moe_mlp", {as_rows(context, x), routing.ids, routing.weights},
+                 {x.shape(0), down.rows()}, context.dtype(),
+                 [&](auto in, auto out) { run_experts(experts, in, out[0]); });
 }
 
 mx::array gated_mlp(const Context& context, const mx::array& x, const Matrix& gate,
@@ -267,12 +266,9 @@ mx::array gated_mlp(const Context& context, const mx::array& x, const Matrix& ga
                               mlx::linear(context, x, up, std::nullopt), act);
     return mlx::linear(context, h, down, std::nullopt);
   }
-  return cpu_node(context, "gated_mlp", {as_rows(context, x)}, {x.shape(0), down.rows()},
-                  context.dtype(),
-                  [e = experts_of(context, x, gate, up, down, act)](std::span<const mx::array> in,
-                                                                    std::span<mx::array> out) {
-                    run_dense(e, in[0], out[0]);
-                  });
+  const Experts experts = experts_of(context, x, gate, up, down, act);
+  return cpu_run("gated_mlp", {as_rows(context, x)}, {x.shape(0), down.rows()}, context.dtype(),
+                 [&](auto in, auto out) { run_dense(experts, in[0], out[0]); });
 }
 
 }  // namespace tandem::kernels

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "kernels/cpu_node.h"
+#include "kernels/cpu_run.h"
 #include "kernels/row_loops.h"
 #include "kernels/rows.h"
 
@@ -40,20 +40,21 @@ mx::array rms_norm(const Context& context, const mx::array& x, const mx::array& 
   if (context.backend == Backend::kMlx) return mlx_rms_norm(context, x, weight, epsilon);
   const Element element = element_of(context);
   const auto loop = row_table(context.isa)[element].rms_norm;
-  return cpu_node(
-      context, "rms_norm", {activation(context, x), weight}, x.shape(), context.dtype(),
-      [loop, pool = context.pool, epsilon, item = bytes_of(element)](auto in, auto out) {
-        const auto [rows, cols] = rows_of(in[0]);
-        const std::byte* from = bytes_at(in[0]);
-        const float* w = in[1].template data<float>();
-        std::byte* to = bytes_at(out[0]);
-        for_rows(pool, rows, cols, [&, n = cols](std::int64_t begin, std::int64_t end) {
-          for (std::int64_t r = begin; r < end; ++r) {
-            const auto at = static_cast<std::size_t>(r * n) * item;
-            loop(from + at, w, to + at, static_cast<std::size_t>(n), epsilon);
-          }
-        });
-      });
+  const std::size_t item = bytes_of(element);
+  return cpu_run("rms_norm", {activation(context, x), weight}, x.shape(), context.dtype(),
+                 [&](auto in, auto out) {
+                   const auto [rows, cols] = rows_of(in[0]);
+                   const std::byte* from = bytes_at(in[0]);
+                   const float* w = in[1].template data<float>();
+                   std::byte* to = bytes_at(out[0]);
+                   for_rows(context.pool, rows, cols,
+                            [&, n = cols](std::int64_t begin, std::int64_t end) {
+                              for (std::int64_t r = begin; r < end; ++r) {
+                                const auto at = static_cast<std::size_t>(r * n) * item;
+                                loop(from + at, w, to + at, static_cast<std::size_t>(n), epsilon);
+                              }
+                            });
+                 });
 }
 
 Residual add_rms_norm(const Context& context, const mx::array& x, const mx::array& delta,
@@ -67,17 +68,17 @@ Residual add_rms_norm(const Context& context, const mx::array& x, const mx::arra
   }
   const Element element = element_of(context);
   const RowLoops& loops = row_table(context.isa)[element];
-  std::vector<mx::array> both = cpu_node(
-      context, "add_rms_norm", {activation(context, x), activation(context, delta), weight},
-      {x.shape(), x.shape()}, {context.dtype(), context.dtype()},
-      [&loops, pool = context.pool, epsilon, item = bytes_of(element)](auto in, auto out) {
+  const std::size_t item = bytes_of(element);
+  std::vector<mx::array> both = cpu_run(
+      "add_rms_norm", {activation(context, x), activation(context, delta), weight},
+      {x.shape(), x.shape()}, {context.dtype(), context.dtype()}, [&](auto in, auto out) {
         const auto [rows, cols] = rows_of(in[0]);
         const std::byte* a = bytes_at(in[0]);
         const std::byte* b = bytes_at(in[1]);
         const float* w = in[2].template data<float>();
         std::byte* sum = bytes_at(out[0]);
         std::byte* to = bytes_at(out[1]);
-        for_rows(pool, rows, cols, [&, n = cols](std::int64_t begin, std::int64_t end) {
+        for_rows(context.pool, rows, cols, [&, n = cols](std::int64_t begin, std::int64_t end) {
           const auto count = static_cast<std::size_t>(n);
           for (std::int64_t r = begin; r < end; ++r) {
             const auto at = static_cast<std::size_t>(r) * count * item;

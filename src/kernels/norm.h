@@ -10,7 +10,7 @@ namespace tandem::kernels {
 mx::array rms_norm(const Context& context, const mx::array& x, const mx::array& weight,
                    float epsilon);
 
-/// The residual sum and its norm in one node: {x + delta, rms_norm(x + delta)}.
+/// The residual sum and its norm in one pass: {x + delta, rms_norm(x + delta)}.
 struct Residual {
   mx::array sum;
   mx::array normed;

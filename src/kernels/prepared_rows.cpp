@@ -21,7 +21,7 @@ ProductContext::ProductContext(const Context& context)
       pool(context.pool),
       int8(context.activations == Activations::kInt8) {}
 
-NodeMemory::NodeMemory(ThreadPool* pool) : memory_(pool != nullptr ? &pool->workspace() : &own_) {
+LoopMemory::LoopMemory(ThreadPool* pool) : memory_(pool != nullptr ? &pool->workspace() : &own_) {
   memory_->reset();
 }
 

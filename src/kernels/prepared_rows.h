@@ -11,7 +11,7 @@
 
 namespace tandem::kernels {
 
-/// What a node needs besides its inputs to multiply.
+/// What a loop needs besides its inputs to multiply.
 struct ProductContext {
   const ProductLoops* loops = nullptr;
   ThreadPool* pool = nullptr;
@@ -20,10 +20,10 @@ struct ProductContext {
   explicit ProductContext(const Context& context);
 };
 
-/// The memory of one node: the pool's workspace, emptied, or its own when there is no pool.
-class NodeMemory {
+/// The memory of one loop: the pool's workspace, emptied, or its own when there is no pool.
+class LoopMemory {
  public:
-  explicit NodeMemory(ThreadPool* pool);
+  explicit LoopMemory(ThreadPool* pool);
   Workspace& operator*() { return *memory_; }
 
  private:

@@ -1,11 +1,10 @@
 #include "kernels/rope.h"
 
 #include <cstring>
-#include <memory>
 #include <utility>
 
 #include "base/check.h"
-#include "kernels/cpu_node.h"
+#include "kernels/cpu_run.h"
 #include "kernels/row_loops.h"
 #include "kernels/rows.h"
 
@@ -46,10 +45,10 @@ mx::array mlx_rope(const Context& context, const mx::array& x, const mx::array& 
   return activation(context, pieces.size() == 1 ? pieces[0] : mx::concatenate(pieces, 2, s));
 }
 
-/// What the loop of one node needs; all heads of a token share its angles.
+/// What the loop needs; all heads of a token share its angles.
 struct RopeWork {
   const RowLoops& loops;
-  RopeSpec spec;
+  const RopeSpec& spec;
   std::size_t item;
   std::size_t heads;
   std::size_t dim;
@@ -87,18 +86,17 @@ mx::array rope(const Context& context, const mx::array& x, const mx::array& posi
         "rope's rotated dimensions lie within a head");
   if (context.backend == Backend::kMlx) return mlx_rope(context, x, positions, spec);
   const Element element = element_of(context);
-  auto work = std::make_shared<const RopeWork>(
-      RopeWork{row_table(context.isa)[element], spec, bytes_of(element),
-               static_cast<std::size_t>(x.shape(1)), static_cast<std::size_t>(x.shape(2))});
-  return cpu_node(
-      context, "rope", {activation(context, x), positions}, x.shape(), context.dtype(),
-      [work, pool = context.pool](auto in, auto out) {
+  const RopeWork work{row_table(context.isa)[element], spec, bytes_of(element),
+                      static_cast<std::size_t>(x.shape(1)), static_cast<std::size_t>(x.shape(2))};
+  return cpu_run(
+      "rope", {activation(context, x), positions}, x.shape(), context.dtype(),
+      [&](auto in, auto out) {
         const std::byte* from = bytes_at(in[0]);
         const auto* turns = in[1].template data<std::int32_t>();
         std::byte* to = bytes_at(out[0]);
         for_rows(
-            pool, in[0].shape(0), static_cast<std::int64_t>(work->heads * work->dim),
-            [&](std::int64_t begin, std::int64_t end) { work->rows(from, turns, to, begin, end); });
+            context.pool, in[0].shape(0), static_cast<std::int64_t>(work.heads * work.dim),
+            [&](std::int64_t begin, std::int64_t end) { work.rows(from, turns, to, begin, end); });
       });
 }
 

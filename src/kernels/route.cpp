@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "kernels/cpu_node.h"
+#include "kernels/cpu_run.h"
 #include "kernels/moe.h"
 #include "kernels/route_rows.h"
 #include "kernels/rows.h"
@@ -74,26 +74,25 @@ Routing route(const Context& context, const mx::array& logits, const RouterSpec&
     return route_mlx(context, inputs[0], spec, added);
   }
   const mx::Shape shape = {logits.shape(0), spec.top_k};
-  std::vector<mx::array> both =
-      cpu_node(context, "route", std::move(inputs), {shape, shape}, {mx::int32, mx::float32},
-               [spec, pool = context.pool](auto in, auto out) {
-                 const auto experts = static_cast<std::size_t>(spec.experts);
-                 const auto top_k = static_cast<std::size_t>(spec.top_k);
-                 std::span<const float> added;
-                 if (in.size() > 1) added = {in[1].template data<float>(), experts};
-                 const float* rows = in[0].template data<float>();
-                 auto* ids = out[0].template data<std::int32_t>();
-                 auto* weights = out[1].template data<float>();
-                 for_rows(pool, in[0].shape(0), spec.experts * std::int64_t{spec.top_k + 1},
-                          [&](std::int64_t begin, std::int64_t end) {
-                            RouteScratch scratch;
-                            for (auto t = static_cast<std::size_t>(begin);
-                                 t < static_cast<std::size_t>(end); ++t) {
-                              route_token(spec, {rows + t * experts, experts}, added, scratch,
-                                          {ids + t * top_k, top_k}, {weights + t * top_k, top_k});
-                            }
-                          });
-               });
+  std::vector<mx::array> both = cpu_run(
+      "route", std::move(inputs), {shape, shape}, {mx::int32, mx::float32}, [&](auto in, auto out) {
+        const auto experts = static_cast<std::size_t>(spec.experts);
+        const auto top_k = static_cast<std::size_t>(spec.top_k);
+        std::span<const float> added;
+        if (in.size() > 1) added = {in[1].template data<float>(), experts};
+        const float* rows = in[0].template data<float>();
+        auto* ids = out[0].template data<std::int32_t>();
+        auto* weights = out[1].template data<float>();
+        for_rows(context.pool, in[0].shape(0), spec.experts * std::int64_t{spec.top_k + 1},
+                 [&](std::int64_t begin, std::int64_t end) {
+                   RouteScratch scratch;
+                   for (auto t = static_cast<std::size_t>(begin); t < static_cast<std::size_t>(end);
+                        ++t) {
+                     route_token(spec, {rows + t * experts, experts}, added, scratch,
+                                 {ids + t * top_k, top_k}, {weights + t * top_k, top_k});
+                   }
+                 });
+      });
   return {both[0], both[1]};
 }
 

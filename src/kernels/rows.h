@@ -1,5 +1,5 @@
 #pragma once
-// What nodes over rows share: element types, raw pointers and work sharing.
+// What loops over rows share: element types, raw pointers and work sharing.
 
 #include <cstddef>
 #include <cstdint>
@@ -16,7 +16,7 @@ inline Element element_of(const Context& context) {
 }
 inline std::size_t bytes_of(Element element) { return element == Element::kBF16 ? 2 : 4; }
 
-/// x in the type of arrays between operations (no node when it is already).
+/// x in the type of arrays between operations (x itself when it is already).
 inline mx::array activation(const Context& context, const mx::array& x) {
   return x.dtype() == context.dtype() ? x : mx::astype(x, context.dtype(), context.stream);
 }

@@ -1,5 +1,6 @@
 #include "models/blocks/grouped_attention.h"
 
+#include "kernels/layout.h"
 #include "kernels/norm.h"
 
 namespace tandem::models {
@@ -47,7 +48,7 @@ GroupedAttentionBlock::GroupedAttentionBlock(WeightReader& reader, const Plan& p
 
 mx::array GroupedAttentionBlock::heads(const kernels::Context& context, const mx::array& x,
                                        int count, const std::optional<mx::array>& norm) const {
-  const mx::array split = mx::reshape(x, {x.shape(0), count, spec_.kv.key_dim}, context.stream);
+  const mx::array split = kernels::reshape(context, x, {x.shape(0), count, spec_.kv.key_dim});
   return norm ? kernels::rms_norm(context, split, *norm, epsilon_) : split;
 }
 
@@ -61,7 +62,8 @@ mx::array GroupedAttentionBlock::operator()(const kernels::Context& context, con
       kernels::rope(context, heads(context, parts[1], spec_.kv.heads, k_norm_), positions, rope_);
   const mx::array v = heads(context, parts[2], spec_.kv.heads, std::nullopt);
   const mx::array mixed = kernels::attention(context, spec_, q, k, v, rows);
-  return out_(context, mx::reshape(mixed, {x.shape(0), -1}, context.stream));
+  const int width = spec_.heads * spec_.kv.value_dim;
+  return out_(context, kernels::reshape(context, mixed, {x.shape(0), width}));
 }
 
 }  // namespace tandem::models

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "kernels/layout.h"
 #include "kernels/norm.h"
 
 namespace tandem::models {
@@ -93,12 +94,12 @@ mx::array LatentAttentionBlock::query(const kernels::Context& context, mx::array
                                       const mx::array& positions) const {
   const int tokens = q.shape(0);
   if (q_norm_) q = q_up_(context, kernels::rms_norm(context, q, *q_norm_, kInnerEpsilon));
-  q = mx::reshape(q, {tokens, spec_.heads, -1}, context.stream);
+  const int dim = q.shape(1) / spec_.heads;
+  q = kernels::reshape(context, q, {tokens, spec_.heads, dim});
   q = kernels::rope(context, q, positions, q_rope_);
-  const mx::array nope = mx::slice(q, {0, 0, 0}, {tokens, spec_.heads, nope_dim_}, context.stream);
-  const mx::array turned =
-      mx::slice(q, {0, 0, nope_dim_}, {tokens, spec_.heads, q.shape(2)}, context.stream);
-  return mx::concatenate({to_latent_.per_head(context, nope), turned}, 2, context.stream);
+  const mx::array nope = kernels::slice_last(context, q, 0, nope_dim_);
+  const mx::array turned = kernels::slice_last(context, q, nope_dim_, dim);
+  return kernels::join_last(context, to_latent_.per_head(context, nope), turned);
 }
 
 mx::array LatentAttentionBlock::operator()(const kernels::Context& context, const mx::array& x,
@@ -108,12 +109,12 @@ mx::array LatentAttentionBlock::operator()(const kernels::Context& context, cons
   const std::vector<mx::array> parts = down_(context, x);
   const mx::array q = query(context, parts[0], positions);
   const mx::array latent = kernels::rms_norm(context, parts[1], kv_norm_, kInnerEpsilon);
-  const mx::array joined = mx::reshape(mx::concatenate({latent, parts[2]}, 1, context.stream),
-                                       {tokens, 1, spec_.kv.key_dim}, context.stream);
+  const mx::array joined = kernels::reshape(context, kernels::join_last(context, latent, parts[2]),
+                                            {tokens, 1, spec_.kv.key_dim});
   const mx::array k = kernels::rope(context, joined, positions, k_rope_);
   const mx::array mixed = kernels::attention(context, spec_, q, k, std::nullopt, rows);
   const mx::array values = from_latent_.per_head(context, mixed);
-  return out_(context, mx::reshape(values, {tokens, -1}, context.stream));
+  return out_(context, kernels::reshape(context, values, {tokens, spec_.heads * values.shape(2)}));
 }
 
 }  // namespace tandem::models

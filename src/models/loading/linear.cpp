@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/layout.h"
 #include "kernels/linear.h"
 
 namespace tandem::models {
@@ -48,16 +49,8 @@ std::vector<mx::array> Projection::operator()(const kernels::Context& context,
   std::vector<mx::array> out;
   out.reserve(parts_.size());
   for (const Part& part : parts_) {
-    const mx::array& whole = wholes[part.linear];
-    if (part.size == whole.shape(1)) {
-      out.push_back(whole);
-      continue;
-    }
-    mx::array cut =
-        mx::slice(whole, {0, part.begin}, {whole.shape(0), part.begin + part.size}, context.stream);
-    // Rows of a cut lie apart. One row does not care, and MLX's own kernels take any strides.
-    const bool apart = whole.shape(0) > 1 && context.backend == kernels::Backend::kCpu;
-    out.push_back(apart ? mx::contiguous(cut, false, context.stream) : std::move(cut));
+    out.push_back(
+        kernels::slice_last(context, wholes[part.linear], part.begin, part.begin + part.size));
   }
   return out;
 }

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/cpu_node.h"
+#include "kernels/cpu_run.h"
 #include "stage/decoder_stage.h"
 
 namespace tandem::stage {
@@ -18,20 +18,20 @@ namespace {
 constexpr int kHidden = 8;
 constexpr int kVocabulary = 4;
 
-/// A node that runs out of memory on a pool's thread while `broken`, and copies its input else.
+/// A loop that runs out of memory on a pool's thread while `broken`, and copies its input else.
 mx::array step(const kernels::Context& context, const std::atomic<bool>& broken,
                const mx::array& x) {
-  return kernels::cpu_node(
-      context, "step", {x}, x.shape(), x.dtype(),
-      [&broken, pool = context.pool](std::span<const mx::array> in, std::span<mx::array> out) {
-        const auto* from = in[0].data<float>();
-        auto* to = out[0].data<float>();
-        const auto n = static_cast<std::int64_t>(in[0].size());
-        pool->parallel_for(n, 1, [&](std::int64_t begin, std::int64_t end, int) {
-          if (broken && end == n) throw std::bad_alloc();
-          for (std::int64_t i = begin; i < end; ++i) to[i] = from[i];
-        });
-      });
+  return kernels::cpu_run("step", {x}, x.shape(), x.dtype(),
+                          [&](std::span<const mx::array> in, std::span<mx::array> out) {
+                            const auto* from = in[0].data<float>();
+                            auto* to = out[0].data<float>();
+                            const auto n = static_cast<std::int64_t>(in[0].size());
+                            context.pool->parallel_for(
+                                n, 1, [&](std::int64_t begin, std::int64_t end, int) {
+                                  if (broken && end == n) throw std::bad_alloc();
+                                  for (std::int64_t i = begin; i < end; ++i) to[i] = from[i];
+                                });
+                          });
 }
 
 class BreakableDecoder final : public models::Decoder {
@@ -74,7 +74,7 @@ Tick tick(std::uint64_t sequence) {
   return made;
 }
 
-TEST(StageFailure, ANodeWithoutMemoryIsOneLineAndTheStageRunsOn) {
+TEST(StageFailure, ALoopWithoutMemoryIsOneLineAndTheStageRunsOn) {
   std::atomic<bool> broken{false};
   auto pool = std::make_unique<ThreadPool>(3);
   kernels::Context context{kernels::Backend::kCpu, kernels::Activations::kF32,
