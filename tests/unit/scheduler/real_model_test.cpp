@@ -1,0 +1,150 @@
+// On the model that comes with tandem: whatever the engine does with a request, its tokens and
+// their probabilities are those of the request alone, to the last bit.
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cluster/pipeline.h"
+#include "scheduler/engine.h"
+#include "unit/scheduler/engine_runs.h"
+
+namespace tandem::scheduler {
+namespace {
+
+using Ids = std::vector<std::int32_t>;
+
+/// Ids and the bits of log-probabilities, of the answer and of scored prompt tokens.
+using Trace = std::vector<std::pair<std::int32_t, std::uint32_t>>;
+
+struct Variant {
+  std::string name;
+  std::uint64_t kv_pages = 0;
+  EngineOptions options;
+};
+
+std::unique_ptr<cluster::Pipeline> open(kernels::Activations activations, std::uint64_t kv_bytes) {
+  stage::StageOptions options;
+  options.folder = std::filesystem::path(TANDEM_SOURCE_DIR) / "models" / "tandem-demo";
+  options.activations = activations;
+  options.kv_bytes_max = kv_bytes;
+  options.threads = 2;
+  auto pipeline = cluster::local_pipeline(options, {});
+  if (!pipeline.ok()) {
+    ADD_FAILURE() << pipeline.error().message;
+    return nullptr;
+  }
+  return std::move(*pipeline);
+}
+
+/// Prompts that share beginnings, some the same; every kind of sampling.
+std::vector<Request> requests(std::int32_t vocabulary) {
+  std::mt19937 random(20);
+  std::uniform_int_distribution<std::int32_t> pick(0, vocabulary - 1);
+  const auto ids = [&](std::size_t count) {
+    Ids out(count);
+    for (std::int32_t& id : out) id = pick(random);
+    return out;
+  };
+  const Ids system = ids(100);
+  std::vector<Request> all;
+  for (std::size_t i = 0; i < 6; ++i) {
+    Ids prompt = system;
+    prompt.resize(std::min<std::size_t>(100, 40 * i));
+    const Ids rest = i % 3 == 2 ? Ids{} : ids(1 + 13 * i);
+    prompt.insert(prompt.end(), rest.begin(), rest.end());
+    if (prompt.empty()) prompt = system;
+    Request request = request_of(prompt, i < 2 ? 130 : 20);
+    request.sampling.seed = i;
+    if (i % 2 == 0) request.sampling.temperature = 0.9F;
+    if (i % 4 == 1) request.sampling.repetition_penalty = 1.2F;
+    request.score = i == 4;
+    all.push_back(request);
+  }
+  return all;
+}
+
+Trace& collect(std::map<std::uint64_t, Trace>& traces, const Event& event) {
+  Trace& trace = traces[event.sequence];
+  for (const TokenScore& score : event.scores) {
+    trace.emplace_back(score.id, std::bit_cast<std::uint32_t>(score.logprob));
+  }
+  if (event.token) {
+    trace.emplace_back(event.token->id, std::bit_cast<std::uint32_t>(event.token->logprob));
+  }
+  return trace;
+}
+
+/// Adds a request every `apart` steps; 0: each when the one before has ended.
+std::vector<Trace> run(Engine& engine, const std::vector<Request>& asked, int apart) {
+  std::map<std::uint64_t, Trace> traces;
+  std::vector<std::uint64_t> ids;
+  std::size_t next = 0;
+  for (int step = 0; next < asked.size() || engine.busy(); ++step) {
+    if (next < asked.size() && (apart == 0 ? !engine.busy() : step % apart == 0)) {
+      const auto id = engine.add(asked[next++]);
+      if (!id.ok()) ADD_FAILURE() << id.error().message;
+      if (id.ok()) ids.push_back(*id);
+    }
+    const auto events = engine.step(soon());
+    if (!events.ok()) {
+      ADD_FAILURE() << events.error().message;
+      break;
+    }
+    for (const Event& event : *events) {
+      EXPECT_FALSE(event.error.has_value()) << event.error->message;
+      collect(traces, event);
+    }
+  }
+  std::vector<Trace> out;
+  for (const std::uint64_t id : ids) out.push_back(traces[id]);
+  return out;
+}
+
+class RealModel : public ::testing::TestWithParam<kernels::Activations> {};
+
+TEST_P(RealModel, EveryRequestAnswersAsItDoesAlone) {
+  const auto first = open(GetParam(), 0);
+  ASSERT_NE(first, nullptr);
+  const stage::StageInfo info = first->ranks().front().stage;
+  const std::vector<Request> asked = requests(info.vocabulary);
+  Engine alone(*first, {.prefix_tokens = 0});
+  const std::vector<Trace> expected = run(alone, asked, 0);
+  EXPECT_EQ(alone.stats().prefix_hits, 0U);
+  const Variant variants[] = {
+      {"together", 1000, {}},
+      {"in small chunks", 1000, {.prefill_step_size = 7, .mixed_rows = 3}},
+      {"with little memory", 5, {.prefill_step_size = 50}},
+      {"without prefixes", 8, {.mixed_rows = 1, .prefix_tokens = 0}},
+  };
+  std::uint64_t preemptions = 0;
+  std::uint64_t found = 0;
+  for (const Variant& variant : variants) {
+    const auto pipeline = open(GetParam(), variant.kv_pages * 64 * info.kv_bytes_per_token);
+    ASSERT_NE(pipeline, nullptr);
+    Engine engine(*pipeline, variant.options);
+    EXPECT_EQ(run(engine, asked, 3), expected) << variant.name;
+    preemptions += engine.stats().preemptions;
+    found += engine.stats().prefix_tokens;
+  }
+  EXPECT_GT(preemptions, 0U);
+  EXPECT_GT(found, 100U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Activations, RealModel,
+                         ::testing::Values(kernels::Activations::kF32, kernels::Activations::kInt8),
+                         [](const auto& param) {
+                           return param.param == kernels::Activations::kF32 ? "f32" : "int8";
+                         });
+
+}  // namespace
+}  // namespace tandem::scheduler
