@@ -52,7 +52,7 @@ struct ParsedOutput {
 
 /// Options with the tools that the cases below call.
 inline OutputOptions weather_options() {
-  using nlohmann::json;
+  using json = nlohmann::ordered_json;
   OutputOptions options;
   options.tools = {
       {.name = "get_weather", .parameters = json::parse(R"({"type":"object","properties":{

@@ -11,7 +11,7 @@
 namespace tandem::server {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 /// Deepest chain of references and combinations that is followed.
 constexpr int kMaxSchemaHops = 16;
@@ -142,9 +142,8 @@ std::string json_argument(std::string_view text, JsonTypes types) {
   for (const auto& [python, word] : kPython) {
     if (trimmed == python && types != kAnyType) trimmed = word;
   }
-  // A string that allows other types as well is written with no quotes.
   const JsonTypes written = trimmed.empty() ? 0 : written_type(trimmed).value_or(0);
-  const bool as_written = (written & types) != 0 && (written != kStringType || types == kAnyType);
+  const bool as_written = (written & types) != 0 && types != kStringType;
   std::string out;
   if (as_written) {
     bool in_string = false;

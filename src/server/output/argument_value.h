@@ -19,7 +19,7 @@ inline constexpr JsonTypes kAnyType = 63;
 
 /// The types that `parameters`, a function's JSON schema, allows for an argument, by its type,
 /// enum, const, anyOf, oneOf, allOf and local $ref; any type when it does not say.
-JsonTypes argument_types(const nlohmann::json& parameters, std::string_view name);
+JsonTypes argument_types(const nlohmann::ordered_json& parameters, std::string_view name);
 
 /// The value as JSON text: the text itself where it is JSON (or Python's True, False or None) of an
 /// allowed type, else a string.

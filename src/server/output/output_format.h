@@ -37,8 +37,8 @@ struct OutputFormat {
   ReasoningSyntax reasoning = ReasoningSyntax::kNone;
   /// Markers of this format that the tokenizer holds as special tokens. Plain decoding skips them,
   /// so the parser's input must keep them: see keeps_token().
-  std::vector<std::string> special_markers;
-  std::vector<std::int32_t> special_ids;  // theirs, in the same order
+  std::vector<std::string> special_markers{};
+  std::vector<std::int32_t> special_ids{};  // theirs, in the same order
 };
 
 /// What the tokenizer says of a marker: whether it is one token, and a special one.

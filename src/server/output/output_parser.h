@@ -34,7 +34,7 @@ struct OutputDelta {
 /// A function that the model may call.
 struct ToolSpec {
   std::string name;
-  nlohmann::json parameters;  // JSON schema; null when the request gave none
+  nlohmann::ordered_json parameters;  // JSON schema; null when the request gave none
   bool strict = false;
 };
 
