@@ -75,7 +75,7 @@ class GrammarWalker {
     if (finish) {
       const auto end = std::ranges::find_if(tokens, [&](auto token) { return is_end(token); });
       if (end != tokens.end()) return *end;
-      for (const std::string_view closing : {"}", "]", "\"", "null", "0", ","}) {
+      for (const std::string_view closing : {"\"", "}", "]", "null", "0"}) {
         const auto id = tokenizer_.token_to_id(closing);
         if (id && std::ranges::binary_search(tokens, *id)) return *id;
       }

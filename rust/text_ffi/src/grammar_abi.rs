@@ -126,7 +126,8 @@ pub unsafe extern "C" fn tandem_text_matcher_free(matcher: *mut Matcher) {
 }
 
 /// # Safety
-/// `matcher` is live and used by no other thread, `words` has `count` elements, `error` is writable.
+/// `matcher` is live and used by no other thread, `words` has `count` elements, `error` is
+/// writable.
 #[no_mangle]
 pub unsafe extern "C" fn tandem_text_matcher_allowed(
     matcher: *mut Matcher,

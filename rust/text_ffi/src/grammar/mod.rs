@@ -1,5 +1,7 @@
 //! Constrained decoding by llguidance: grammars, and matchers that follow an output.
 
+mod limits;
+mod message;
 mod source;
 mod vocabulary;
 
@@ -9,20 +11,21 @@ use llguidance::{Matcher as LlgMatcher, ParserFactory};
 use crate::abi::{guard, Failure};
 use crate::tokenizer::Tokenizer;
 
+use message::why;
 pub use source::{lark_json, Kind};
 
 /// Stack of the thread that compiles a grammar, bytes: its parsers are recursive.
 const COMPILE_STACK_BYTES: usize = 256 << 20;
 
 /// Bounds on time and memory; the figures of time are llguidance's.
-fn limits() -> ParserLimits {
+fn parser_limits() -> ParserLimits {
     ParserLimits {
-        max_items_in_row: 2000,
+        max_items_in_row: 3000,        // 40 ms
         initial_lexer_fuel: 1_000_000, // 20 ms
         step_lexer_fuel: 200_000,      // 15 ms
         step_max_items: 50_000,        // 3 ms
         max_lexer_states: 50_000,      // 100 MB
-        max_grammar_size: 500_000,
+        max_grammar_size: 150_000,
         precompute_large_lexemes: true,
         verbose_errors: false,
     }
@@ -39,9 +42,10 @@ impl GrammarTokenizer {
     pub fn new(tokenizer: &Tokenizer, vocabulary: u32, eos: &[u32]) -> Result<Self, Failure> {
         let eos: Vec<u32> = eos.iter().copied().filter(|id| *id < vocabulary).collect();
         let env = vocabulary::token_env(tokenizer.inner(), vocabulary, &eos)?;
-        let mut factory = ParserFactory::new_simple(&env).map_err(failure)?;
+        let mut factory =
+            ParserFactory::new_simple(&env).map_err(|e| Failure::internal(e.to_string()))?;
         factory.quiet();
-        *factory.limits_mut() = limits();
+        *factory.limits_mut() = parser_limits();
         Ok(GrammarTokenizer { factory, vocabulary })
     }
 }
@@ -57,8 +61,10 @@ impl Grammar {
         let start = on_large_stack(|| {
             let grammar = kind.grammar(source)?;
             let mut start = LlgMatcher::new(tokenizer.factory.create_parser(grammar));
-            // Finds out whether anything may follow at all.
-            start.consume_tokens(&[]).map_err(failure)?;
+            start.consume_tokens(&[]).map_err(|e| Failure::invalid(why(e)))?;
+            if !start.is_stopped() {
+                start.compute_mask().map_err(|e| Failure::invalid(why(e)))?;
+            }
             Ok(start)
         });
         let start = start
@@ -122,17 +128,6 @@ fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, Failure> + Send) -> 
     })
 }
 
-/// What llguidance says, without the parts that are for its developers.
-fn failure(error: impl std::fmt::Display) -> Failure {
-    let text = error.to_string();
-    let text = text.split("\n<").next().unwrap_or_default();
-    match text.strip_prefix("panic: ") {
-        Some(defect) => Failure::invalid(format!("is not supported: {defect}")),
-        None => Failure::invalid(text),
-    }
-}
-
 fn output_failure(error: impl std::fmt::Display) -> Failure {
-    let why = failure(error).message;
-    Failure::limit(format!("grammar: {why}"))
+    Failure::limit(format!("grammar: {}", why(error)))
 }

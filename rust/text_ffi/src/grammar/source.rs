@@ -3,12 +3,9 @@
 use llguidance::api::TopLevelGrammar;
 use serde_json::{json, Map, Value as Json};
 
+use super::limits;
 use crate::abi::Failure;
 
-/// Longest source, bytes.
-const MAX_BYTES: usize = 1 << 20;
-/// Deepest brackets of a pattern or grammar; deeper ones would exhaust the stack.
-const MAX_DEPTH: usize = 500;
 /// Where llguidance looks for the options of a schema.
 const OPTIONS: &str = "x-guidance";
 /// What may stand between tokens of JSON: with more, a model may go on with it forever.
@@ -31,17 +28,17 @@ impl Kind {
     }
 
     pub fn grammar(self, source: &str) -> Result<TopLevelGrammar, Failure> {
-        if source.len() > MAX_BYTES {
-            let size = source.len();
-            return Err(Failure::invalid(format!("has {size} bytes, more than {MAX_BYTES}")));
-        }
-        if self != Kind::JsonSchema {
-            check_depth(source)?;
-        }
+        limits::check_bytes(source)?;
         Ok(match self {
             Kind::JsonSchema => TopLevelGrammar::from_json_schema(schema(source)?),
-            Kind::Regex => TopLevelGrammar::from_regex(source),
-            Kind::Lark => TopLevelGrammar::from_lark(source.to_string()),
+            Kind::Regex => {
+                limits::check_regex(source)?;
+                TopLevelGrammar::from_regex(source)
+            }
+            Kind::Lark => {
+                limits::check_lark(source)?;
+                TopLevelGrammar::from_lark(source.to_string())
+            }
         })
     }
 }
@@ -55,6 +52,7 @@ pub fn lark_json(source: &str) -> Result<String, Failure> {
 fn schema(source: &str) -> Result<Json, Failure> {
     let schema: Json =
         serde_json::from_str(source).map_err(|e| Failure::invalid(format!("not JSON: {e}")))?;
+    limits::check_schema(&schema)?;
     let mut fields = match schema {
         Json::Object(fields) => fields,
         Json::Bool(true) => Map::new(),
@@ -63,19 +61,4 @@ fn schema(source: &str) -> Result<Json, Failure> {
     };
     fields.insert(OPTIONS.into(), json!({ "whitespace_pattern": WHITESPACE }));
     Ok(Json::Object(fields))
-}
-
-fn check_depth(source: &str) -> Result<(), Failure> {
-    let mut depth = 0usize;
-    for byte in source.bytes() {
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return Err(Failure::invalid(format!("has more than {MAX_DEPTH} open brackets")));
-        }
-    }
-    Ok(())
 }
