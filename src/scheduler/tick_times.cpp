@@ -9,7 +9,10 @@ namespace {
 /// Weight of the newest tick in a mean.
 constexpr double kNewest = 0.125;
 /// A tick that took longer than this many means was held up by something else.
-constexpr double kOutlier = 8;
+constexpr double kOutlier = 4;
+/// A tick of so many times the mean's rows, or so many times fewer, begins another mean: the cost
+/// of a row is not the same in batches of any size.
+constexpr double kOtherSize = 2;
 
 }  // namespace
 
@@ -17,13 +20,13 @@ void TickTimes::observe(std::uint64_t rows, bool prompts, double seconds) {
   if (!std::isfinite(seconds) || seconds < 0) return;
   Mean& mean = prompts ? heavy_ : light_;
   const auto count = static_cast<double>(rows);
-  if (!mean.known) {
+  const bool other = count > kOtherSize * mean.rows || count * kOtherSize < mean.rows;
+  if (!mean.known || other) {
     mean = {count, seconds, true};
     return;
   }
-  const double expected = mean.seconds * std::max(1.0, count / std::max(1.0, mean.rows));
   mean.rows += kNewest * (count - mean.rows);
-  mean.seconds += kNewest * (std::min(seconds, kOutlier * expected) - mean.seconds);
+  mean.seconds += kNewest * (std::min(seconds, kOutlier * mean.seconds) - mean.seconds);
 }
 
 std::uint32_t TickTimes::prompt_rows(std::uint64_t decodes, std::uint32_t most) const {

@@ -12,8 +12,8 @@ inline constexpr double kMixedSlowdown = 1.8;
 inline constexpr std::uint32_t kMixedRowsFirst = 8;
 
 /// A line through two means, of ticks without and with rows of prompts: from submission to result a
-/// tick takes a time that grows evenly with the rows on their way. A plain value; times are passed
-/// in.
+/// tick takes a time that grows evenly with the rows on their way. The means are of ticks like the
+/// last ones, so the line is right where it is used. A plain value; times are passed in.
 class TickTimes {
  public:
   /// A tick took `seconds`. `rows`: its own and those on their way before it; `prompts`: whether

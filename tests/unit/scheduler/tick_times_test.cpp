@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -54,6 +55,22 @@ TEST(TickTimes, MoreStreamsAreNotTakenForSlowPrompts) {
     times.observe(16 + rows, true, machine.seconds(16 + rows));
   }
   EXPECT_NEAR(times.prompt_rows(16, kMost), 0.8 * machine.seconds(16) / machine.row, 2);
+}
+
+TEST(TickTimes, SmallBatchesAreJudgedByThemselves) {
+  // A row costs half as much in a large batch.
+  const auto seconds = [](std::uint64_t rows) {
+    return 0.012 + 0.003 * static_cast<double>(std::min<std::uint64_t>(rows, 64)) +
+           0.0015 * static_cast<double>(rows - std::min<std::uint64_t>(rows, 64));
+  };
+  TickTimes times;
+  times.observe(2048, true, seconds(2048));
+  for (int i = 0; i < 10; ++i) times.observe(8, false, seconds(8));
+  for (int i = 0; i < 3; ++i) {
+    const std::uint32_t rows = times.prompt_rows(8, kMost);
+    times.observe(8 + rows, true, seconds(8 + rows));
+  }
+  EXPECT_LE(seconds(8 + times.prompt_rows(8, kMost)), 2 * seconds(8));
 }
 
 TEST(TickTimes, ADeviceThatRowsCostNothingTakesAllOfThem) {
