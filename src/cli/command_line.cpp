@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "cli/flag_rules.h"
 #include "cli/flags.h"
 #include "cli/values.h"
 #include "cluster/link_bench.h"
@@ -21,6 +22,7 @@ constexpr const char* kExamples = R"(Examples:
   tandem generate ~/models/Llama-3.2-1B-Instruct-4bit -p "Hello" --ranks 2
   tandem generate mlx-community/Qwen3-8B-4bit -p - --hosts 10.0.0.1,10.0.0.2 < prompt.txt
   tandem chat mlx-community/Qwen3-8B-4bit --system-prompt "Answer in one sentence."
+  tandem serve mlx-community/Qwen3-8B-4bit               an OpenAI-compatible server
   tandem worker --listen 10.0.0.2:4820 --cluster-key-file key
   tandem bench ~/models/Llama-3.2-1B-Instruct-4bit -p 512 -n 128 -r 5 --json
 
@@ -34,6 +36,7 @@ struct Parsed {
   BenchOptions bench;
   BenchMemoryOptions bench_memory;
   BenchLinkOptions bench_link;
+  ServeOptions serve;
   WorkerCommand worker;
 };
 
@@ -92,6 +95,16 @@ void add_score(CLI::App& app, ScoreOptions& options) {
   sub.add_flag("--json", options.json, "Print one JSON object")->disable_flag_override();
 }
 
+void add_serve(CLI::App& app, ServeOptions& options) {
+  CLI::App& sub = *add_command(app, "serve", "An OpenAI-compatible server",
+                               "  tandem serve\n"
+                               "  tandem serve mlx-community/Qwen3-8B-4bit --port 9000\n"
+                               "  tandem serve MODEL --host 0.0.0.0 --api-key-file keys "
+                               "--hosts 10.0.0.1,10.0.0.2 --cluster-key-file key");
+  add_model_flags(sub, options.model, "--cluster-");
+  add_serve_flags(sub, options);
+}
+
 void add_worker(CLI::App& app, cluster::WorkerOptions& options) {
   CLI::App& sub =
       *add_command(app, "worker", "This machine's side of a cluster: waits for a gateway",
@@ -115,68 +128,6 @@ void add_worker(CLI::App& app, cluster::WorkerOptions& options) {
   sub.add_flag("--parent", options.parent)
       ->disable_flag_override()
       ->group("");  // how a gateway starts its local workers
-}
-
-Status without_meaning(const std::string& flag, const std::string& with) {
-  return invalid(fmt::format("{}: has no meaning {}", flag, with));
-}
-
-Status check_transport(const CLI::App& app, cluster::TransportKind transport) {
-  if (transport == cluster::TransportKind::kMlx || app.count("--mlx-backend") == 0) return {};
-  return without_meaning("--mlx-backend", "without --transport mlx");
-}
-
-/// Flags about other machines or ranks, when there are none.
-Status check_cluster_flags(const CLI::App& app, const ModelOptions& options) {
-  if (!options.hosts.empty() || !options.hostfile.empty()) return {};
-  for (const char* flag :
-       {"--cluster-key-file", "--tls-cert", "--tls-key", "--tls-ca", "--insecure"}) {
-    if (app.count(flag) > 0) return without_meaning(flag, "without --hosts or --hostfile");
-  }
-  if (options.transport == cluster::TransportKind::kMlx && options.ranks.value_or(1) == 1) {
-    return without_meaning("--transport mlx", "with one local rank");
-  }
-  return {};
-}
-
-/// Rules between flags that CLI11 cannot state.
-Status check_model_options(const CLI::App& app, const ModelOptions& options) {
-  if (!options.hosts.empty() && !options.hostfile.empty()) {
-    return invalid("--hostfile: cannot be used together with --hosts");
-  }
-  if (auto status = check_transport(app, options.transport); !status.ok()) return status;
-  if (auto status = check_cluster_flags(app, options); !status.ok()) return status;
-  if (options.mlx_kernels && app.count("--cpu-isa") > 0) {
-    return without_meaning("--cpu-isa", "with --mlx-kernels");
-  }
-  const bool gpu = options.device == Device::kGpu;
-  if (gpu && options.isa != kernels::Isa::kBest) {
-    return invalid("--cpu-isa: has no meaning with --device gpu");
-  }
-  return {};
-}
-
-Status check_generate(const CLI::App& app, const GenerateOptions& options) {
-  if (options.json && app.count("--verbose") > 0)
-    return without_meaning("--verbose", "with --json");
-  if (options.prompt_ids && options.prompt) {
-    return invalid("--prompt-ids: cannot be used together with --prompt");
-  }
-  if (options.prompt_ids && options.ignore_chat_template) {
-    return without_meaning("--ignore-chat-template", "with --prompt-ids");
-  }
-  const bool raw = options.ignore_chat_template || options.prompt_ids.has_value();
-  const char* const why = options.prompt_ids ? "--prompt-ids" : "--ignore-chat-template";
-  if (raw && options.chat_template.system_prompt) {
-    return invalid(fmt::format("--system-prompt: has no meaning with {}", why));
-  }
-  if (raw && options.prefill_response) {
-    return invalid(fmt::format("--prefill-response: has no meaning with {}", why));
-  }
-  if (raw && options.chat_template.config) {
-    return invalid(fmt::format("--chat-template-config: has no meaning with {}", why));
-  }
-  return {};
 }
 
 Result<Command> check_link(const CLI::App& app, const BenchLinkOptions& options) {
@@ -225,6 +176,9 @@ Result<Command> chosen(const CLI::App& app, const Parsed& parsed) {
   }
   if (name == "chat") return checked(parsed.chat.model, {}, parsed.chat);
   if (name == "score") return checked(parsed.score.model, {}, parsed.score);
+  if (name == "serve") {
+    return checked(parsed.serve.model, check_serve(sub, parsed.serve), parsed.serve);
+  }
   if (name == "worker") return Command{parsed.worker};
   return chosen_bench(sub, parsed);
 }
@@ -264,6 +218,7 @@ Result<Command> parse_command(const std::vector<std::string>& arguments) {
   add_generate(app, parsed.generate);
   add_chat(app, parsed.chat);
   add_score(app, parsed.score);
+  add_serve(app, parsed.serve);
   add_bench_commands(app, parsed.bench, parsed.bench_memory, parsed.bench_link);
   add_worker(app, parsed.worker.worker);
   if (arguments.empty()) return Command{HelpText{app.help()}};

@@ -12,6 +12,7 @@ Status run_generate(const GenerateOptions& options, const Environment& environme
                     Console& console);
 Status run_chat(const ChatOptions& options, const Environment& environment, Console& console);
 Status run_score(const ScoreOptions& options, const Environment& environment, Console& console);
+Status run_serve(const ServeOptions& options, const Environment& environment, Console& console);
 Status run_bench(const BenchOptions& options, const Environment& environment, Console& console);
 Status run_bench_memory(const BenchMemoryOptions& options, Console& console);
 Status run_bench_link(const BenchLinkOptions& options, Console& console);

@@ -125,27 +125,29 @@ void add_transport_flags(CLI::App& app, cluster::TransportKind& transport, std::
                            [&backend](const std::string& name) { backend = name; });
 }
 
-void add_model_flags(CLI::App& app, ModelOptions& options) {
+void add_model_flags(CLI::App& app, ModelOptions& options, const std::string& security) {
   app.add_option("MODEL,--model", options.model,
                  "A model folder, or a Hugging Face repo id in the local cache; none: the embedded "
                  "model")
       ->type_name("");
   add_placement_flags(app, options);
-  add_security_flags(app, options.security);
+  add_security_flags(app, options.security, security);
   add_compute_flags(app, options);
 }
 
-void add_security_flags(CLI::App& app, cluster::SecurityOptions& options) {
+void add_security_flags(CLI::App& app, cluster::SecurityOptions& options,
+                        const std::string& prefix) {
   app.add_option("--cluster-key-file", options.cluster_key_file,
                  "File with the secret that all hosts of the cluster share")
       ->type_name("FILE");
-  app.add_option("--tls-cert", options.tls_cert, "This host's certificate (PEM)")
+  app.add_option(prefix + "tls-cert", options.tls_cert, "This host's certificate (PEM)")
       ->type_name("FILE");
-  app.add_option("--tls-key", options.tls_key, "The certificate's private key (PEM)")
+  app.add_option(prefix + "tls-key", options.tls_key, "The certificate's private key (PEM)")
       ->type_name("FILE");
-  app.add_option("--tls-ca", options.tls_ca, "The authority that signs the cluster's certificates")
+  app.add_option(prefix + "tls-ca", options.tls_ca,
+                 "The authority that signs the cluster's certificates")
       ->type_name("FILE");
-  app.add_flag("--insecure", options.insecure,
+  app.add_flag(prefix + "insecure", options.insecure,
                "Allow addresses other than loopback without key or TLS")
       ->disable_flag_override();
 }

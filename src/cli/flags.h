@@ -42,9 +42,14 @@ CLI::Option* choice_flag(CLI::App& app, const std::string& names, const std::str
 /// --transport and --mlx-backend.
 void add_transport_flags(CLI::App& app, cluster::TransportKind& transport, std::string& backend);
 /// MODEL, --ranks, --hosts, --device and what else every command that loads a model takes.
-void add_model_flags(CLI::App& app, ModelOptions& options);
-/// --cluster-key-file, --tls-cert, --tls-key, --tls-ca, --insecure.
-void add_security_flags(CLI::App& app, cluster::SecurityOptions& options);
+/// `security`: how the cluster's security flags begin; see add_security_flags().
+void add_model_flags(CLI::App& app, ModelOptions& options, const std::string& security = "--");
+/// --cluster-key-file, --tls-cert, --tls-key, --tls-ca, --insecure; all but the first begin with
+/// `prefix`, "--cluster-" where a command has such flags of its own.
+void add_security_flags(CLI::App& app, cluster::SecurityOptions& options,
+                        const std::string& prefix = "--");
+/// Of `tandem serve`.
+void add_serve_flags(CLI::App& app, ServeOptions& options);
 /// --temp, --top-p, ..., --max-tokens. `options.max_tokens` holds the default.
 void add_sampling_flags(CLI::App& app, SamplingOptions& options);
 /// --system-prompt, --chat-template-config.

@@ -32,6 +32,16 @@ inline constexpr int kBenchMegabytesMax = 1 << 20;
 inline constexpr int kBenchRoundTripsDefault = 2000;  // of each frame size
 inline constexpr int kBenchRoundTripsMax = 10'000'000;
 inline constexpr std::size_t kBenchPayloadsMax = 32;  // frame sizes
+inline constexpr int kDrainSecondsDefault = 30;
+inline constexpr int kDrainSecondsMax = 86400;
+inline constexpr int kApiKeysMax = 1024;
+inline constexpr std::size_t kKeyFileBytesMax = 1U << 20;
+inline constexpr int kSequencesMax = 4096;      // that hold KV together
+inline constexpr int kWaitingMax = 1 << 20;     // requests
+inline constexpr int kBodyMegabytesMax = 1024;  // of a request, MiB
+inline constexpr int kChoicesMax = 4096;        // of a request
+inline constexpr int kStopMax = 1024;           // stop strings of a request
+inline constexpr int kPerKeyMax = 1 << 20;      // requests under way
 inline constexpr int kTickSecondsMax =
     3600;  // backstop: the cluster notices lost ranks long before
 

@@ -53,6 +53,8 @@ Status dispatch(const Command& command, Console& console) {
           return run_chat(options, environment, console);
         if constexpr (std::is_same_v<T, ScoreOptions>)
           return run_score(options, environment, console);
+        if constexpr (std::is_same_v<T, ServeOptions>)
+          return run_serve(options, environment, console);
         if constexpr (std::is_same_v<T, BenchOptions>)
           return run_bench(options, environment, console);
         if constexpr (std::is_same_v<T, BenchMemoryOptions>)

@@ -13,6 +13,7 @@
 #include "cluster/worker.h"
 #include "kernels/context.h"
 #include "kernels/isa.h"
+#include "server/serving/gateway.h"
 #include "tandem/tick.h"
 
 namespace tandem::cli {
@@ -102,6 +103,18 @@ struct BenchLinkOptions {
   bool json = false;
 };
 
+struct ServeOptions {
+  ModelOptions model;
+  server::GatewayOptions gateway;        // what flags do not say is filled in by run_serve()
+  std::vector<std::string> model_names;  // --model-name; empty: MODEL's own
+  std::vector<std::string> api_keys;
+  std::string api_key_file;  // one key a line; empty: none
+  std::string tls_cert;
+  std::string tls_key;
+  int drain_seconds = limits::kDrainSecondsDefault;
+  bool log_json = false;
+};
+
 struct WorkerCommand {
   cluster::WorkerOptions worker;
 };
@@ -111,7 +124,7 @@ struct HelpText {
   std::string text;
 };
 
-using Command = std::variant<HelpText, GenerateOptions, ChatOptions, ScoreOptions, BenchOptions,
-                             BenchMemoryOptions, BenchLinkOptions, WorkerCommand>;
+using Command = std::variant<HelpText, GenerateOptions, ChatOptions, ScoreOptions, ServeOptions,
+                             BenchOptions, BenchMemoryOptions, BenchLinkOptions, WorkerCommand>;
 
 }  // namespace tandem::cli

@@ -20,7 +20,6 @@ class Errors(program.ProgramTest):
 
     def test_commands_and_flags(self):
         self.names(["fly", "is not a command"], "fly")
-        self.names(["serve"], "serve")
         self.names(["--what"], "generate", "--what")
         self.names(["--top-p"], "generate", "--top-p", "2")
         self.names(["--max-tokens"], "generate", "-m", "0")

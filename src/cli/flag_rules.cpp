@@ -1,0 +1,90 @@
+#include "cli/flag_rules.h"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+namespace tandem::cli {
+namespace {
+
+/// Flags about other machines or ranks, when there are none.
+Status check_cluster_flags(const CLI::App& app, const ModelOptions& options) {
+  if (!options.hosts.empty() || !options.hostfile.empty()) return {};
+  const std::string prefix = app.get_name() == "serve" ? "--cluster-" : "--";
+  std::vector<std::string> flags = {"--cluster-key-file"};
+  for (const char* name : {"tls-cert", "tls-key", "tls-ca", "insecure"}) {
+    flags.push_back(prefix + name);
+  }
+  for (const std::string& flag : flags) {
+    if (app.count(flag) > 0) return without_meaning(flag, "without --hosts or --hostfile");
+  }
+  if (options.transport == cluster::TransportKind::kMlx && options.ranks.value_or(1) == 1) {
+    return without_meaning("--transport mlx", "with one local rank");
+  }
+  return {};
+}
+
+}  // namespace
+
+Status without_meaning(const std::string& flag, const std::string& with) {
+  return invalid(fmt::format("{}: has no meaning {}", flag, with));
+}
+
+Status check_transport(const CLI::App& app, cluster::TransportKind transport) {
+  if (transport == cluster::TransportKind::kMlx || app.count("--mlx-backend") == 0) return {};
+  return without_meaning("--mlx-backend", "without --transport mlx");
+}
+
+Status check_model_options(const CLI::App& app, const ModelOptions& options) {
+  if (!options.hosts.empty() && !options.hostfile.empty()) {
+    return invalid("--hostfile: cannot be used together with --hosts");
+  }
+  if (auto status = check_transport(app, options.transport); !status.ok()) return status;
+  if (auto status = check_cluster_flags(app, options); !status.ok()) return status;
+  if (options.mlx_kernels && app.count("--cpu-isa") > 0) {
+    return without_meaning("--cpu-isa", "with --mlx-kernels");
+  }
+  const bool gpu = options.device == Device::kGpu;
+  if (gpu && options.isa != kernels::Isa::kBest) {
+    return invalid("--cpu-isa: has no meaning with --device gpu");
+  }
+  return {};
+}
+
+Status check_generate(const CLI::App& app, const GenerateOptions& options) {
+  if (options.json && app.count("--verbose") > 0)
+    return without_meaning("--verbose", "with --json");
+  if (options.prompt_ids && options.prompt) {
+    return invalid("--prompt-ids: cannot be used together with --prompt");
+  }
+  if (options.prompt_ids && options.ignore_chat_template) {
+    return without_meaning("--ignore-chat-template", "with --prompt-ids");
+  }
+  const bool raw = options.ignore_chat_template || options.prompt_ids.has_value();
+  const char* const why = options.prompt_ids ? "--prompt-ids" : "--ignore-chat-template";
+  if (raw && options.chat_template.system_prompt) {
+    return invalid(fmt::format("--system-prompt: has no meaning with {}", why));
+  }
+  if (raw && options.prefill_response) {
+    return invalid(fmt::format("--prefill-response: has no meaning with {}", why));
+  }
+  if (raw && options.chat_template.config) {
+    return invalid(fmt::format("--chat-template-config: has no meaning with {}", why));
+  }
+  return {};
+}
+
+Status check_serve(const CLI::App& app, const ServeOptions& options) {
+  if (options.tls_cert.empty() != options.tls_key.empty()) {
+    return invalid(options.tls_cert.empty() ? "--tls-cert: is needed with --tls-key"
+                                            : "--tls-key: is needed with --tls-cert");
+  }
+  const bool keys = !options.api_keys.empty() || !options.api_key_file.empty();
+  if (keys && options.gateway.http.insecure) return without_meaning("--insecure", "with a key");
+  if (!keys && app.count("--max-per-key") > 0) {
+    return without_meaning("--max-per-key", "without --api-key or --api-key-file");
+  }
+  return {};
+}
+
+}  // namespace tandem::cli

@@ -1,0 +1,237 @@
+#include "server/serving/engine_loop.h"
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "server/serving/job_table.h"
+#include "server/serving/token_rate.h"
+
+namespace tandem::server {
+namespace {
+
+/// How often figures that no one waits for are read anew.
+constexpr std::chrono::seconds kRefresh{1};
+
+}  // namespace
+
+struct EngineLoop::Impl {
+  explicit Impl(EngineLoopOptions given) : options(std::move(given)) {}
+
+  Status run(const Open& open, const std::function<void()>& loaded);
+  Result<std::unique_ptr<cluster::Pipeline>> load(const Open& open);
+  /// Takes what waits in the mailbox; waits for something while `idle`. False: the end.
+  bool receive(bool idle);
+  void admit(scheduler::Engine& engine, Job job);
+  Status step(scheduler::Engine& engine);
+  void publish(const scheduler::Engine& engine, cluster::Pipeline& pipeline);
+  void die(const Error& error);
+  bool over() const { return stopped || (phase() == Phase::kDraining && mailbox.empty()); }
+  Phase phase() const { return shared.phase; }
+
+  const EngineLoopOptions options;
+
+  // Of the engine's thread.
+  std::deque<Job> arrived;
+  JobTable jobs;
+  TokenRate rate;
+  Deadline refresh = Clock::now();
+
+  mutable std::mutex mutex;
+  std::condition_variable woken;
+  // Under the mutex.
+  std::deque<Job> mailbox;
+  std::uint64_t mailed = 0;  // requests in the mailbox
+  bool stopped = false;
+  EngineView shared;
+};
+
+Result<std::unique_ptr<cluster::Pipeline>> EngineLoop::Impl::load(const Open& open) {
+  std::map<int, std::pair<std::uint64_t, std::uint64_t>> ranks;
+  return open([&](int rank, std::uint64_t done, std::uint64_t total) {
+    ranks[rank] = {done, total};
+    const std::lock_guard lock(mutex);
+    shared.loaded_bytes = 0;
+    shared.total_bytes = 0;
+    for (const auto& [ignored, bytes] : ranks) {
+      shared.loaded_bytes += bytes.first;
+      shared.total_bytes += bytes.second;
+    }
+  });
+}
+
+bool EngineLoop::Impl::receive(bool idle) {
+  std::unique_lock lock(mutex);
+  const auto ready = [this] { return !mailbox.empty() || over(); };
+  if (idle) {
+    woken.wait_for(lock, kRefresh, ready);
+    if (over()) return false;
+  }
+  if (stopped) return false;
+  arrived.swap(mailbox);
+  mailed = 0;
+  return true;
+}
+
+void EngineLoop::Impl::admit(scheduler::Engine& engine, Job job) {
+  std::vector<std::uint64_t> sequences;
+  for (scheduler::Request& request : job.requests) {
+    auto sequence = engine.add(std::move(request));
+    if (!sequence) {
+      for (const std::uint64_t added : sequences) engine.cancel(added);
+      job.listener->failed(sequence.error());
+      return;
+    }
+    sequences.push_back(*sequence);
+  }
+  jobs.add(std::move(job.listener), sequences);
+}
+
+Status EngineLoop::Impl::step(scheduler::Engine& engine) {
+  auto events = engine.step(after(options.step_time));
+  if (!events) return events.error();
+  const auto cancel = [&engine](std::uint64_t sequence) { engine.cancel(sequence); };
+  for (const scheduler::Event& event : *events) jobs.deliver(event, cancel);
+  jobs.drop_unwanted(Clock::now(), cancel);
+  return {};
+}
+
+void EngineLoop::Impl::publish(const scheduler::Engine& engine, cluster::Pipeline& pipeline) {
+  const auto now = Clock::now();
+  const scheduler::EngineStats stats = engine.stats();
+  rate.note(now, stats.prompt_tokens, stats.generated_tokens);
+  std::optional<std::vector<cluster::RankInfo>> ranks;
+  if (now >= refresh) {
+    refresh = now + kRefresh;
+    ranks = pipeline.ranks();
+  }
+  const std::lock_guard lock(mutex);
+  shared.stats = stats;
+  shared.busy = engine.busy();
+  shared.progress = now;
+  shared.prompt_tps = rate.prompt();
+  shared.decode_tps = rate.decode();
+  if (ranks) shared.ranks = std::move(*ranks);
+}
+
+void EngineLoop::Impl::die(const Error& error) {
+  {
+    const std::lock_guard lock(mutex);
+    shared.phase = Phase::kDead;
+    shared.reason = error.message;
+    shared.busy = false;
+    for (Job& job : mailbox) arrived.push_back(std::move(job));
+    mailbox.clear();
+    mailed = 0;
+  }
+  jobs.fail_all(error);
+  for (const Job& job : arrived) job.listener->failed(error);
+  arrived.clear();
+}
+
+Status EngineLoop::Impl::run(const Open& open, const std::function<void()>& loaded) {
+  auto opened = load(open);
+  if (!opened) {
+    die(opened.error());
+    return opened.error();
+  }
+  const std::unique_ptr<cluster::Pipeline> pipeline = std::move(*opened);
+  scheduler::Engine engine(*pipeline, options.engine);
+  publish(engine, *pipeline);
+  {
+    const std::lock_guard lock(mutex);
+    shared.context_max = engine.context_max();
+    if (shared.phase == Phase::kLoading) shared.phase = Phase::kReady;
+  }
+  loaded();
+  bool alive = true;
+  while (receive(!alive || !engine.busy())) {
+    while (alive && !arrived.empty()) {
+      admit(engine, std::move(arrived.front()));
+      arrived.pop_front();
+    }
+    if (!alive) continue;
+    if (engine.busy()) {
+      if (auto status = step(engine); !status.ok()) {
+        die(status.error());
+        alive = false;
+        continue;
+      }
+    }
+    publish(engine, *pipeline);
+  }
+  const Error stopping{ErrorCode::kUnavailable, "the server is stopping"};
+  jobs.fail_all(stopping);
+  const std::lock_guard lock(mutex);
+  for (const Job& job : mailbox) job.listener->failed(stopping);
+  mailbox.clear();
+  return {};
+}
+
+EngineLoop::EngineLoop(EngineLoopOptions options)
+    : impl_(std::make_unique<Impl>(std::move(options))) {}
+EngineLoop::~EngineLoop() = default;
+
+Status EngineLoop::run(const Open& open, const std::function<void()>& loaded) {
+  return impl_->run(open, loaded);
+}
+
+Status EngineLoop::submit(Job job) {
+  Impl& impl = *impl_;
+  {
+    const std::lock_guard lock(impl.mutex);
+    const auto refuse = [](std::string why) {
+      return Error{ErrorCode::kUnavailable, std::move(why)};
+    };
+    switch (impl.phase()) {
+      case Phase::kLoading:
+        return refuse("the model is loading");
+      case Phase::kDraining:
+        return refuse("the server is stopping");
+      case Phase::kDead:
+        return refuse("the model cannot answer: " + impl.shared.reason);
+      case Phase::kReady:
+        break;
+    }
+    const std::uint64_t waiting = impl.mailed + impl.shared.stats.waiting;
+    if (waiting > 0 && waiting + job.requests.size() > impl.options.waiting_max) {
+      return Error{ErrorCode::kResourceLimit,
+                   "too many requests wait already (" + std::to_string(waiting) + ")"};
+    }
+    impl.mailed += job.requests.size();
+    impl.mailbox.push_back(std::move(job));
+  }
+  impl.woken.notify_one();
+  return {};
+}
+
+void EngineLoop::drain() {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    if (impl_->shared.phase == Phase::kDead || impl_->shared.phase == Phase::kLoading) {
+      impl_->stopped = true;
+    }
+    impl_->shared.phase = Phase::kDraining;
+  }
+  impl_->woken.notify_one();
+}
+
+void EngineLoop::stop() {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->stopped = true;
+  }
+  impl_->woken.notify_one();
+}
+
+EngineView EngineLoop::view() const {
+  const std::lock_guard lock(impl_->mutex);
+  EngineView view = impl_->shared;
+  view.waiting = view.stats.waiting + impl_->mailed;
+  return view;
+}
+
+}  // namespace tandem::server

@@ -1,0 +1,133 @@
+#include "server/serving/model_text.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <variant>
+
+#include "config/json.h"
+#include "config/model_config.h"
+
+namespace tandem::server {
+
+Result<ModelText> ModelText::load(const std::filesystem::path& folder) {
+  auto config = config::ModelConfig::load(folder);
+  if (!config) return config.error();
+  config::FieldReader reader = config->reader();
+  const int vocabulary = reader.integer("vocab_size", 1, std::int64_t{1} << 30);
+  if (auto status = reader.status(); !status.ok()) return status.error();
+  auto tokenizer = text::Tokenizer::load(folder);
+  if (!tokenizer) return tokenizer.error();
+  std::optional<text::ChatTemplate> chat_template;
+  auto loaded = text::ChatTemplate::load(folder, *tokenizer);
+  if (loaded) {
+    chat_template = std::move(*loaded);
+  } else if (loaded.error().code != ErrorCode::kNotFound) {
+    return loaded.error();
+  }
+  auto format = load_output_format(folder, *tokenizer);
+  if (!format) return format.error();
+  return ModelText(std::move(*tokenizer), std::move(chat_template), std::move(*format), vocabulary);
+}
+
+bool ModelText::template_reads(const std::string& variable, const std::string& one,
+                               const std::string& other) const {
+  const auto with = [&](const std::string& value) {
+    ChatPrompt prompt;
+    prompt.messages_json = R"([{"role":"user","content":"x"}])";
+    prompt.kwargs_json = fmt::format(R"({{"{}":{}}})", variable, value);
+    auto text = render(prompt, 0);
+    return text ? *text : std::string();
+  };
+  return with(one) != with(other);
+}
+
+bool ModelText::template_takes_tools() const {
+  ChatPrompt prompt;
+  prompt.messages_json = R"([{"role":"user","content":"x"}])";
+  const auto without = render(prompt, 0);
+  prompt.tools_json =
+      R"([{"type":"function","function":{"name":"f","description":"d","parameters":)"
+      R"({"type":"object","properties":{}}}}])";
+  const auto with = render(prompt, 0);
+  return with.ok() && (!without.ok() || *with != *without);
+}
+
+const Result<text::GrammarTokenizer>& ModelText::grammar_tokenizer() const {
+  std::call_once(for_grammars_->once, [this] {
+    for_grammars_->made.emplace(text::GrammarTokenizer::make(tokenizer_, vocabulary_));
+  });
+  return *for_grammars_->made;
+}
+
+Result<std::string> ModelText::render(const ChatPrompt& prompt, std::time_t now) const {
+  if (!template_) {
+    return invalid("this model has no chat template; use /v1/completions");
+  }
+  text::ChatTemplate::Options options;
+  options.add_generation_prompt = prompt.add_generation_prompt;
+  options.continue_final_message = prompt.continue_final_message;
+  options.tools_json = prompt.tools_json;
+  options.kwargs_json = prompt.kwargs_json;
+  options.now = now;
+  return template_->render(prompt.messages_json, options);
+}
+
+Result<std::vector<std::int32_t>> ModelText::encode_rendered(const std::string& text) const {
+  return tokenizer_.encode(text, false);
+}
+
+Result<std::vector<std::int32_t>> ModelText::encode(const Prompt& prompt) const {
+  if (const auto* ids = std::get_if<std::vector<std::int32_t>>(&prompt)) return *ids;
+  return tokenizer_.encode(std::get<std::string>(prompt), true);
+}
+
+std::string ModelText::token_text(std::int32_t id) const {
+  const auto& anchor = tokenizer_.anchor();
+  if (anchor) {
+    // Behind a known token: decoders strip the space of a text's first word.
+    auto text = tokenizer_.decode(std::array{anchor->id, id}, false);
+    if (text && text->starts_with(anchor->text)) return text->substr(anchor->text.size());
+  }
+  auto text = tokenizer_.decode(std::array{id}, false);
+  return text ? std::move(*text) : std::string();
+}
+
+TokenText ModelText::with_candidates(std::int32_t id, float logprob,
+                                     const std::vector<TokenLogprob>& top) const {
+  TokenText out{token_text(id), logprob, {}};
+  for (const TokenLogprob& one : top) out.top.emplace_back(token_text(one.id), one.logprob);
+  return out;
+}
+
+TokenText ModelText::token_text(const SampledToken& token) const {
+  return with_candidates(token.id, token.logprob, token.top);
+}
+
+TokenText ModelText::token_text(const TokenScore& score) const {
+  return with_candidates(score.id, score.logprob, score.top);
+}
+
+Result<SamplingParams> recommended_sampling(const std::filesystem::path& folder) {
+  constexpr const char* kFile = "generation_config.json";
+  SamplingParams params;
+  params.temperature = 1;
+  auto text = config::read_text_file(folder / kFile);
+  if (!text && text.error().code == ErrorCode::kNotFound) return params;
+  if (!text) return text.error();
+  auto json = config::parse_json(*text, kFile);
+  if (!json) return json.error();
+  config::FieldReader reader(*json, kFile);
+  const bool greedy = !reader.boolean_or("do_sample", true);
+  params.temperature = greedy ? 0 : static_cast<float>(reader.number_or("temperature", 1, 0, 100));
+  params.top_p = static_cast<float>(reader.number_or("top_p", 1, 1e-6, 1));
+  params.top_k = reader.integer_or("top_k", 0, 0, 1 << 30);
+  params.min_p = static_cast<float>(reader.number_or("min_p", 0, 0, 0.999999));
+  // 1 is Hugging Face's word for none.
+  const double penalty = reader.number_or("repetition_penalty", 1, 0, 100);
+  params.repetition_penalty = penalty == 1 ? 0 : static_cast<float>(penalty);
+  if (auto status = reader.status(); !status.ok()) return status.error();
+  return params;
+}
+
+}  // namespace tandem::server
