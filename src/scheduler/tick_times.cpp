@@ -8,8 +8,9 @@ namespace {
 
 /// Weight of the newest tick in a mean.
 constexpr double kNewest = 0.125;
-/// A tick that took longer than this many means was held up by something else.
-constexpr double kOutlier = 4;
+/// What a tick took beyond so many means does not count: now and then one is held up by something
+/// else.
+constexpr double kOutlier = 1.5;
 /// A tick of so many times the mean's rows, or so many times fewer, begins another mean: the cost
 /// of a row is not the same in batches of any size.
 constexpr double kOtherSize = 2;
