@@ -11,10 +11,12 @@
 // until the client is gone; /counters the server's counters, this process's memory and open
 // answers; /drain drains; /throw throws.
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -105,7 +107,7 @@ class Echo {
     if (request.path == "/throw") throw std::runtime_error("a route's mistake");
     if (request.path == "/drain") {
       text(*out, "draining");
-      return server->drain();
+      return running().drain();
     }
     HttpResponse response;
     response.status = 404;
@@ -113,7 +115,8 @@ class Echo {
     out->send(std::move(response));
   }
 
-  std::unique_ptr<HttpServer> server;
+  // Known only after the first requests may have come.
+  std::atomic<HttpServer*> server{nullptr};
 
  private:
   // An answer under way, counted while it lives.
@@ -121,6 +124,11 @@ class Echo {
   Open open() {
     ++open_;
     return Open(&open_, [](void* count) { --*static_cast<std::atomic<int>*>(count); });
+  }
+
+  HttpServer& running() {
+    server.wait(nullptr);
+    return *server.load();
   }
 
   static void text(Responder& out, std::string body) {
@@ -176,15 +184,15 @@ class Echo {
     });
   }
 
-  // Grows with every descriptor that is not closed.
-  static int lowest_free_descriptor() {
-    const int free = ::dup(STDERR_FILENO);
-    if (free >= 0) ::close(free);
-    return free;
+  static int open_descriptors() {
+    const long most = std::min(::sysconf(_SC_OPEN_MAX), 20000L);
+    int count = 0;
+    for (int fd = 0; fd < most; ++fd) count += ::fcntl(fd, F_GETFD) >= 0;
+    return count;
   }
 
   void counters(Responder& out) {
-    const HttpCounters now = server->counters();
+    const HttpCounters now = running().counters();
     const nlohmann::json json{{"connections", now.connections},
                               {"requests", now.requests},
                               {"refusals", now.refusals},
@@ -196,7 +204,7 @@ class Echo {
                               {"ever", now.connections_ever},
                               {"told", told_.load()},
                               {"open", open_.load()},
-                              {"free_descriptor", lowest_free_descriptor()},
+                              {"descriptors", open_descriptors()},
                               {"resident", platform::resident_bytes()}};
     HttpResponse response;
     response.body = json.dump();
@@ -274,8 +282,10 @@ int main(int argc, char** argv) {
     std::cerr << "echo_server: error: " << started.error().message << "\n";
     return 2;
   }
-  echo.server = std::move(*started);
-  std::cout << echo.server->url() << std::endl;
+  HttpServer& server = **started;
+  echo.server = &server;
+  echo.server.notify_all();
+  std::cout << server.url() << std::endl;
   std::thread orphaned([] {
     char byte = 0;
     while (::read(STDIN_FILENO, &byte, 1) > 0) continue;
@@ -284,6 +294,6 @@ int main(int argc, char** argv) {
   orphaned.detach();
   int signal = 0;
   ::sigwait(&ends, &signal);
-  const bool whole = echo.server->stop(after(std::chrono::seconds(10)));
+  const bool whole = server.stop(after(std::chrono::seconds(10)));
   return whole ? 0 : 1;
 }

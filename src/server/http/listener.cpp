@@ -7,6 +7,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <cerrno>
 #include <chrono>
 #include <set>
 #include <utility>
@@ -20,6 +21,9 @@ using Tcp = asio::ip::tcp;
 
 // How long to wait for a descriptor to come free; in between nothing is accepted.
 constexpr std::chrono::milliseconds kAcceptPause{20};
+
+// A connection that has just come is not closed for another before it could send its request.
+constexpr std::chrono::milliseconds kUndisturbed{500};
 
 Error unavailable(const std::string& host, std::uint16_t port, const error_code& why) {
   return {ErrorCode::kUnavailable,
@@ -50,14 +54,13 @@ std::string without_brackets(const std::string& host) {
 }
 
 bool no_descriptors(const error_code& error) {
-  return error == asio::error::no_descriptors || error == asio::error::no_memory ||
-         error == asio::error::no_buffer_space ||
-         error == boost::system::errc::too_many_files_open_in_system;
+  const int value = error.value();
+  return value == EMFILE || value == ENFILE || value == ENOBUFS || value == ENOMEM;
 }
 
-// False when every connection is being answered.
+// False when there is no connection to close.
 bool make_room(ServerState& state) {
-  const auto longest = state.connections.longest_waiting();
+  const auto longest = state.connections.longest_waiting(Clock::now() - kUndisturbed);
   if (longest) longest->evict();
   return longest != nullptr;
 }

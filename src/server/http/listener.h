@@ -28,7 +28,8 @@ Result<Listening> listen_on(boost::asio::io_context& context, const std::string&
                             std::uint16_t port);
 
 /// Takes connections until the acceptor is closed. Over connections_max, or when the process has no
-/// descriptor left, the connection that has waited longest for its client is closed to make room.
+/// descriptor left, the connection that has waited longest for its client is closed to make room;
+/// without one the newcomer is answered 503.
 boost::asio::awaitable<void> accept_all(boost::asio::ip::tcp::acceptor& acceptor,
                                         boost::asio::io_context& context, ServerState& state,
                                         std::size_t connections_max);

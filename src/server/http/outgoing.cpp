@@ -75,7 +75,8 @@ bool Outgoing::write(std::string piece) {
   const bool full = unsent_ + piece.size() > out_bytes_max_ || !outs_->take(piece.size());
   if (unsent_ > 0 && full) {
     too_slow_ = true;
-    wake();
+    // Also when it was woken before: it may be stuck in a write that the client does not take.
+    if (wake_) wake_();
     return false;
   }
   if (!full) outs_->give_back(piece.size());  // put() counts it together with its chunk's frame

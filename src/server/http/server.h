@@ -26,7 +26,8 @@ struct HttpCounters {
   std::int64_t bytes_out = 0;         // of answers, before TLS
 };
 
-/// Listens from start() until stop(). The handler runs on the server's threads and must not block;
+/// Listens from start() until stop(); the first requests may come before start() has returned. The
+/// handler runs on the server's threads and must not block;
 /// requests of one connection reach it one after another, each when the answer before it has ended.
 ///
 /// What the handler need not care about: keys (see HttpOptions), Host and Origin, CORS preflights,

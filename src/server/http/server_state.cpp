@@ -36,15 +36,15 @@ void ConnectionList::for_each(const std::function<void(Connection&)>& visit) con
   for (const auto& connection : all) visit(*connection);
 }
 
-std::shared_ptr<Connection> ConnectionList::longest_waiting() const {
+std::shared_ptr<Connection> ConnectionList::longest_waiting(Clock::time_point before) const {
   std::shared_ptr<Connection> longest;
   const std::lock_guard lock(mutex_);
   for (const auto& [key, weak] : open_) {
     auto connection = weak.lock();
-    if (!connection || !connection->waiting_since()) continue;
-    if (!longest || connection->waiting_since() < longest->waiting_since()) {
-      longest.swap(connection);
-    }
+    const auto since = connection ? connection->waiting_since() : std::nullopt;
+    if (!since || *since >= before) continue;
+    before = *since;
+    longest.swap(connection);
   }
   return longest;
 }

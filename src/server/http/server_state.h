@@ -28,8 +28,9 @@ class ConnectionList {
   void remove(const Connection* connection);
   std::size_t size() const;
   void for_each(const std::function<void(Connection&)>& visit) const;
-  /// The one that has waited longest without an answer being made; null when all are at work.
-  std::shared_ptr<Connection> longest_waiting() const;
+  /// The one that has waited longest for its client; null when all are being answered, or have
+  /// waited only since `before`.
+  std::shared_ptr<Connection> longest_waiting(Clock::time_point before) const;
   /// Waits until none is left. False at the deadline.
   bool wait_until_empty(Deadline deadline) const;
 

@@ -107,6 +107,16 @@ TEST(Outgoing, ASlowClientsBytesAreBoundedAndItsRouteIsTold) {
   EXPECT_EQ(fixture.budget->used(), 0u);
 }
 
+TEST(Outgoing, AConnectionStuckInAWriteIsWokenForASlowClient) {
+  Fixture fixture;
+  fixture.answer->begin(text(""));
+  fixture.answer->take();
+  fixture.answer->write("woken for this, and stuck before it takes it");
+  const int before = fixture.wakes;
+  while (fixture.answer->write(std::string(100, 'x'))) continue;
+  EXPECT_GT(fixture.wakes, before);
+}
+
 TEST(Outgoing, OneLargePieceMayPassWhenTheClientHasTakenTheRest) {
   Fixture fixture;
   fixture.answer->begin(text(""));
