@@ -1,6 +1,7 @@
 #include "base/thread_pool.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -21,7 +22,15 @@ using Body = std::function<void(std::int64_t, std::int64_t, int)>;
 // How long a thread polls before it sleeps: longer than the serial gaps between the loops of one
 // step, short enough that an idle process costs nothing.
 constexpr auto kSpin = std::chrono::microseconds(50);
-constexpr std::int64_t kChunksPerThread = 8;
+// A chunk is this part of what is left for one thread: chunks are long while there is much to do (a
+// pass over weights is fast once it runs) and short at the end, where threads wait for each other.
+constexpr std::int64_t kShare = 2;
+// Chunks of a thread's even share at most, so that the last ones are not too short.
+constexpr std::int64_t kPartsMax = 64;
+constexpr std::int64_t kChunksMax = 2048;
+// Items of a step, in grains: long enough that counting it costs nothing, short enough that the
+// count shows within a fraction of a second whether a loop hangs.
+constexpr std::int64_t kGrainsPerStep = 4;
 
 void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -59,10 +68,16 @@ struct Ticket {
   static bool open(std::uint64_t word) { return taken(word) < chunks(word); }
 };
 
+/// Of one thread, in a cache line of its own.
+struct alignas(64) Steps {
+  std::atomic<std::uint64_t> done{0};
+};
+
 }  // namespace
 
 struct ThreadPool::Impl {
-  explicit Impl(int threads) : size(threads) {
+  explicit Impl(int threads)
+      : size(threads), steps(static_cast<std::size_t>(std::max(threads, 0))) {
     for (int thread = 1; thread < size; ++thread) {
       workers.emplace_back([this, thread] { work(thread); });
     }
@@ -75,9 +90,34 @@ struct ThreadPool::Impl {
     for (std::thread& worker : workers) worker.join();
   }
 
-  void run(std::int64_t n, std::int64_t chunk_size, std::uint64_t chunks, const Body& body) {
-    current_n.store(n, std::memory_order_relaxed);
-    current_chunk.store(chunk_size, std::memory_order_relaxed);
+  void run_steps(std::int64_t begin, std::int64_t end, std::int64_t step, const Body& body,
+                 int thread) {
+    std::atomic<std::uint64_t>& done_here = steps[static_cast<std::size_t>(thread)].done;
+    for (; begin < end; begin += step) {
+      body(begin, std::min(end, begin + step), thread);
+      // Only this thread writes it.
+      done_here.store(done_here.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
+  }
+
+  /// Cuts [0, n) into chunks; returns how many. A late thread of the loop before may read
+  /// meanwhile.
+  std::uint64_t cut(std::int64_t n, std::int64_t grain) {
+    const std::int64_t least = std::max({grain, n / (size * kPartsMax), n / (kChunksMax / 4)});
+    std::int64_t begin = 0;
+    std::size_t chunks = 0;
+    while (begin < n) {
+      const std::int64_t left = n - begin;
+      const std::int64_t own = std::max(least, left / (kShare * size));
+      begin = left - own < least || chunks + 1 == kChunksMax ? n : begin + own;
+      ends[chunks++].store(begin, std::memory_order_relaxed);
+    }
+    return chunks;
+  }
+
+  void run(std::int64_t n, std::int64_t grain, std::int64_t step, const Body& body) {
+    const std::uint64_t chunks = cut(n, grain);
+    current_step.store(step, std::memory_order_relaxed);
     current_body.store(&body, std::memory_order_relaxed);
     done.store(0, std::memory_order_relaxed);
     ticket.store(Ticket::first(++generation, chunks), std::memory_order_seq_cst);
@@ -102,14 +142,15 @@ struct ThreadPool::Impl {
     std::uint64_t word = ticket.load(std::memory_order_acquire);
     while (Ticket::open(word)) {
       // Of the loop in `word`, or the exchange below fails.
-      const std::int64_t n = current_n.load(std::memory_order_relaxed);
-      const std::int64_t size_of_chunk = current_chunk.load(std::memory_order_relaxed);
+      const auto taken = static_cast<std::size_t>(Ticket::taken(word));
+      const std::int64_t begin = taken == 0 ? 0 : ends[taken - 1].load(std::memory_order_relaxed);
+      const std::int64_t end = ends[taken].load(std::memory_order_relaxed);
+      const std::int64_t step = current_step.load(std::memory_order_relaxed);
       const Body* body = current_body.load(std::memory_order_relaxed);
       if (!ticket.compare_exchange_weak(word, word + 1, std::memory_order_acq_rel)) continue;
       const std::uint64_t chunks = Ticket::chunks(word);
-      const std::int64_t begin = static_cast<std::int64_t>(Ticket::taken(word)) * size_of_chunk;
       try {
-        (*body)(begin, std::min(n, begin + size_of_chunk), thread);
+        run_steps(begin, end, step, *body, thread);
       } catch (...) {
         // The first is kept; `done` below makes it visible to the caller.
         if (!failed.exchange(true, std::memory_order_relaxed)) failure = std::current_exception();
@@ -135,17 +176,18 @@ struct ThreadPool::Impl {
   }
 
   const int size;
+  std::vector<Steps> steps;
   Workspace workspace;
   std::uint64_t generation = 0;
   alignas(64) std::atomic<std::uint64_t> ticket{0};
-  std::atomic<std::int64_t> current_n{0};
-  std::atomic<std::int64_t> current_chunk{0};
+  std::atomic<std::int64_t> current_step{1};
   std::atomic<const Body*> current_body{nullptr};
   std::atomic<bool> failed{false};
   std::exception_ptr failure;  // of the current loop; written by the thread that set `failed`
   alignas(64) std::atomic<std::uint32_t> done{0};
   alignas(64) std::atomic<std::uint32_t> wake{0};
   std::atomic<bool> stopping{false};
+  std::array<std::atomic<std::int64_t>, kChunksMax> ends{};  // of the chunks of the current loop
   std::vector<std::thread> workers;
 };
 
@@ -157,19 +199,23 @@ ThreadPool::~ThreadPool() = default;
 
 int ThreadPool::size() const { return impl_->size; }
 
+std::uint64_t ThreadPool::steps() const {
+  std::uint64_t all = 0;
+  for (const Steps& own : impl_->steps) all += own.done.load(std::memory_order_relaxed);
+  return all;
+}
+
 Workspace& ThreadPool::workspace() { return impl_->workspace; }
 
 void ThreadPool::parallel_for(std::int64_t n, std::int64_t grain, const Body& body) {
   if (n <= 0) return;
-  grain = std::max<std::int64_t>(grain, 1);
-  const std::int64_t most = std::min<std::int64_t>(impl_->size * kChunksPerThread, Ticket::kMask);
-  const std::int64_t wanted = std::clamp<std::int64_t>(n / grain, 1, most);
-  if (impl_->size == 1 || wanted == 1) {
-    body(0, n, 0);
+  grain = std::clamp<std::int64_t>(grain, 1, n);
+  const std::int64_t step = grain * kGrainsPerStep;
+  if (impl_->size == 1 || n < 2 * grain) {
+    impl_->run_steps(0, n, step, body, 0);
     return;
   }
-  const std::int64_t chunk = (n + wanted - 1) / wanted;
-  impl_->run(n, chunk, static_cast<std::uint64_t>((n + chunk - 1) / chunk), body);
+  impl_->run(n, grain, step, body);
 }
 
 }  // namespace tandem

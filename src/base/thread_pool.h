@@ -22,13 +22,18 @@ class ThreadPool {
 
   int size() const;
 
+  /// How many steps of all loops are done: it grows while a loop does, whatever the loop's length.
+  /// For any thread, to see that the loops of others move on.
+  std::uint64_t steps() const;
+
   /// Memory for the loops; of the calling thread. What is taken holds until the caller's reset().
   Workspace& workspace();
 
-  /// Runs body(begin, end, thread) over [0, n) in chunks of at least `grain`; returns when all are
-  /// done. Which thread runs which chunk is not fixed; bodies must not depend on it. What a body
-  /// throws on any thread (say std::bad_alloc) reaches the caller, the first of several, once no
-  /// thread uses `body` any more; the other chunks may or may not have run. The pool stays usable.
+  /// Runs body(begin, end, thread) over [0, n) in steps of at least `grain` (the last may be
+  /// shorter) and at most a few times that; returns when all are done. Which thread runs which step
+  /// is not fixed; bodies must not depend on it. What a body throws on any thread (say
+  /// std::bad_alloc) reaches the caller, the first of several, once no thread uses `body` any more;
+  /// the other steps may or may not have run. The pool stays usable.
   void parallel_for(std::int64_t n, std::int64_t grain,
                     const std::function<void(std::int64_t, std::int64_t, int)>& body);
 

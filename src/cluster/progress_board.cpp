@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <utility>
+
+#include "cluster/timing.h"
 
 namespace tandem::cluster {
 
@@ -13,10 +16,12 @@ void ProgressBoard::set_state(v1::WorkerState state) {
   state_ = state;
 }
 
-void ProgressBoard::begin(std::uint64_t number, std::uint64_t tokens, Clock::time_point now) {
+void ProgressBoard::begin(std::uint64_t number, std::uint64_t tokens, Clock::time_point now,
+                          Progress progress) {
   const std::lock_guard lock(mutex_);
   started_ = number;
-  running_ = Running{tokens, now};
+  const SilenceDetector silence(now, timing::kComputeSilence, timing::kOwnPause);
+  running_ = Running{tokens, now, std::move(progress), std::nullopt, silence};
 }
 
 void ProgressBoard::end(Clock::time_point now) {
@@ -27,25 +32,40 @@ void ProgressBoard::end(Clock::time_point now) {
   done_ = started_;
 }
 
-v1::HeartbeatReply ProgressBoard::report(Clock::time_point now) const {
+// Why the running tick counts as stuck; empty while it does not.
+std::string ProgressBoard::overdue(Clock::time_point now) {
+  const auto seconds = [](Clock::duration time) {
+    return std::chrono::duration<double>(time).count();
+  };
+  const Clock::duration took = now - running_->since;
+  const auto allowed = budget_.allowed(running_->tokens);
+  if (took > allowed) {
+    return fmt::format(
+        "has computed tick {} for {:.1f} s, more than the {:.1f} s that a tick of {} tokens may "
+        "take",
+        started_, seconds(took), seconds(allowed), running_->tokens);
+  }
+  const auto steps = running_->progress ? running_->progress() : std::nullopt;
+  if (!steps || steps != running_->seen) running_->silence.heard(now);
+  running_->seen = steps;
+  const auto silent = running_->silence.check(now);
+  if (!silent) return {};
+  return fmt::format("hangs in tick {}: {:.1f} s without progress", started_, seconds(*silent));
+}
+
+v1::HeartbeatReply ProgressBoard::report(Clock::time_point now) {
   const std::lock_guard lock(mutex_);
   v1::HeartbeatReply reply;
   reply.set_state(state_);
   reply.set_ticks_started(started_);
   reply.set_ticks_done(done_);
   if (!running_) return reply;
-  const auto took = duration_cast<StepBudget::Duration>(now - running_->since);
-  const auto allowed = budget_.allowed(running_->tokens);
-  reply.set_tick_ms(
-      static_cast<std::uint64_t>(duration_cast<std::chrono::milliseconds>(took).count()));
-  if (took > allowed) {
+  reply.set_tick_ms(static_cast<std::uint64_t>(
+      duration_cast<std::chrono::milliseconds>(now - running_->since).count()));
+  if (std::string reason = overdue(now); !reason.empty()) {
     reply.set_state(v1::WORKER_STATE_FAILED);
     reply.mutable_error()->set_code(v1::ERROR_CODE_DEADLINE_EXCEEDED);
-    reply.mutable_error()->set_message(
-        fmt::format("has computed tick {} for {:.1f} s, more than the {:.1f} s that a tick of {} "
-                    "tokens may take",
-                    started_, static_cast<double>(took.count()) / 1e6,
-                    static_cast<double>(allowed.count()) / 1e6, running_->tokens));
+    reply.mutable_error()->set_message(std::move(reason));
   }
   return reply;
 }

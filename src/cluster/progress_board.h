@@ -2,10 +2,13 @@
 // What a compute child's heartbeat thread may tell about the thread that computes.
 
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
+#include <string>
 
 #include "base/deadline.h"
+#include "cluster/silence.h"
 #include "cluster/step_budget.h"
 #include "tandem.pb.h"
 #include "tandem/error.h"
@@ -16,20 +19,31 @@ namespace tandem::cluster {
 /// is a short critical section: a reader never waits for an evaluation.
 class ProgressBoard {
  public:
+  /// Stage::progress() of the running tick.
+  using Progress = std::function<std::optional<std::uint64_t>()>;
+
   void set_state(v1::WorkerState state);
-  /// The computing thread begins and ends a tick of `tokens` tokens.
-  void begin(std::uint64_t number, std::uint64_t tokens, Clock::time_point now);
+  /// The computing thread begins and ends a tick of `tokens` tokens. `progress` is asked, by the
+  /// control thread, until end().
+  void begin(std::uint64_t number, std::uint64_t tokens, Clock::time_point now,
+             Progress progress = nullptr);
   void end(Clock::time_point now);
   /// ticks_started is the number of the last begun tick, ticks_done of the last ended one. When a
-  /// tick overruns its budget, state is FAILED and error says so. memory_bytes is left to the
-  /// caller.
-  v1::HeartbeatReply report(Clock::time_point now) const;
+  /// tick overruns its budget or makes no progress for timing::kComputeSilence, state is FAILED and
+  /// error says so. memory_bytes is left to the caller. Call it at each heartbeat: after a gap
+  /// (this process was stopped) the silence is counted anew.
+  v1::HeartbeatReply report(Clock::time_point now);
 
  private:
   struct Running {
     std::uint64_t tokens;
     Clock::time_point since;
+    Progress progress;
+    std::optional<std::uint64_t> seen;
+    SilenceDetector silence;
   };
+
+  std::string overdue(Clock::time_point now);
 
   mutable std::mutex mutex_;
   v1::WorkerState state_ = v1::WORKER_STATE_IDLE;

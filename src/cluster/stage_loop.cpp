@@ -25,7 +25,8 @@ Frame failure_frame(const RankPlace& place, std::uint64_t number, Error error) {
 }
 
 Frame compute(Frame in, stage::Stage& stage, const RankPlace& place, ProgressBoard& board) {
-  board.begin(in.tick.number, token_count(in.tick), Clock::now());
+  board.begin(in.tick.number, token_count(in.tick), Clock::now(),
+              [&stage] { return stage.progress(); });
   auto output = stage.run(in.tick, in.hidden);
   board.end(Clock::now());
   if (!output) return failure_frame(place, in.tick.number, output.error());

@@ -61,6 +61,9 @@ inline constexpr std::chrono::hours kForever{24 * 365};
 
 // ---- computing
 
+/// A tick in which no step of a loop ends for so long hangs; a step takes microseconds, on a slow
+/// core with a long prompt some hundred milliseconds.
+inline constexpr milliseconds kComputeSilence{2000};
 /// Shortest time after which a tick counts as stuck, once ticks like it were measured.
 inline constexpr milliseconds kStepFloor{2000};
 /// A tick may take this many times what the slowest tick of its size took.

@@ -54,8 +54,11 @@ struct AttentionWork {
   void write(const std::byte* k, const std::byte* v) const {
     const std::size_t key = shape.kv.key_dim * item;
     const std::size_t value = shape.kv.value_dim * item;
-    // Work is shared by head: tokens of one head share cache lines.
-    const auto elements = tokens * static_cast<std::int64_t>(shape.kv.key_dim + shape.kv.value_dim);
+    // Work is shared by head: tokens of one head share cache lines. A key's elements each lie in a
+    // line of their own.
+    constexpr std::int64_t kScattered = 8;
+    const auto elements =
+        tokens * static_cast<std::int64_t>(kScattered * shape.kv.key_dim + shape.kv.value_dim);
     for_rows(pool, static_cast<std::int64_t>(kv_heads), elements,
              [&](std::int64_t first, std::int64_t last) {
                for (auto h = static_cast<std::size_t>(first); h < static_cast<std::size_t>(last);
@@ -125,7 +128,7 @@ struct AttentionWork {
       }
     };
     const auto count = static_cast<std::int64_t>(all.size());
-    if (threads == 1) return run(0, count, 0);
+    if (pool == nullptr || work < kSerialWork) return run(0, count, 0);
     pool->parallel_for(count, 1, run);
   }
 };

@@ -61,6 +61,11 @@ std::uint64_t DecoderStage::memory_bytes() const {
   return parts_.info.weight_bytes + cache_.bytes_held();
 }
 
+std::optional<std::uint64_t> DecoderStage::progress() const {
+  if (parts_.context.backend != kernels::Backend::kCpu) return std::nullopt;
+  return parts_.pool->steps();
+}
+
 TickRules DecoderStage::rules() const {
   return {first(), parts_.info.vocabulary, parts_.info.context_max, parts_.info.hidden_size,
           parts_.info.hidden_dtype};

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@ class DecoderStage final : public Stage {
 
   const StageInfo& info() const override { return parts_.info; }
   std::uint64_t memory_bytes() const override;
+  std::optional<std::uint64_t> progress() const override;
   Result<StageOutput> run(const Tick& tick, const Hidden& in) override;
 
   /// For tests: the cache's own check.

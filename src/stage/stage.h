@@ -70,6 +70,9 @@ class Stage {
   /// Resident bytes that this stage accounts for: weights and KV pages, those kept
   /// for the next sequences among them.
   virtual std::uint64_t memory_bytes() const = 0;
+  /// For other threads, while run() computes: a number that grows at least every few hundred
+  /// milliseconds while it gets on. nullopt: nobody counts (a GPU, MLX's own operations).
+  virtual std::optional<std::uint64_t> progress() const { return std::nullopt; }
   /// `in` is empty on the first stage. Every size is checked against the plan: a tick that does not
   /// fit fails and changes nothing, with kInvalidArgument (rows, ids, positions, parameters) or
   /// kResourceLimit (the KV budget). kFree of a sequence that this stage never saw is fine. A

@@ -113,6 +113,34 @@ TEST_P(ThreadPoolOf, LetsNoThreadUseABodyThatThrewOnAll) {
   }
 }
 
+TEST_P(ThreadPoolOf, CountsStepsWhileALoopRunsAndNoneWhileABodyHangs) {
+  ThreadPool pool(GetParam());
+  constexpr std::int64_t kItems = 4096;
+  std::atomic<bool> stuck{false};
+  std::atomic<bool> go_on{false};
+  std::thread loop([&] {
+    pool.parallel_for(kItems, 1, [&](std::int64_t begin, std::int64_t end, int) {
+      if (begin > kItems / 2 || end <= kItems / 2) return;
+      stuck = true;
+      stuck.notify_one();
+      go_on.wait(false);
+    });
+  });
+  stuck.wait(false);
+  const std::uint64_t before = pool.steps();
+  if (GetParam() == 1) {
+    EXPECT_GE(before, static_cast<std::uint64_t>(kItems / 2 / 16)) << "one thread counts too";
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_EQ(pool.steps(), before);
+  }
+  go_on = true;
+  go_on.notify_all();
+  loop.join();
+  EXPECT_GT(pool.steps(), before);
+  EXPECT_GE(pool.steps(), static_cast<std::uint64_t>(kItems / 16));
+  EXPECT_LE(pool.steps(), static_cast<std::uint64_t>(kItems));
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, ThreadPoolOf, testing::Values(1, 2, 3, 4, 7));
 
 TEST(ThreadPool, RunsNothingForAnEmptyRange) {

@@ -166,5 +166,63 @@ TEST(ProgressBoard, ATickPastItsBudgetIsAFailureThatNamesIt) {
   EXPECT_THAT(report.error().message(), testing::HasSubstr("tick 3 for 2.3 s"));
 }
 
+class Progress : public testing::Test {
+ protected:
+  void SetUp() override {
+    board_.set_state(v1::WORKER_STATE_RUNNING);
+    board_.begin(7, 1, start_, [this] { return steps_; });
+  }
+  // Heartbeats until `end`; the first report of a failure.
+  std::optional<v1::HeartbeatReply> watch_until(Clock::time_point end, std::uint64_t step) {
+    for (; now_ < end; now_ += timing::kHeartbeat) {
+      if (steps_) *steps_ += step;
+      auto report = board_.report(now_);
+      if (report.state() == v1::WORKER_STATE_FAILED) return report;
+    }
+    return std::nullopt;
+  }
+  const Clock::time_point start_{seconds(1000)};
+  Clock::time_point now_ = start_;
+  std::optional<std::uint64_t> steps_ = 0;
+  ProgressBoard board_;
+};
+
+TEST_F(Progress, AFirstTickThatHangsIsNoticedLongBeforeItsBudget) {
+  EXPECT_FALSE(watch_until(start_ + seconds(5), 1).has_value());
+  const Clock::time_point stuck = now_;
+  const auto failure = watch_until(now_ + seconds(30), 0);
+  ASSERT_TRUE(failure.has_value());
+  EXPECT_LE(now_ - stuck, timing::kComputeSilence + 2 * timing::kHeartbeat);
+  EXPECT_EQ(failure->error().code(), v1::ERROR_CODE_DEADLINE_EXCEEDED);
+  EXPECT_THAT(failure->error().message(), testing::HasSubstr("hangs in tick 7: 2."));
+}
+
+TEST_F(Progress, ATickThatGetsOnMayTakeItsWholeBudget) {
+  const auto budget = StepBudget().allowed(1);
+  EXPECT_FALSE(watch_until(start_ + budget, 1).has_value());
+  const auto failure = watch_until(start_ + budget + seconds(1), 1);
+  ASSERT_TRUE(failure.has_value());
+  EXPECT_THAT(failure->error().message(), testing::HasSubstr("more than the 62.0 s"));
+}
+
+TEST_F(Progress, WhatNobodyCountsHasOnlyItsBudget) {
+  steps_.reset();
+  EXPECT_FALSE(watch_until(start_ + seconds(60), 0).has_value());
+}
+
+TEST_F(Progress, APauseOfTheWholeProcessIsNotHeldAgainstTheTick) {
+  EXPECT_FALSE(watch_until(start_ + milliseconds(1500), 0).has_value());
+  now_ += seconds(20);
+  EXPECT_FALSE(watch_until(now_ + milliseconds(1500), 0).has_value());
+  EXPECT_FALSE(watch_until(now_ + seconds(3), 1).has_value());
+}
+
+TEST_F(Progress, IsAskedOnlyWhileTheTickRuns) {
+  board_.end(start_ + milliseconds(1));
+  EXPECT_FALSE(watch_until(start_ + seconds(100), 0).has_value());
+  board_.begin(8, 1, now_, [this] { return steps_; });
+  EXPECT_FALSE(watch_until(now_ + milliseconds(1500), 0).has_value()) << "counted from its begin";
+}
+
 }  // namespace
 }  // namespace tandem::cluster

@@ -4,17 +4,21 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <future>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "cluster/frame.h"
+#include "cluster/timing.h"
 
 namespace tandem::cluster {
 namespace {
@@ -177,6 +181,42 @@ TEST(StageLoop, GarbageAndMisplacedResultsBecomeFailures) {
     EXPECT_EQ(frame.failure->rank, 2);
     EXPECT_EQ(frame.failure->error.code, ErrorCode::kInternal);
   }
+}
+
+// A stage whose first tick never gets on until it is let go.
+class HangingStage final : public stage::Stage {
+ public:
+  const stage::StageInfo& info() const override { return info_; }
+  std::uint64_t memory_bytes() const override { return 0; }
+  std::optional<std::uint64_t> progress() const override { return 3; }
+  Result<stage::StageOutput> run(const Tick& /*tick*/, const stage::Hidden& /*in*/) override {
+    inside.set_value();
+    let_go.get_future().wait();
+    return stage::StageOutput{hidden_of(1), std::nullopt};
+  }
+  std::promise<void> inside;
+  std::promise<void> let_go;
+
+ private:
+  stage::StageInfo info_;
+};
+
+TEST(StageLoop, AStageThatHangsIsReportedByTheBoardAndOneThatReturnsIsNot) {
+  ScriptedTransport transport({encode(tick_frame(4))});
+  HangingStage stage;
+  ProgressBoard board;
+  board.set_state(v1::WORKER_STATE_RUNNING);
+  const std::atomic<bool> stop{false};
+  std::thread computing([&] { run_stage(transport, stage, {1, kEpoch}, board, stop); });
+  stage.inside.get_future().wait();
+  Clock::time_point now = Clock::now();
+  auto report = board.report(now);
+  for (int beat = 0; beat < 10; ++beat) report = board.report(now += timing::kHeartbeat);
+  EXPECT_EQ(report.state(), v1::WORKER_STATE_FAILED);
+  EXPECT_THAT(report.error().message(), testing::HasSubstr("hangs in tick 4"));
+  stage.let_go.set_value();
+  computing.join();
+  EXPECT_EQ(board.report(now + std::chrono::hours(1)).state(), v1::WORKER_STATE_RUNNING);
 }
 
 TEST(StageLoop, StopsWhenTold) {

@@ -32,6 +32,19 @@ TEST_F(StageRun, MemoryFollowsTheCache) {
   EXPECT_EQ(stage->memory_bytes(), weights + 3 * kBlockBytes);
 }
 
+TEST_F(StageRun, ProgressGrowsWithTheLoopsOfATickAndIsUnknownForMlx) {
+  auto stage = load();
+  ASSERT_TRUE(stage);
+  const auto before = stage->progress();
+  ASSERT_TRUE(before.has_value());
+  ASSERT_TRUE(stage->run(tick(1, 0, {1, 2, 3}), {}).ok());
+  EXPECT_GE(*stage->progress(), *before + kLayers) << "at least a step a layer";
+  options_.mlx_kernels = true;
+  stage = load();
+  ASSERT_TRUE(stage);
+  EXPECT_FALSE(stage->progress().has_value());
+}
+
 TEST_F(StageRun, EachStageGivesWhatTheNextTakes) {
   const auto first = load({0, 2});
   const auto second = load({2, kLayers});
