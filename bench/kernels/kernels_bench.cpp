@@ -136,9 +136,12 @@ int run(const Options& options) {
   fmt::print("{} threads, {}, {} bits, {} layers, {:.0f} MB of weights packed in {:.2f} s\n",
              options.threads, isa_name(*isa), options.bits, options.layers,
              static_cast<double>(model.bytes) / 1e6, model.pack_seconds);
-  fmt::print(
-      "plain read: {:.2f} GB/s\n",
-      median(measure_read_bandwidth(std::size_t{1} << 29, options.threads, options.repeats)) / 1e9);
+  const auto rates = measure_read_bandwidth(std::size_t{1} << 29, options.threads, options.repeats);
+  if (!rates) {
+    fmt::print(stderr, "{}\n", rates.error().message);
+    return 1;
+  }
+  fmt::print("plain read: {:.2f} GB/s\n", median(*rates) / 1e9);
   for (const int rows : options.rows) {
     const mx::array x =
         mx::random::normal({rows, kHidden}, mx::float32, std::nullopt, context.stream);

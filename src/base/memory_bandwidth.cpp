@@ -5,9 +5,12 @@
 #include <barrier>
 #include <chrono>
 #include <cstdint>
+#include <span>
 #include <thread>
+#include <utility>
 
 #include "base/deadline.h"
+#include "base/pages.h"
 
 namespace tandem {
 namespace {
@@ -16,7 +19,7 @@ constexpr std::size_t kStreams = 2;  // read at once by a thread; more gained no
 constexpr std::size_t kLanes = 8;    // words of a cache line
 
 /// Folds all words into one, so that no read can be left out.
-std::uint64_t read_all(const std::vector<std::uint64_t>& words) {
+std::uint64_t read_all(std::span<const std::uint64_t> words) {
   const std::size_t part = words.size() / kStreams / kLanes * kLanes;
   std::uint64_t folded[kStreams * kLanes] = {};
   for (std::size_t i = 0; i < part; i += kLanes) {
@@ -33,7 +36,7 @@ std::uint64_t read_all(const std::vector<std::uint64_t>& words) {
 
 }  // namespace
 
-std::vector<double> measure_read_bandwidth(std::size_t bytes, int threads, int repeats) {
+Result<std::vector<double>> measure_read_bandwidth(std::size_t bytes, int threads, int repeats) {
   const std::size_t block = kStreams * kLanes;
   const std::size_t words =
       std::max(bytes / sizeof(std::uint64_t) / static_cast<std::size_t>(threads) / block,
@@ -47,16 +50,23 @@ std::vector<double> measure_read_bandwidth(std::size_t bytes, int threads, int r
   };
   const auto laps = static_cast<std::size_t>(repeats) + 1;  // the first is not counted
   std::vector<std::vector<Lap>> times(static_cast<std::size_t>(threads), std::vector<Lap>(laps));
+  std::vector<Pages> parts;
+  for (int thread = 0; thread < threads; ++thread) {
+    Result<Pages> part = Pages::allocate(words * sizeof(std::uint64_t));
+    if (!part) return part.error();
+    parts.push_back(std::move(*part));
+  }
   std::barrier meet(threads);
   std::atomic<std::uint64_t> sink{0};
   std::vector<std::thread> readers;
-  for (std::vector<Lap>& own_times : times) {
-    readers.emplace_back([&] {
-      const std::vector<std::uint64_t> own(words, reinterpret_cast<std::uintptr_t>(&own_times));
-      for (Lap& lap : own_times) {
+  for (std::size_t thread = 0; thread < times.size(); ++thread) {
+    readers.emplace_back([&, thread] {
+      auto* own = reinterpret_cast<std::uint64_t*>(parts[thread].data());
+      std::fill_n(own, words, thread + 1);
+      for (Lap& lap : times[thread]) {
         meet.arrive_and_wait();
         lap.begin = Clock::now();
-        sink ^= read_all(own);
+        sink ^= read_all({own, words});
         lap.end = Clock::now();
       }
     });

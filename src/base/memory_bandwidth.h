@@ -4,11 +4,14 @@
 #include <cstddef>
 #include <vector>
 
+#include "tandem/error.h"
+
 namespace tandem {
 
 /// Reads `bytes` of memory, split over `threads` (at least 1), once in each of `repeats` runs,
-/// after one run that is not counted. Returns bytes per second of each run. Every thread fills its
-/// own part first, so that its pages lie near it.
-std::vector<double> measure_read_bandwidth(std::size_t bytes, int threads, int repeats);
+/// after one run that is not counted. Returns bytes per second of each run. The memory is in large
+/// pages as weights are, and every thread fills its own part first, so that it lies near it. Fails
+/// with kResourceLimit when the system has not as much.
+Result<std::vector<double>> measure_read_bandwidth(std::size_t bytes, int threads, int repeats);
 
 }  // namespace tandem

@@ -174,7 +174,8 @@ Status run_bench(const BenchOptions& options, const Environment& environment, Co
     const int threads = std::min(wanted->stage.threads, limits::kThreadsMax);
     const auto rates =
         measure_read_bandwidth(kBandwidthBytes, threads, limits::kBenchRepeatsDefault);
-    report->bandwidth = spread_of(rates).median;
+    if (!rates) return rates.error();
+    report->bandwidth = spread_of(*rates).median;
   }
   if (options.json) return console.write(json_text(report_json(options, *report)) + "\n");
   return console.write(report_text(options, *report));

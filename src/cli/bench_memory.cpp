@@ -27,7 +27,9 @@ Status run_bench_memory(const BenchMemoryOptions& options, Console& console) {
   }
   nlohmann::ordered_json runs = nlohmann::ordered_json::array();
   for (const int threads : counts) {
-    const Spread rate = spread_of(measure_read_bandwidth(bytes, threads, options.repeats));
+    const auto rates = measure_read_bandwidth(bytes, threads, options.repeats);
+    if (!rates) return rates.error();
+    const Spread rate = spread_of(*rates);
     if (options.json) {
       runs.push_back({{"threads", threads}, {"read_bytes_per_second", spread_json(rate)}});
       continue;
