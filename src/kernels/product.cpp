@@ -15,7 +15,7 @@ namespace {
 constexpr std::int64_t kChunkBytes = 65536;
 // Rows that cost as much as reading the tile.
 constexpr std::int64_t kRowsPerRead = 4;
-constexpr std::int64_t kQuantizedChunk = 16384;  // elements
+constexpr std::int64_t kQuantizedChunk = 8192;  // elements
 
 }  // namespace
 

@@ -39,6 +39,27 @@ template <class L>
   }
 }
 
+/// dots[r] += 32 columns of 16 rows of w times those of row r. Where a column's four bytes are one
+/// instruction, rows take turns: a chain of one row's would wait for itself.
+template <class L, int Bits, int Rows>
+[[gnu::always_inline]] inline void block_dots(const typename L::Bytes (&q)[8],
+                                              const Int8Row (&rows)[Rows], int col,
+                                              typename L::Int (&dots)[Rows]) {
+  if constexpr (L::kPairs) {
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) {
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r) {
+        dots[r] = L::dot_four(dots[r], q[j], L::four(rows[r].q + col + 4 * j));
+      }
+    }
+  } else {
+    for (int r = 0; r < Rows; ++r) {
+      dots[r] = L::template dot<Bits>(dots[r], q, rows[r].q + col);
+    }
+  }
+}
+
 /// Exact dot products of one group of one part of a tile with `Rows` rows.
 template <int Bits, int Rows>
 [[gnu::always_inline]] inline void group_dots(const std::byte* p, int blocks, int col, int g,
@@ -55,9 +76,7 @@ template <int Bits, int Rows>
     Lanes::Bytes q[8];
     unpack<Bits>(p, q);
     if constexpr (Bits == 8) recenter<Lanes>(q);
-    for (int r = 0; r < Rows; ++r) {
-      dots[r] = Lanes::template dot<Bits>(dots[r], q, rows[r].q + col + block * kBlockCols);
-    }
+    block_dots<Lanes, Bits, Rows>(q, rows, col + block * kBlockCols, dots);
     p += Bits * kVectorBytes;
   }
 }

@@ -28,7 +28,7 @@ inline const std::byte* bytes_at(const mx::array& x) { return x.data<std::byte>(
 inline std::byte* bytes_at(mx::array& x) { return x.data<std::byte>(); }
 
 /// Below this many elements, waking a thread costs more than it saves.
-inline constexpr std::int64_t kSerialElements = 1 << 15;
+inline constexpr std::int64_t kSerialElements = 3 << 12;
 
 /// body(begin, end) over [0, rows), shared among threads when there is enough to do.
 template <class Body>
