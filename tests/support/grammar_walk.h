@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <random>
 #include <string>
@@ -38,7 +39,12 @@ struct Walk {
 class GrammarWalker {
  public:
   GrammarWalker(const text::Tokenizer& tokenizer, std::uint32_t seed)
-      : tokenizer_(tokenizer), random_(seed) {}
+      : tokenizer_(tokenizer), random_(seed) {
+    for (std::int32_t id = 0; id < tokenizer.vocabulary_size(); ++id) {
+      const auto text = tokenizer.decode(std::vector{id}, true);
+      short_.push_back(text.ok() && text->size() == 1);
+    }
+  }
 
   Walk walk(const text::Grammar& grammar, std::size_t tokens_max = 2000) {
     Walk walk;
@@ -75,16 +81,23 @@ class GrammarWalker {
     if (finish) {
       const auto end = std::ranges::find_if(tokens, [&](auto token) { return is_end(token); });
       if (end != tokens.end()) return *end;
-      for (const std::string_view closing : {"\"", "}", "]", "null", "0"}) {
+      for (const std::string_view closing : {"\"", "}", "]", "null"}) {
+        if (random_() % 4 == 0) break;  // what closes nothing here must not go on for ever
         const auto id = tokenizer_.token_to_id(closing);
         if (id && std::ranges::binary_search(tokens, *id)) return *id;
       }
+      // Letter by letter there is no going past an end.
+      std::vector<std::int32_t> letters;
+      std::ranges::copy_if(tokens, std::back_inserter(letters),
+                           [&](auto token) { return short_[static_cast<std::size_t>(token)]; });
+      if (!letters.empty()) return letters[random_() % letters.size()];
     }
     return tokens[random_() % tokens.size()];
   }
 
   const text::Tokenizer& tokenizer_;
   std::mt19937 random_;
+  std::vector<bool> short_;  // by id: a token of one byte
 };
 
 }  // namespace tandem::testing
