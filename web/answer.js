@@ -40,7 +40,8 @@ export class Answer {
   async write(model) {
     const began = performance.now();
     try {
-      await streamChat({ model, messages: this.sent, ...requestFields() }, this.controller.signal, {
+      const body = { model: await model(), messages: this.sent, ...requestFields() };
+      await streamChat(body, this.controller.signal, {
         delta: (delta) => this.add(delta, began),
         progress: (done, total) => {
           if (done < total) this.progress = `Reading ${formatNumber(done)} of ${formatNumber(total)} tokens`;

@@ -115,13 +115,22 @@ async function connect() {
   }
 }
 
+/** The model's name for a request; finds it out first when the page has not been let in yet. */
+async function modelName() {
+  if (!model) {
+    model = (await getModels())[0]?.id ?? '';
+    connect();
+  }
+  return model;
+}
+
 function start() {
   fillIcons();
   watchTheme();
   watchKeyDialog();
   const chats = new Chats();
   let sidebar = null;
-  const page = new ChatPage(chats, () => model, () => sidebar?.render());
+  const page = new ChatPage(chats, modelName, () => sidebar?.render());
   sidebar = new Sidebar(chats, {
     create: () => page.open(chats.create()),
     open: (chat) => page.open(chat),

@@ -14,7 +14,7 @@ const titleOf = (text) => {
 };
 
 export class ChatPage {
-  /** `model()` names the model; `listChanged()` is called when the list of chats did. */
+  /** `model()` resolves to the model's name; `listChanged()` is called when the list of chats did. */
   constructor(chats, model, listChanged) {
     this.chats = chats;
     this.model = model;
@@ -157,7 +157,7 @@ export class ChatPage {
     announce('The model is answering');
     let locked = null;
     try {
-      await answer.write(this.model());
+      await answer.write(this.model);
     } catch (error) {
       locked = error;
     }

@@ -102,9 +102,13 @@ std::optional<JsonTypes> written_type(std::string_view text) {
   // A scanner completes only strings and containers, so the value goes into an array.
   JsonScanner scanner;
   scanner.feed('[');
+  int values = 0;
   for (const char byte : text) {
-    if (scanner.feed(byte) == JsonScanner::Event::kError || scanner.done()) return std::nullopt;
+    const JsonScanner::Event event = scanner.feed(byte);
+    if (event == JsonScanner::Event::kError || scanner.done()) return std::nullopt;
+    if (event == JsonScanner::Event::kValueBegin && scanner.level() == 1) ++values;
   }
+  if (values != 1) return std::nullopt;
   scanner.feed(']');
   if (!scanner.done()) return std::nullopt;
   switch (text.front()) {
