@@ -177,6 +177,7 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   Log log(console, options.log_json);
   auto wanted = gateway_options(options, *folder, log);
   if (!wanted) return wanted.error();
+  wanted->engine.engine.paged_kv = !pipeline->stage.gpu && !pipeline->stage.mlx_kernels;
   auto gateway = server::Gateway::start(*wanted);
   if (!gateway) return gateway.error();
   const std::string url = (*gateway)->url();

@@ -77,8 +77,10 @@ Result<Session> Session::open(const ModelOptions& options, const std::filesystem
   }
   if (!quiet) console.note(rank_table(session.pipeline_->ranks()));
   session.engine_ = std::make_unique<scheduler::Engine>(
-      *session.pipeline_, scheduler::EngineOptions{.prefill_step_size = options.prefill_step_size,
-                                                   .sequences_max = limits::kBenchConcurrencyMax});
+      *session.pipeline_,
+      scheduler::EngineOptions{.prefill_step_size = options.prefill_step_size,
+                               .sequences_max = limits::kBenchConcurrencyMax,
+                               .paged_kv = !wanted->stage.gpu && !wanted->stage.mlx_kernels});
   return session;
 }
 

@@ -50,7 +50,9 @@ Engine::State::State(cluster::Pipeline& stages, EngineOptions wanted, PipelineLi
     : pipeline(stages),
       options(std::move(wanted)),
       limits(offered),
-      memory({.pages = offered.kv_pages, .idle_tokens = options.prefix_tokens}) {}
+      memory({.pages = offered.kv_pages,
+              .sharing = options.paged_kv,
+              .idle_tokens = options.prefix_tokens}) {}
 
 std::uint64_t Engine::State::length_max() const {
   return std::min(static_cast<std::uint64_t>(options.context_max), limits.kv_tokens);

@@ -64,7 +64,10 @@ void KvBook::copy_prefix(std::uint64_t id, std::uint64_t source, std::uint32_t l
   sequence.length = length;
   sequence.pages.assign(from.pages.begin(),
                         from.pages.begin() + static_cast<std::ptrdiff_t>(pages_of(length)));
-  for (const std::size_t page : sequence.pages) add(page, true);
+  for (std::size_t& page : sequence.pages) {
+    if (!sharing_) page = new_page();
+    add(page, true);
+  }
   sequences_.emplace(id, std::move(sequence));
 }
 
@@ -108,7 +111,7 @@ bool KvBook::shares_last_page(std::uint64_t id) const {
 
 std::uint64_t KvBook::pinned_pages(std::uint64_t source, std::uint32_t length) const {
   const auto found = sequences_.find(source);
-  if (found == sequences_.end()) return 0;
+  if (found == sequences_.end() || !sharing_) return 0;
   const auto begin = found->second.pages.begin();
   return static_cast<std::uint64_t>(
       std::count_if(begin, begin + static_cast<std::ptrdiff_t>(length / kPageTokens),

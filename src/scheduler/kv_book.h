@@ -21,6 +21,10 @@ inline std::uint64_t pages_of(std::uint64_t tokens) {
 /// ones hold can be had by truncating or freeing these. A plain value.
 class KvBook {
  public:
+  /// sharing false: every copied prefix counts as pages of its own, for stages that keep KV in
+  /// arrays of each sequence. They then hold no more than this says.
+  explicit KvBook(bool sharing = true) : sharing_(sharing) {}
+
   /// Tokens of a sequence; 0 when it is unknown.
   std::uint32_t length(std::uint64_t id) const;
 
@@ -63,6 +67,7 @@ class KvBook {
   void remove(std::size_t page, bool pin);
   void drop_pages(Sequence& sequence, std::size_t keep);
 
+  bool sharing_;
   std::map<std::uint64_t, Sequence> sequences_;
   std::vector<Page> pages_;
   std::vector<std::size_t> unused_;  // numbers without a reference

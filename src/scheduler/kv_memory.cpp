@@ -29,12 +29,21 @@ void KvMemory::begin(std::uint64_t id, std::uint64_t salt, std::span<const std::
   running_.emplace(id, Running{salt, rank});
   index_.add(id, salt, {tokens.begin(), tokens.end()});
   if (match.source == 0) return;
+  const bool idle = idle_.contains(match.source);
+  if (!limits_.sharing && !idle) make_room(pages_of(match.length));
   book_.copy_prefix(id, match.source, match.length);
   ops_.push_back({KvOp::Kind::kCopyPrefix, id, match.source, match.length});
-  if (!idle_.contains(match.source)) return;
+  if (!idle) return;
   touch(match.source);
-  // The new sequence has all that the old one had.
-  if (book_.length(match.source) == match.length) drop(match.source);
+  // The new sequence has all that the old one had; or takes its memory over.
+  if (!limits_.sharing || book_.length(match.source) == match.length) drop(match.source);
+}
+
+/// So that `pages` more can be held.
+void KvMemory::make_room(std::uint64_t pages) {
+  while (book_.held() + pages > limits_.pages) {
+    shrink_oldest(book_.held() + pages - limits_.pages);
+  }
 }
 
 void KvMemory::append(std::uint64_t id, std::uint32_t count) {

@@ -31,6 +31,7 @@ struct Rank {
 
 struct KvLimits {
   std::uint64_t pages = std::numeric_limits<std::uint64_t>::max();        // of the tightest rank
+  bool sharing = true;                                                    // see KvBook
   std::uint64_t idle_tokens = std::numeric_limits<std::uint64_t>::max();  // used by idle ones only
 };
 
@@ -39,7 +40,7 @@ struct KvLimits {
 /// page. A plain value.
 class KvMemory {
  public:
-  explicit KvMemory(KvLimits limits) : limits_(limits) {}
+  explicit KvMemory(KvLimits limits) : limits_(limits), book_(limits.sharing) {}
 
   /// Where a prompt's beginning is computed already.
   struct Match {
@@ -77,6 +78,7 @@ class KvMemory {
   };
   void touch(std::uint64_t idle);
   void forget(std::uint64_t idle);
+  void make_room(std::uint64_t pages);
   void shrink_oldest(std::uint64_t pages);
   void keep_limits();
 

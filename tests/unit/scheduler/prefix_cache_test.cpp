@@ -171,6 +171,26 @@ TEST(PrefixCache, TheLongestUnusedGivesWayFromItsEnd) {
   EXPECT_THAT(pipeline.broken(), IsEmpty());
 }
 
+TEST(PrefixCache, WithoutPagesABeginningIsHandedOnOrCountsTwice) {
+  FakePipeline pipeline(1);
+  Engine engine(pipeline, {.paged_kv = false});
+  const Ids prompt = tokens(640, 2);
+  for (std::int32_t i = 0; i < 4; ++i) {
+    ASSERT_TRUE(engine.add(request_of(joined(prompt, {i, i, i}), 100)).ok());
+  }
+  std::uint64_t used = 0;
+  while (engine.busy()) {
+    ASSERT_TRUE(engine.step(soon()).ok());
+    used = std::max(used, engine.stats().kv_tokens_used);
+  }
+  EXPECT_EQ(used, 4 * 768U);
+  EXPECT_EQ(engine.stats().prefix_tokens, 3 * 640U);
+  const auto next = engine.add(request_of(joined(prompt, {0, 0, 0, 7}), 1));
+  EXPECT_GE(run_all(engine).at(*next).cached, 643U);
+  EXPECT_LE(engine.stats().kv_tokens_idle, 4 * 768U);
+  EXPECT_THAT(pipeline.broken(), IsEmpty());
+}
+
 TEST(PrefixCache, ItsLimitHolds) {
   for (const std::uint64_t limit : {0U, 64U, 300U}) {
     FakePipeline pipeline(1);
