@@ -88,7 +88,7 @@ def ask(probe, folder, tasks):
     done = subprocess.run([probe, folder], input=lines, capture_output=True, text=True, timeout=500)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     if done.returncode != 0 or len(answers) != len(tasks):
-        sys.exit(f"{probe} ended with {done.returncode} after {len(answers)} answers: {done.stderr}")
+        sys.exit(f"{probe} ended with {done.returncode} after {len(answers)}: {done.stderr}")
     return answers
 
 
