@@ -2,7 +2,6 @@
 // Constrained decoding: which tokens may come next so that the whole output fits a JSON schema, a
 // regular expression or a grammar. By llguidance (https://github.com/guidance-ai/llguidance).
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -14,9 +13,6 @@
 #include "text/tokenizer.h"
 
 namespace tandem::text {
-
-/// Longest source of a grammar, bytes.
-inline constexpr std::size_t kMaxGrammarBytes = std::size_t{1} << 20;
 
 /// A model's tokens as bytes, arranged for grammars. Made once a model. Immutable; may be used from
 /// any thread; copies share. Special tokens and those that end an output are no text: only a
@@ -40,8 +36,8 @@ class GrammarTokenizer {
 /// What an output may be, compiled. Immutable; may be used from any thread; copies share. What the
 /// source gets wrong, asks for beyond what is supported (nothing is ignored silently) or beyond the
 /// limits is kInvalidArgument, with one line that starts with the kind: "json schema: ...".
-/// Compiling takes milliseconds, for hostile sources up to seconds: not on a thread that others
-/// wait for.
+/// A source has at most 1 MiB; compiling takes milliseconds, for hostile ones about a second: not
+/// on a thread that others wait for.
 class Grammar {
  public:
   /// Outputs are JSON values that are valid under the schema (draft 2020-12), with object members
