@@ -47,9 +47,9 @@ void RequestReader::drop(std::size_t bytes) {
 }
 
 RequestReader::Event RequestReader::next_head() {
-  // RFC 9112 section 2.2: an empty line before a request is ignored; some clients end a body so.
+  // RFC 9112 section 2.2: empty lines before a request are ignored; some clients end a body so.
+  while (waiting().starts_with("\r\n")) drop(2);
   if (waiting() == "\r") return Event::kMore;
-  if (waiting().starts_with("\r\n")) drop(2);
   auto found = scanner_.find_end(waiting());
   if (auto* refused = std::get_if<Refused>(&found)) return refuse(std::move(*refused));
   const auto end = std::get<0>(found);

@@ -27,8 +27,8 @@ struct HttpCounters {
 };
 
 /// Listens from start() until stop(); the first requests may come before start() has returned. The
-/// handler runs on the server's threads and must not block;
-/// requests of one connection reach it one after another, each when the answer before it has ended.
+/// handler runs on the server's threads and must not block; requests of one connection reach it one
+/// after another, each when the answer before it has ended.
 ///
 /// What the handler need not care about: keys (see HttpOptions), Host and Origin, CORS preflights,
 /// Expect: 100-continue, framing, limits, X-Request-Id, Date, HEAD (it reaches the handler as HEAD
