@@ -25,7 +25,7 @@ class Spread:
     def __str__(self):
         digits = 1 if self.median >= 10 else 2
         return (f"{self.median:.{digits}f} tok/s ({self.least:.{digits}f} to "
-                f"{self.most:.{digits}f}), {self.count} runs")
+                f"{self.most:.{digits}f}), {self.count} run{'s' if self.count != 1 else ''}")
 
 
 class Results:
