@@ -9,6 +9,12 @@
 
 namespace tandem {
 
+/// The size and alignment of a huge page.
+inline constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+/// Asks the system for huge pages where whole ones lie in [begin, begin + bytes). A hint.
+void prefer_huge_pages(std::byte* begin, std::size_t bytes);
+
 /// Zeroed bytes, aligned to 64 at least and backed by huge pages where the system has them: a pass
 /// over weights misses the address cache once in 2 MiB. Returned to the system when destroyed.
 class Pages {

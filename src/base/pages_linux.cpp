@@ -9,11 +9,16 @@
 namespace tandem {
 namespace {
 
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
-
 std::size_t round_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
 
 }  // namespace
+
+void prefer_huge_pages(std::byte* begin, std::size_t bytes) {
+  const auto address = reinterpret_cast<std::uintptr_t>(begin);
+  const std::size_t before = round_up(address, kHugePage) - address;
+  if (bytes < before + kHugePage) return;
+  madvise(begin + before, (bytes - before) / kHugePage * kHugePage, MADV_HUGEPAGE);
+}
 
 Result<Pages> Pages::allocate(std::size_t bytes) {
   if (bytes == 0) return Pages();
@@ -35,7 +40,7 @@ Result<Pages> Pages::allocate(std::size_t bytes) {
     if (before != 0) munmap(begin, before);
     munmap(begin + before + kept, kHugePage - before);
     begin += before;
-    madvise(begin, kept, MADV_HUGEPAGE);  // a hint: ordinary pages do as well
+    prefer_huge_pages(begin, kept);
   }
   return Pages(std::unique_ptr<std::byte, Release>(begin, Release{kept}));
 }

@@ -6,6 +6,8 @@
 #include "base/pages.h"
 
 namespace tandem {
+void prefer_huge_pages(std::byte*, std::size_t) {}  // the system has no such hint
+
 Result<Pages> Pages::allocate(std::size_t bytes) {
   if (bytes == 0) return Pages();
   void* map = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);

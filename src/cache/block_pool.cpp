@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/pages.h"
 
 namespace tandem::cache {
 namespace {
@@ -19,7 +20,12 @@ BlockPool::BlockPool(std::size_t block_bytes, bool with_memory, std::size_t bloc
 }
 
 BlockPool::Memory BlockPool::new_memory() const {
-  return Memory(static_cast<std::byte*>(::operator new(block_bytes_, kAlignment, std::nothrow)));
+  // Long contexts are read at the speed of memory only from huge pages.
+  const std::align_val_t alignment{block_bytes_ < kHugePage ? std::size_t{64} : kHugePage};
+  Memory memory(static_cast<std::byte*>(::operator new(block_bytes_, alignment, std::nothrow)),
+                Free{alignment});
+  if (memory) prefer_huge_pages(memory.get(), block_bytes_);
+  return memory;
 }
 
 std::optional<int> BlockPool::allocate() {

@@ -34,9 +34,9 @@ class BlockPool {
   std::size_t held() const { return live_ + spare_.size(); }
 
  private:
-  static constexpr std::align_val_t kAlignment{64};
   struct Free {
-    void operator()(std::byte* memory) const { ::operator delete(memory, kAlignment); }
+    std::align_val_t alignment;  // as it was allocated
+    void operator()(std::byte* memory) const { ::operator delete(memory, alignment); }
   };
   using Memory = std::unique_ptr<std::byte, Free>;
   struct Block {
