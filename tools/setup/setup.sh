@@ -15,6 +15,8 @@ debian_packages() {
     case $package in
       # A Rust from rustup serves as well as Debian's.
       cargo-web | rustc-web) recent_rust && continue ;;
+      # Another Node.js brings npm with it, and its package excludes Debian's.
+      nodejs | npm) command -v npm >/dev/null && continue ;;
     esac
     dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
       missing+=("$package")
@@ -50,6 +52,19 @@ python_packages() {
   cp "$list" "$venv/installed.txt"
 }
 
+# Node packages of a folder's lock file, likewise.
+node_packages() {
+  local name=$1 folder=$2
+  local place=$root/.deps/$name
+  cmp -s "$folder/package-lock.json" "$place/installed.json" && return
+  say "installing Node packages into .deps/$name"
+  rm -rf "$place"
+  mkdir -p "$place"
+  cp "$folder/package.json" "$folder/package-lock.json" "$place"
+  npm ci --prefix "$place" --silent --no-audit --no-fund
+  cp "$folder/package-lock.json" "$place/installed.json"
+}
+
 case $(uname -s) in
   Linux)
     if ! command -v apt-get >/dev/null; then
@@ -63,5 +78,10 @@ case $(uname -s) in
   Darwin) homebrew_packages ;;
   *) echo "setup: $(uname -s) is not supported" >&2; exit 1 ;;
 esac
-[ "$purpose" = test ] && python_packages oracle "$root/tests/oracle/requirements.txt"
+if [ "$purpose" = test ]; then
+  python_packages oracle "$root/tests/oracle/requirements.txt"
+  python_packages http "$root/tests/http/requirements.txt"
+  node_packages http-npm "$root/tests/http/npm"
+  node_packages web "$root/tests/web"
+fi
 exit 0

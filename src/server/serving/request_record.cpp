@@ -15,6 +15,7 @@ std::string quoted(const std::string& text) {
 
 /// A path as it stands when it is harmless in a line of text, else quoted.
 std::string plain(const std::string& text) {
+  if (text.empty()) return "-";
   for (const char c : text) {
     if (c <= ' ' || c == 0x7f || c == '"' || (static_cast<unsigned char>(c) & 0x80) != 0) {
       return quoted(text);

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/check.h"
 #include "server/serving/text_routes.h"
 #include "server/web/assets.h"
 #include "server/web/web_page.h"
@@ -66,7 +67,9 @@ HttpResponse json_response(const Json& json) {
 /// The description of this API, one of the embedded files.
 HttpResponse openapi() {
   HttpResponse response;
-  const auto found = std::ranges::find(web_assets(), kOpenApi, &WebAsset::name);
+  const auto assets = web_assets();
+  const auto found = std::ranges::find(assets, kOpenApi, &WebAsset::name);
+  check(found != assets.end(), "openapi.json is embedded");
   response.body.assign(found->bytes, found->bytes + found->size);
   return response;
 }
