@@ -26,7 +26,7 @@ struct EngineLoop::Impl {
   /// Takes what waits in the mailbox; waits for something while `idle`. False: the end.
   bool receive(bool idle);
   void admit(scheduler::Engine& engine, Job job);
-  Status step(scheduler::Engine& engine);
+  Status step(scheduler::Engine& engine, cluster::Pipeline& pipeline);
   void publish(const scheduler::Engine& engine, cluster::Pipeline& pipeline);
   void die(const Error& error);
   bool over() const { return stopped || (phase() == Phase::kDraining && mailbox.empty()); }
@@ -90,9 +90,11 @@ void EngineLoop::Impl::admit(scheduler::Engine& engine, Job job) {
   jobs.add(std::move(job.listener), sequences);
 }
 
-Status EngineLoop::Impl::step(scheduler::Engine& engine) {
+Status EngineLoop::Impl::step(scheduler::Engine& engine, cluster::Pipeline& pipeline) {
   auto events = engine.step(after(options.step_time));
   if (!events) return events.error();
+  // Before anyone hears of the step: whoever then asks for figures finds it counted.
+  publish(engine, pipeline);
   const auto cancel = [&engine](std::uint64_t sequence) { engine.cancel(sequence); };
   for (const scheduler::Event& event : *events) jobs.deliver(event, cancel);
   jobs.drop_unwanted(Clock::now(), cancel);
@@ -155,7 +157,7 @@ Status EngineLoop::Impl::run(const Open& open, const std::function<void()>& load
     }
     if (!alive) continue;
     if (engine.busy()) {
-      if (auto status = step(engine); !status.ok()) {
+      if (auto status = step(engine, *pipeline); !status.ok()) {
         die(status.error());
         alive = false;
         continue;
