@@ -4,6 +4,7 @@ set -euo pipefail
 purpose=${1:?usage: setup.sh build|test}
 root=$(cd "$(dirname "$0")/../.." && pwd)
 here=$root/tools/setup
+oldest_rust=87  # of 1.87; as in cmake/TextFfi.cmake
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
@@ -14,7 +15,10 @@ debian_packages() {
   while read -r package; do
     case $package in
       # A Rust from rustup serves as well as Debian's.
-      cargo-web | rustc-web) recent_rust && continue ;;
+      cargo-web | rustc-web)
+        recent_rust || missing+=("$package")
+        continue
+        ;;
       # Another Node.js brings npm with it, and its package excludes Debian's.
       nodejs | npm) command -v npm >/dev/null && continue ;;
     esac
@@ -24,15 +28,33 @@ debian_packages() {
   [ ${#missing[@]} = 0 ] && return
   say "installing ${missing[*]}"
   as_root apt-get update -qq
+  case " ${missing[*]} " in *" cargo-web "*) debian_rust ;; esac
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
     "${missing[@]}" >/dev/null
+}
+
+# Debian 12's Rust of today lies in its security archive, which installers enable and debootstrap
+# does not.
+debian_rust() {
+  local candidate uri suite
+  candidate=$(apt-cache policy cargo-web | awk '/Candidate:/ { print $2 }')
+  dpkg --compare-versions "${candidate:-0}" ge "1.$oldest_rust" && return
+  read -r uri suite < <(apt-cache policy | awk '$2 ~ /\/debian\/?$/ { print $2, $3 }') || true
+  if [ -z "${uri:-}" ]; then
+    echo "setup: Rust 1.$oldest_rust or newer is needed: enable Debian's security archive, or install rustup" >&2
+    exit 1
+  fi
+  say "adding Debian's security archive, for its Rust"
+  echo "deb ${uri%/}-security ${suite%%/*}-security main" |
+    as_root tee /etc/apt/sources.list.d/debian-security.list >/dev/null
+  as_root apt-get update -qq
 }
 
 recent_rust() {
   local version
   version=$("$(command -v cargo || echo "$HOME/.cargo/bin/cargo")" --version 2>/dev/null) || return 1
   version=${version#cargo 1.}
-  [ "${version%%.*}" -ge 85 ] 2>/dev/null
+  [ "${version%%.*}" -ge "$oldest_rust" ] 2>/dev/null
 }
 
 homebrew_packages() {
