@@ -58,6 +58,9 @@ void read_penalties(Fields& fields, SamplingParams& params) {
   read_float(fields, "presence_penalty", params.presence_penalty, -2, 2);
   read_float(fields, "frequency_penalty", params.frequency_penalty, -2, 2);
   read_count(fields, "repetition_context_size", params.repetition_context, 0, kContextMax);
+  // OpenAI's two count the whole text; mlx-lm's own default is the last 20 tokens.
+  params.presence_context = 0;
+  params.frequency_context = 0;
   read_count(fields, "presence_context_size", params.presence_context, 0, kContextMax);
   read_count(fields, "frequency_context_size", params.frequency_context, 0, kContextMax);
 }

@@ -18,11 +18,12 @@ constexpr const char* kPolicy =
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 std::string_view content_type(std::string_view name) {
-  static constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kTypes = {
+  static constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kTypes = {
       {{".html", "text/html; charset=utf-8"},
        {".js", "text/javascript; charset=utf-8"},
        {".css", "text/css; charset=utf-8"},
-       {".svg", "image/svg+xml"}}};
+       {".svg", "image/svg+xml"},
+       {".json", "application/json"}}};
   for (const auto& [suffix, type] : kTypes) {
     if (name.ends_with(suffix)) return type;
   }

@@ -37,6 +37,8 @@ TEST(ChatRequest, WhatIsNotSaidIsTheDefault) {
   auto request = parse("");
   ASSERT_TRUE(request.ok()) << request.error().message;
   EXPECT_EQ(request->options.sampling.temperature, 1);
+  EXPECT_EQ(request->options.sampling.presence_context, 0) << "the whole text";
+  EXPECT_EQ(request->options.sampling.frequency_context, 0) << "the whole text";
   EXPECT_FALSE(request->options.max_tokens.has_value());
   EXPECT_EQ(request->options.n, 1);
   EXPECT_FALSE(request->options.stream);
