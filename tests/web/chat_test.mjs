@@ -5,7 +5,8 @@ import test from 'node:test';
 
 import { answered, answerWith, DEMO_END, openPage, say, server } from './browser.mjs';
 
-const url = await server('--max-context', '2048');
+// Slow loops: an answer has to last until it is stopped.
+const url = await server('--max-context', '2048', '--cpu-isa', 'portable', '--threads', '1');
 
 test('an answer comes with its speed and is kept', async () => {
   const page = await openPage(url);
@@ -37,7 +38,7 @@ test('an answer streams in until stop, which keeps what came', async () => {
   await page.waitForFunction(() => document.querySelector('.assistant > .prose').textContent.length > 20);
   const first = (await written.innerText()).length;
   await page.waitForFunction((size) => document.querySelector('.assistant > .prose').textContent.length > size + 20, first);
-  assert.match(await page.innerText('#speed'), /^[\d.,]+ tok\/s$/);
+  await page.waitForFunction(() => /^[\d.,]+ tok\/s$/.test(document.querySelector('#speed').innerText));
   const running = await page.evaluate(async () => (await (await fetch('/cluster')).json()).requests.running);
   assert.equal(running, 1);
   await page.click('#stop');

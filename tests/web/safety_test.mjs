@@ -69,7 +69,7 @@ test('markup in errors and names stays text', async () => {
     status: 200, contentType: 'application/json', body: JSON.stringify({ model: ATTACKS[1], status: ATTACKS[1], ranks: [{ rank: 0, host: ATTACKS[1], layers: [0, 2] }] }),
   }));
   await say(page, 'x');
-  assert.match(await page.locator('.problem-box').innerText(), /<img src=x/);
+  assert.match(await (await answered(page)).locator('.problem-box').innerText(), /<img src=x/);
   await page.click('#tab-cluster');
   await page.waitForSelector('.rank');
   assert.match(await page.locator('.rank .host').innerText(), /<img src=x/);

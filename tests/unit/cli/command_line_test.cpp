@@ -221,7 +221,7 @@ TEST(CommandLine, AFlagWithoutEffectIsAMistake) {
 TEST(CommandLine, EveryMistakeIsOneLineThatNamesTheFlag) {
   const BadLine cases[] = {
       {{"fly"}, "fly"},
-      {{"serve"}, "serve"},
+      {{"swerve"}, "swerve"},
       {{"generate", "--flag"}, "--flag"},
       {{"generate", "a", "b"}, "b"},
       {{"generate", "-m", "0"}, "--max-tokens"},
