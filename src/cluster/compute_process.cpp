@@ -78,7 +78,11 @@ Result<v1::Loaded> ComputeProcess::load(
     lock.lock();
   }
   if (is_failed(last_)) return failure_locked();
-  return *loaded_;
+  v1::Loaded loaded = *loaded_;
+  const v1::LoadProgress now = progress_;
+  lock.unlock();
+  if (now.done() != seen) progress(now);  // the last news came while others were being told
+  return loaded;
 }
 
 Status ComputeProcess::join(const v1::StartRequest& request) {
