@@ -133,8 +133,8 @@ void add_worker(CLI::App& app, cluster::WorkerOptions& options) {
 Result<Command> check_link(const CLI::App& app, const BenchLinkOptions& options) {
   if (auto status = check_transport(app, options.transport); !status.ok()) return status.error();
   const bool mlx = options.transport == cluster::TransportKind::kMlx;
-  if (mlx && options.tls) return invalid("--tls: has no meaning with --transport mlx");
-  if (mlx && options.key) return invalid("--key: has no meaning with --transport mlx");
+  if (mlx && options.tls) return without_meaning("--tls", "with --transport mlx").error();
+  if (mlx && options.key) return without_meaning("--key", "with --transport mlx").error();
   return Command{options};
 }
 

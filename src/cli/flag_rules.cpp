@@ -46,7 +46,7 @@ Status check_model_options(const CLI::App& app, const ModelOptions& options) {
   }
   const bool gpu = options.device == Device::kGpu;
   if (gpu && options.isa != kernels::Isa::kBest) {
-    return invalid("--cpu-isa: has no meaning with --device gpu");
+    return without_meaning("--cpu-isa", "with --device gpu");
   }
   return {};
 }
@@ -61,15 +61,15 @@ Status check_generate(const CLI::App& app, const GenerateOptions& options) {
     return without_meaning("--ignore-chat-template", "with --prompt-ids");
   }
   const bool raw = options.ignore_chat_template || options.prompt_ids.has_value();
-  const char* const why = options.prompt_ids ? "--prompt-ids" : "--ignore-chat-template";
+  const std::string why = options.prompt_ids ? "with --prompt-ids" : "with --ignore-chat-template";
   if (raw && options.chat_template.system_prompt) {
-    return invalid(fmt::format("--system-prompt: has no meaning with {}", why));
+    return without_meaning("--system-prompt", why);
   }
   if (raw && options.prefill_response) {
-    return invalid(fmt::format("--prefill-response: has no meaning with {}", why));
+    return without_meaning("--prefill-response", why);
   }
   if (raw && options.chat_template.config) {
-    return invalid(fmt::format("--chat-template-config: has no meaning with {}", why));
+    return without_meaning("--chat-template-config", why);
   }
   return {};
 }

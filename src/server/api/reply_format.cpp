@@ -41,6 +41,23 @@ Json tools_json(const std::vector<ToolCallDelta>& calls, bool stream) {
   return out;
 }
 
+/// An object with all its choices and what was used.
+Json whole_object(const ReplyHead& head, const char* object, Json choices, const Usage& usage) {
+  Json out = begin_object(head, object);
+  out["choices"] = std::move(choices);
+  out["usage"] = usage_json(usage);
+  return out;
+}
+
+/// A piece of a stream. `usage`: it ends in a chunk of that, so that every other one says null.
+Json chunk_object(const ReplyHead& head, const char* object, Json choice, bool usage) {
+  Json out = begin_object(head, object);
+  out["choices"] = Json::array();
+  out["choices"].push_back(std::move(choice));
+  if (usage) out["usage"] = nullptr;
+  return out;
+}
+
 class ChatFormat final : public ReplyFormat {
  public:
   ChatFormat(std::optional<int> logprobs, bool usage) : logprobs_(logprobs), usage_(usage) {}
@@ -62,15 +79,11 @@ class ChatFormat final : public ReplyFormat {
   }
 
   Json usage_chunk(const ReplyHead& head, const Usage& usage) override {
-    Json out = begin_object(head, kChunk);
-    out["choices"] = Json::array();
-    out["usage"] = usage_json(usage);
-    return out;
+    return whole_object(head, kChunk, Json::array(), usage);
   }
 
   Json whole(const ReplyHead& head, const std::vector<ChoicePart>& choices,
              const Usage& usage) override {
-    Json out = begin_object(head, "chat.completion");
     Json list = Json::array();
     for (const ChoicePart& part : choices) {
       list.push_back({{"index", part.index},
@@ -78,9 +91,7 @@ class ChatFormat final : public ReplyFormat {
                       {"logprobs", logprobs_ ? chat_logprobs(part.tokens) : Json(nullptr)},
                       {"finish_reason", finish_json(part.finish)}});
     }
-    out["choices"] = std::move(list);
-    out["usage"] = usage_json(usage);
-    return out;
+    return whole_object(head, "chat.completion", std::move(list), usage);
   }
 
  private:
@@ -99,15 +110,11 @@ class ChatFormat final : public ReplyFormat {
 
   Json stream_object(const ReplyHead& head, int index, Json delta, Json logprobs,
                      const std::string& finish) const {
-    Json out = begin_object(head, kChunk);
     Json choice = {{"index", index},
                    {"delta", std::move(delta)},
                    {"logprobs", std::move(logprobs)},
                    {"finish_reason", finish_json(finish)}};
-    out["choices"] = Json::array();
-    out["choices"].push_back(std::move(choice));
-    if (usage_) out["usage"] = nullptr;
-    return out;
+    return chunk_object(head, kChunk, std::move(choice), usage_);
   }
 
   std::optional<int> logprobs_;
@@ -123,28 +130,20 @@ class CompletionFormat final : public ReplyFormat {
   Json chunk(const ReplyHead& head, const ChoicePart& part) override {
     const auto index = static_cast<std::size_t>(part.index);
     if (offsets_.size() <= index) offsets_.resize(index + 1);
-    Json out = begin_object(head, kObject);
-    out["choices"] = Json::array();
-    out["choices"].push_back(choice(part, offsets_[index]));
-    if (usage_) out["usage"] = nullptr;
+    Json out = chunk_object(head, kObject, choice(part, offsets_[index]), usage_);
     offsets_[index] += characters(part.output.content);
     return out;
   }
 
   Json usage_chunk(const ReplyHead& head, const Usage& usage) override {
-    Json out = begin_object(head, kObject);
-    out["choices"] = Json::array();
-    out["usage"] = usage_json(usage);
-    return out;
+    return whole_object(head, kObject, Json::array(), usage);
   }
 
   Json whole(const ReplyHead& head, const std::vector<ChoicePart>& choices,
              const Usage& usage) override {
-    Json out = begin_object(head, kObject);
-    out["choices"] = Json::array();
-    for (const ChoicePart& part : choices) out["choices"].push_back(choice(part, 0));
-    out["usage"] = usage_json(usage);
-    return out;
+    Json list = Json::array();
+    for (const ChoicePart& part : choices) list.push_back(choice(part, 0));
+    return whole_object(head, kObject, std::move(list), usage);
   }
 
  private:
