@@ -2,11 +2,9 @@
 
 No figure is compared with a limit here."""
 
-import argparse
 import json
 import lzma
 import math
-import os
 import re
 import subprocess
 import sys
@@ -16,11 +14,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "tools" / "demo_model"
-sys.path.insert(0, str(TOOLS))
+sys.path[:0] = [str(TOOLS), str(ROOT / "tests" / "support")]
 
 import accuracy  # noqa: E402
+from tested import Options, main  # noqa: E402
 
-TANDEM = ""
 
 
 class Divergence(unittest.TestCase):
@@ -47,7 +45,7 @@ class Script(unittest.TestCase):
             file.write(lzma.compress(json.dumps(packages).encode()))
             file.flush()
             done = subprocess.run(
-                [sys.executable, TOOLS / "accuracy.py", "--tandem", TANDEM, "--packages",
+                [sys.executable, TOOLS / "accuracy.py", "--tandem", Options.tandem, "--packages",
                  file.name, "--count", "2", "--activations", "f32,f32,int8"],
                 capture_output=True, text=True, check=False, timeout=250)
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -60,8 +58,4 @@ class Script(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--tandem", required=True)
-    options, rest = parser.parse_known_args()
-    TANDEM = os.path.abspath(options.tandem)
-    unittest.main(argv=[sys.argv[0], *rest])
+    main()

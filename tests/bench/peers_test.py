@@ -2,9 +2,7 @@
 
 No figure is compared with a limit here."""
 
-import argparse
 import json
-import os
 import stat
 import subprocess
 import sys
@@ -14,14 +12,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "bench"
-sys.path[:0] = [str(BENCH), str(BENCH / "peers")]
+sys.path[:0] = [str(BENCH), str(BENCH / "peers"), str(ROOT / "tests" / "support")]
 
 import lines  # noqa: E402
 import random_model  # noqa: E402
 import table  # noqa: E402
+from tested import Options, main  # noqa: E402
 import wanted  # noqa: E402
 
-TANDEM = ""
 DEMO = ROOT / "models" / "tandem-demo"
 SMALL = {
     "llama-1b": {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 4,
@@ -52,14 +50,14 @@ class Shapes(Folder):
         for name, sizes in SMALL.items():
             shape = random_model.SHAPES[name] | sizes | {"vocab_size": 512, "num_hidden_layers": 2}
             random_model.write_folder(self.folder / name, shape)
-            tools = lines.Tools(self.folder, TANDEM, self.folder / name, short=True)
+            tools = lines.Tools(self.folder, Options.tandem, self.folder / name, short=True)
             self.assertGreater(lines.tandem(8, 8)(tools)["decode_tps"], 0, name)
 
 
 class Run(Folder):
     def run_lines(self, *names, code=0):
-        done = python(BENCH / "peers" / "run.py", self.folder, "--tandem", TANDEM, "--model", DEMO,
-                      "--rounds", 2, "--short", "--lines", ",".join(names))
+        done = python(BENCH / "peers" / "run.py", self.folder, "--tandem", Options.tandem,
+                      "--model", DEMO, "--rounds", 2, "--short", "--lines", ",".join(names))
         self.assertEqual(done.returncode, code, done.stderr)
         return done
 
@@ -84,8 +82,8 @@ class Run(Folder):
         self.assertIn("there is no decode-9", self.run_lines("decode-9", code=2).stderr)
 
     def test_a_failing_tool_ends_the_run_with_its_words(self):
-        done = python(BENCH / "peers" / "run.py", self.folder, "--tandem", TANDEM, "--model",
-                      self.folder / "absent", "--rounds", 1, "--lines", "decode-1")
+        done = python(BENCH / "peers" / "run.py", self.folder, "--tandem", Options.tandem,
+                      "--model", self.folder / "absent", "--rounds", 1, "--lines", "decode-1")
         self.assertEqual(done.returncode, 1)
         self.assertIn("absent", done.stderr)
 
@@ -100,7 +98,7 @@ class Peers(Folder):
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
     def test_llama_bench(self):
-        tools = lines.Tools(self.folder, TANDEM, DEMO)
+        tools = lines.Tools(self.folder, Options.tandem, DEMO)
         got = {"build_commit": "b1", "n_prompt": 0, "n_gen": 64, "avg_ts": 30.5, "stddev_ts": 0.0}
         self.program("llama-bench", json.dumps([got]))
         self.assertEqual(lines.LINES["llama-decode-1"](tools), {"decode_tps": 30.5, "build": "b1"})
@@ -110,14 +108,14 @@ class Peers(Folder):
     def test_llama_batched_bench(self):
         self.program("llama-batched-bench",
                      'log line\n{"pp": 16, "pl": 8, "speed_pp": 200.0, "speed_tg": 90.0}')
-        tools = lines.Tools(self.folder, TANDEM, DEMO)
+        tools = lines.Tools(self.folder, Options.tandem, DEMO)
         self.assertEqual(lines.LINES["llama-batch-8"](tools),
                          {"prompt_tps": 200.0, "decode_tps": 90.0})
 
     def test_an_rpc_server_that_ends_is_noticed(self):
         self.program("ggml-rpc-server", "no")
         with self.assertRaisesRegex(SystemExit, "RPC server ended at once"):
-            lines.LINES["llama-rpc-decode"](lines.Tools(self.folder, TANDEM, DEMO))
+            lines.LINES["llama-rpc-decode"](lines.Tools(self.folder, Options.tandem, DEMO))
 
 
 class MlxLm(unittest.TestCase):
@@ -180,7 +178,7 @@ class Arithmetic(Folder):
 class Idle(unittest.TestCase):
     @unittest.skipUnless(sys.platform == "linux", "reads /proc")
     def test_every_process_is_watched(self):
-        done = python(BENCH / "idle.py", "--tandem", TANDEM, "--seconds", 1)
+        done = python(BENCH / "idle.py", "--tandem", Options.tandem, "--seconds", 1)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r"in one process, after an answer \| 1 \| [\d.]+ % \|")
         self.assertRegex(done.stdout, r"two local ranks, after an answer \| 5 \| [\d.]+ % \|")
@@ -188,8 +186,4 @@ class Idle(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--tandem", required=True)
-    options, rest = parser.parse_known_args()
-    TANDEM = os.path.abspath(options.tandem)
-    unittest.main(argv=[sys.argv[0], *rest])
+    main()

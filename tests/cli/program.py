@@ -1,6 +1,5 @@
 """Runs the tandem binary for the command-line tests. Standard library only."""
 
-import argparse
 import json
 import os
 import pathlib
@@ -11,15 +10,13 @@ import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "cluster"))
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "support"))
 import tiny_model  # noqa: E402
+from tested import Options, main  # noqa: E402, F401
 
 DEADLINE = 60  # seconds that anything may take on a busy machine
 VOCABULARY = 258
 CONTEXT = 65536
-
-
-class Options:
-    tandem = ""
 
 
 class ProgramTest(unittest.TestCase):
@@ -92,11 +89,3 @@ def end(process):
     if process.poll() is None:
         process.kill()
     process.communicate()
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--tandem", required=True)
-    known, rest = parser.parse_known_args()
-    Options.tandem = str(pathlib.Path(known.tandem).resolve())
-    unittest.main(module="__main__", argv=[sys.argv[0], *rest], verbosity=2)

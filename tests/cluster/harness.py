@@ -1,6 +1,5 @@
 """Runs the tandem binary for the cluster tests. Standard library only."""
 
-import argparse
 import json
 import os
 import pathlib
@@ -13,14 +12,13 @@ import tempfile
 import time
 import unittest
 
-import tiny_model
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "support"))
+import tested  # noqa: E402
+import tiny_model  # noqa: E402
+from tested import Options  # noqa: E402
 
 DEADLINE = 60  # seconds that anything may take on a busy machine
 PROMPT = "5,17,200,33,8"
-
-
-class Options:
-    tandem = ""
 
 
 def processes():
@@ -128,9 +126,5 @@ class ClusterTest(unittest.TestCase):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--tandem", required=True)
-    known, rest = parser.parse_known_args()
-    Options.tandem = known.tandem
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    unittest.main(module="__main__", argv=[sys.argv[0], *rest], verbosity=2)
+    tested.main()

@@ -1,6 +1,5 @@
 """A real `tandem serve` for the tests of the API. Standard library only."""
 
-import argparse
 import http.client
 import json
 import os
@@ -13,12 +12,11 @@ import tempfile
 import threading
 import unittest
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "support"))
+from tested import Options, main  # noqa: E402, F401
+
 DEADLINE = 120  # seconds that anything may take on a busy machine
 URL = re.compile(r"https?://\S+:\d+")
-
-
-class Options:
-    tandem = ""
 
 
 class Server:
@@ -141,11 +139,3 @@ class ServerTest(unittest.TestCase):
         self.assertEqual(got, status, answer)
         self.assertEqual(set(answer["error"]), {"message", "type", "param", "code"}, answer)
         return answer["error"]
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--tandem", required=True)
-    known, rest = parser.parse_known_args()
-    Options.tandem = str(pathlib.Path(known.tandem).resolve())
-    unittest.main(module="__main__", argv=[sys.argv[0], *rest], verbosity=2)
