@@ -88,26 +88,32 @@ class BlockAttention {
     std::int64_t index = 0;
     const K* keys = nullptr;
     const K* values = nullptr;
+    const float* key_scales = nullptr;  // with integers
+    const float* value_scales = nullptr;
     const K* next_keys = nullptr;
     const K* next_values = nullptr;
     std::size_t tokens = 0;  // that any row sees, from the start of the page
   };
-  const K* keys_of(std::int64_t page) const {
-    return reinterpret_cast<const K*>(block_.pages[page] + block_.head_offset);
-  }
-  const K* values_of(std::int64_t page) const {
-    return reinterpret_cast<const K*>(block_.pages[page] + block_.head_offset +
-                                      shape_.kv.value_offset);
+  /// What lies `offset` bytes into the head.
+  template <class T>
+  const T* part_of(std::int64_t page, std::size_t offset) const {
+    return reinterpret_cast<const T*>(block_.pages[page] + block_.head_offset + offset);
   }
 
   void attend_page(std::int64_t index, std::size_t first, std::size_t last) {
+    const KvLayout& kv = shape_.kv;
     Page page{.index = index,
-              .keys = keys_of(index),
-              .values = values_of(index),
+              .keys = part_of<K>(index, 0),
+              .values = part_of<K>(index, kv.value_offset),
+              .key_scales = part_of<float>(index, kv.key_scales),
+              .value_scales = part_of<float>(index, kv.value_scales),
               .tokens = seen(last - 1, index).last};
     if (position(rows_ - 1) / kPageTokens > index) {
-      page.next_keys = keys_of(index + 1);
-      page.next_values = values_of(index + 1);
+      page.next_keys = part_of<K>(index + 1, 0);
+      page.next_values = part_of<K>(index + 1, kv.value_offset);
+      if (kScaled<K>) {
+        prefetch(part_of<std::byte>(index + 1, kv.key_scales), kv.head_bytes - kv.key_scales);
+      }
     }
     for (std::size_t row = first; row < last;) {
       const std::size_t left = last - row;
@@ -143,7 +149,8 @@ class BlockAttention {
     if (all.first > all.last) all.first = all.last;
     if (all.first > 0) add_edges<kRows>(page, row, {0, all.first});
     add_values<kRows>(scores_ + row * kPage, page.values, out_stride_, shape_.kv.value_dim,
-                      all.first, all.last, out_ + row * out_stride_, out_stride_, page.next_values);
+                      page.value_scales, all.first, all.last, out_ + row * out_stride_, out_stride_,
+                      page.next_values);
     if (all.last < kPage) add_edges<kRows>(page, row, {all.last, kPage});
   }
 
@@ -153,8 +160,8 @@ class BlockAttention {
       const Seen some = seen(r, page.index);
       const std::size_t from = some.first > within.first ? some.first : within.first;
       const std::size_t to = some.last < within.last ? some.last : within.last;
-      add_values<1>(scores_ + r * kPage, page.values, out_stride_, shape_.kv.value_dim, from, to,
-                    out_ + r * out_stride_, out_stride_);
+      add_values<1>(scores_ + r * kPage, page.values, out_stride_, shape_.kv.value_dim,
+                    page.value_scales, from, to, out_ + r * out_stride_, out_stride_);
     }
   }
 
@@ -162,11 +169,12 @@ class BlockAttention {
   void score(const Page& page, std::size_t row) {
     if (!shape_.kv.value_in_key) {
       return score_transposed<kRows>(q_ + row * q_stride_, q_stride_, page.keys, shape_.kv.key_dim,
-                                     page.tokens, scores_ + row * kPage, page.next_keys);
+                                     page.key_scales, page.tokens, scores_ + row * kPage,
+                                     page.next_keys);
     }
     constexpr std::size_t kTogether = kRows < kDotRows ? kRows : kDotRows;
     for (std::size_t r = row; r < row + kRows; r += kTogether) {
-      score_rows<kTogether>(q_ + r * q_stride_, page.keys, q_stride_, page.tokens,
+      score_rows<kTogether>(q_ + r * q_stride_, page.keys, q_stride_, page.key_scales, page.tokens,
                             scores_ + r * kPage);
     }
   }
@@ -254,9 +262,14 @@ class BlockAttention {
 
 template <class Q>
 void attend_as(const AttentionShape& shape, const AttentionBlock& block, float* scratch) {
-  if (shape.kv.element == Element::kBF16)
-    return BlockAttention<Q, Bf16>(shape, block, scratch).run();
-  return BlockAttention<Q, float>(shape, block, scratch).run();
+  switch (shape.kv.type) {
+    case KvType::kF32:
+      return BlockAttention<Q, float>(shape, block, scratch).run();
+    case KvType::kBF16:
+      return BlockAttention<Q, Bf16>(shape, block, scratch).run();
+    case KvType::kInt8:
+      return BlockAttention<Q, std::int8_t>(shape, block, scratch).run();
+  }
 }
 
 inline void attend(const AttentionShape& shape, const AttentionBlock& block, float* scratch) {

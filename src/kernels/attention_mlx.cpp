@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "base/check.h"
 #include "kernels/rows.h"
 
 namespace tandem::kernels {
@@ -93,6 +94,7 @@ mx::array attention_mlx(const Context& context, const AttentionSpec& spec, const
                         const mx::array& k, const std::optional<mx::array>& v,
                         std::span<const SequenceRows> rows, const std::optional<mx::array>& sinks) {
   const mx::Stream s = context.stream;
+  check(spec.kv.type != KvType::kInt8, "MLX's operations keep KV in floating point");
   const mx::Dtype kv_type = spec.kv.type == KvType::kBF16 ? mx::bfloat16 : mx::float32;
   const mx::array keys = mx::astype(k, kv_type, s);
   const auto part = [&](const mx::array& x, const SequenceRows& r) {

@@ -4,6 +4,8 @@
 
 #include <hwy/cache_control.h>
 
+#include <type_traits>
+
 #include "kernels/kv_spec.h"
 #include "kernels/simd.h"
 
@@ -16,6 +18,11 @@ inline constexpr std::size_t kTileRows = 4;
 inline constexpr std::size_t kTileVectors = kLanes == 8 ? 2 : 4;
 inline constexpr std::size_t kDotRows = kLanes == 8 ? 2 : 4;
 inline constexpr std::size_t kDotTokens = 4;
+inline constexpr std::size_t kGroup = kInt8Group;
+
+/// Whether elements are integers with a scale for each kGroup of a token, kPage apart.
+template <class E>
+inline constexpr bool kScaled = std::is_same_v<E, std::int8_t>;
 
 /// Asks for the cache lines of `count` elements at p.
 template <class E>
@@ -23,15 +30,14 @@ HWY_INLINE void prefetch(const E* p, std::size_t count) {
   for (std::size_t i = 0; i < count; i += kCacheLine / sizeof(E)) hwy::Prefetch(p + i);
 }
 
-/// scores[r][0 .. kVectors * kLanes) = q[r] . key, keys transposed.
+/// sums[r][j] = q[r] . elements [0, count) of keys, transposed.
 template <std::size_t kRows, std::size_t kVectors, class E>
-HWY_INLINE void score_tile(const float* q, std::size_t q_stride, const E* keys, std::size_t key_dim,
-                           float* scores, const E* ahead) {
-  Vec sums[kRows][kVectors];
+HWY_INLINE void score_part(const float* q, std::size_t q_stride, const E* keys, std::size_t count,
+                           const E* ahead, Vec (&sums)[kRows][kVectors]) {
   for (auto& row : sums) {
     for (Vec& sum : row) sum = set(0);
   }
-  for (std::size_t d = 0; d < key_dim; ++d) {
+  for (std::size_t d = 0; d < count; ++d) {
     Vec k[kVectors];
     if (ahead != nullptr) prefetch(ahead + d * kPage, kVectors * kLanes);
     for (std::size_t j = 0; j < kVectors; ++j) k[j] = load(keys + d * kPage + j * kLanes);
@@ -40,8 +46,29 @@ HWY_INLINE void score_tile(const float* q, std::size_t q_stride, const E* keys, 
       for (std::size_t j = 0; j < kVectors; ++j) sums[r][j] = hn::MulAdd(x, k[j], sums[r][j]);
     }
   }
-  for (std::size_t r = 0; r < kRows; ++r) {
-    for (std::size_t j = 0; j < kVectors; ++j) store(sums[r][j], scores + r * kPage + j * kLanes);
+}
+
+/// scores[r][0 .. kVectors * kLanes) = q[r] . key; integers are summed group by group.
+template <std::size_t kRows, std::size_t kVectors, class E>
+HWY_INLINE void score_tile(const float* q, std::size_t q_stride, const E* keys, std::size_t key_dim,
+                           const float* scales, float* scores, const E* ahead) {
+  Vec sums[kRows][kVectors];
+  const std::size_t step = kScaled<E> ? kGroup : key_dim;
+  for (std::size_t d = 0; d < key_dim; d += step) {
+    const std::size_t count = d + step < key_dim ? step : key_dim - d;
+    score_part<kRows, kVectors>(q + d, q_stride, keys + d * kPage, count,
+                                ahead == nullptr ? nullptr : ahead + d * kPage, sums);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t j = 0; j < kVectors; ++j) {
+        float* score = scores + r * kPage + j * kLanes;
+        if constexpr (kScaled<E>) {
+          const Vec scale = load(scales + d / kGroup * kPage + j * kLanes);
+          const Vec before = d == 0 ? set(0) : load(score);
+          sums[r][j] = hn::MulAdd(sums[r][j], scale, before);
+        }
+        store(sums[r][j], score);
+      }
+    }
   }
 }
 
@@ -49,14 +76,15 @@ HWY_INLINE void score_tile(const float* q, std::size_t q_stride, const E* keys, 
 /// `ahead` on the way, unless it is null.
 template <std::size_t kRows, class E>
 void score_transposed(const float* q, std::size_t q_stride, const E* keys, std::size_t key_dim,
-                      std::size_t tokens, float* scores, const E* ahead) {
+                      const float* scales, std::size_t tokens, float* scores, const E* ahead) {
   const auto next = [&](std::size_t t) { return ahead == nullptr ? nullptr : ahead + t; };
   std::size_t t = 0;
   for (; t + (kTileVectors - 1) * kLanes < tokens; t += kTileVectors * kLanes) {
-    score_tile<kRows, kTileVectors>(q, q_stride, keys + t, key_dim, scores + t, next(t));
+    score_tile<kRows, kTileVectors>(q, q_stride, keys + t, key_dim, scales + t, scores + t,
+                                    next(t));
   }
   for (; t < tokens; t += kLanes) {
-    score_tile<kRows, 1>(q, q_stride, keys + t, key_dim, scores + t, next(t));
+    score_tile<kRows, 1>(q, q_stride, keys + t, key_dim, scales + t, scores + t, next(t));
   }
 }
 
@@ -96,14 +124,19 @@ HWY_INLINE void fold_lanes(Vec (&v)[kCount], float* out) {
 
 /// The same with keys in rows of key_stride elements; q is padded with zeros to key_stride.
 template <std::size_t kRows, class E>
-void score_rows(const float* q, const E* keys, std::size_t key_stride, std::size_t tokens,
-                float* scores) {
+void score_rows(const float* q, const E* keys, std::size_t key_stride, const float* scales,
+                std::size_t tokens, float* scores) {
   for (std::size_t t = 0; t < tokens; t += kDotTokens) {
     Vec sums[kRows * kDotTokens];
     for (Vec& sum : sums) sum = set(0);
     for (std::size_t d = 0; d < key_stride; d += kLanes) {
       Vec k[kDotTokens];
-      for (std::size_t j = 0; j < kDotTokens; ++j) k[j] = load(keys + (t + j) * key_stride + d);
+      for (std::size_t j = 0; j < kDotTokens; ++j) {
+        k[j] = load(keys + (t + j) * key_stride + d);
+        if constexpr (kScaled<E>) {
+          k[j] = hn::Mul(k[j], set(scales[d / kGroup * kPage + t + j]));
+        }
+      }
       for (std::size_t r = 0; r < kRows; ++r) {
         const Vec x = load(q + r * key_stride + d);
         for (std::size_t j = 0; j < kDotTokens; ++j) {
@@ -147,12 +180,11 @@ HWY_INLINE void add_values_tile(const float* weights, const E* values, std::size
   }
 }
 
-/// The same over all of `dim` (rounded up to whole vectors).
+/// The same over all of `dim` (rounded up to whole vectors), which has one scale or none.
 template <std::size_t kRows, class E>
-void add_values(const float* weights, const E* values, std::size_t stride, std::size_t dim,
-                std::size_t first, std::size_t last, float* out, std::size_t out_stride,
-                const E* ahead = nullptr) {
-  if (first >= last) return;
+void add_value_group(const float* weights, const E* values, std::size_t stride, std::size_t dim,
+                     std::size_t first, std::size_t last, float* out, std::size_t out_stride,
+                     const E* ahead) {
   std::size_t d = 0;
   for (; d + kTileVectors * kLanes <= dim; d += kTileVectors * kLanes) {
     add_values_tile<kRows, kTileVectors>(weights, values + d, stride, first, last, out + d,
@@ -161,6 +193,30 @@ void add_values(const float* weights, const E* values, std::size_t stride, std::
   for (; d < dim; d += kLanes) {
     add_values_tile<kRows, 1>(weights, values + d, stride, first, last, out + d, out_stride,
                               ahead == nullptr ? nullptr : ahead + d);
+  }
+}
+
+/// The same over all of a value. Scales go into the weights, group by group.
+template <std::size_t kRows, class E>
+void add_values(const float* weights, const E* values, std::size_t stride, std::size_t dim,
+                const float* scales, std::size_t first, std::size_t last, float* out,
+                std::size_t out_stride, const E* ahead = nullptr) {
+  if (first >= last) return;
+  if constexpr (!kScaled<E>) {
+    add_value_group<kRows>(weights, values, stride, dim, first, last, out, out_stride, ahead);
+  } else {
+    float scaled[kRows * kPage];
+    for (std::size_t d = 0; d < dim; d += kGroup, scales += kPage) {
+      for (std::size_t t = first / kLanes * kLanes; t < last; t += kLanes) {
+        const Vec scale = load(scales + t);
+        for (std::size_t r = 0; r < kRows; ++r) {
+          store(hn::Mul(load(weights + r * kPage + t), scale), scaled + r * kPage + t);
+        }
+      }
+      const std::size_t width = d + kGroup < dim ? kGroup : dim - d;
+      add_value_group<kRows>(scaled, values + d, stride, width, first, last, out + d, out_stride,
+                             ahead == nullptr ? nullptr : ahead + d);
+    }
   }
 }
 

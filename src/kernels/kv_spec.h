@@ -12,7 +12,12 @@ namespace tandem::kernels {
 /// result depends on its own position and the keys before it only.
 inline constexpr int kPageTokens = 64;
 
-enum class KvType : std::uint8_t { kF32, kBF16 };
+/// kInt8: integers in [-127, 127] with one float32 scale for each kInt8Group elements of a key or
+/// value, from the largest of them: what a position stores depends on that position only.
+enum class KvType : std::uint8_t { kF32, kBF16, kInt8 };
+
+/// Elements of a key or value that share a scale; the last group of a row may be shorter.
+inline constexpr int kInt8Group = 64;
 
 /// The shape of one layer's KV. MLA keeps one "head" whose key is [latent | rope] and whose value
 /// is the first `value_dim` elements of the key: then value_in_key is set and no V is stored.
@@ -30,16 +35,19 @@ std::size_t kv_page_bytes(const KvSpec& spec);
 /// Where things lie in a page: heads one after the other. A head is its keys transposed,
 /// [key_dim][kPageTokens], so that scores of neighbouring tokens are neighbours, and then its
 /// values [kPageTokens][value_stride]. With value_in_key it is its keys only,
-/// [kPageTokens][key_stride]. Rows are padded with zeros to kRowElements. Nothing in a page depends
-/// on how many tokens it has.
+/// [kPageTokens][key_stride]. Rows are padded with zeros to kRowElements. Behind them kInt8 has the
+/// scales of keys and of values, float32 [groups][kPageTokens] each; with value_in_key those of
+/// keys serve both. Nothing in a page depends on how many tokens it has.
 struct KvLayout {
-  Element element = Element::kBF16;
+  KvType type = KvType::kBF16;
   bool value_in_key = false;
   std::size_t key_dim = 0;
   std::size_t value_dim = 0;
   std::size_t key_stride = 0;    // elements between keys (value_in_key)
   std::size_t value_stride = 0;  // elements between values
   std::size_t value_offset = 0;  // bytes from a head to its values
+  std::size_t key_scales = 0;    // bytes from a head to the scales of its keys (kInt8)
+  std::size_t value_scales = 0;  // and of its values
   std::size_t head_bytes = 0;
 
   static constexpr std::size_t kRowElements = 16;

@@ -49,6 +49,11 @@ HWY_INLINE Vec load(const Bf16* p, Full = {}) {
   return hn::BitCast(kF32, hn::ShiftLeft<16>(hn::PromoteTo(U32(), half)));
 }
 
+HWY_INLINE Vec load(const std::int8_t* p, Full = {}) {
+  const hn::Rebind<std::int32_t, F32> i32;
+  return hn::ConvertTo(kF32, hn::PromoteTo(i32, hn::LoadU(hn::Rebind<std::int8_t, F32>(), p)));
+}
+
 HWY_INLINE void store(Vec v, float* p, Full = {}) { hn::StoreU(v, kF32, p); }
 
 /// Rounds to nearest, ties to even; a NaN stays a NaN.

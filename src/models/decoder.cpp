@@ -101,8 +101,7 @@ class ArchitectureDecoder final : public Decoder {
   Linear head_;
 };
 
-/// KV is as precise as the activations, or as the checkpoint where activations are int8.
-kernels::KvType kv_type(const kernels::Context& context, DType checkpoint) {
+kernels::KvType usual_kv_type(const kernels::Context& context, DType checkpoint) {
   switch (context.activations) {
     case kernels::Activations::kF32:
       return kernels::KvType::kF32;
@@ -119,7 +118,8 @@ kernels::KvType kv_type(const kernels::Context& context, DType checkpoint) {
 Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
                                               weights::WeightFolder& weights, LayerRange range,
                                               const kernels::Context& context,
-                                              const LoadProgress& progress) {
+                                              const LoadProgress& progress,
+                                              std::optional<kernels::KvType> kv_type) {
   auto architecture = architecture_of(config);
   if (!architecture.ok()) return architecture.error();
   if (range.first < 0 || range.first >= range.last || range.last > architecture->layer_count) {
@@ -129,7 +129,8 @@ Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
   auto plan = plan_model(config, weights, *architecture);
   if (!plan.ok()) return plan.error();
   auto decoder = std::make_unique<ArchitectureDecoder>(*architecture, range, context);
-  Status loaded = decoder->load(weights, *plan, kv_type(context, config.dtype), progress);
+  Status loaded = decoder->load(weights, *plan,
+                                kv_type.value_or(usual_kv_type(context, config.dtype)), progress);
   if (!loaded.ok()) return loaded.error();
   return std::unique_ptr<Decoder>(std::move(decoder));
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -56,10 +57,12 @@ class Decoder {
 
 /// Loads the range's tensors (and the embedding, head and final norm where they belong to it) from
 /// `weights`. Every tensor of the range must be there with its shape; a tensor of the folder that
-/// no layer of the model knows is an error that names it.
+/// no layer of the model knows is an error that names it. `kv_type`: how KV is kept; absent: as
+/// precise as the activations, or as the checkpoint where activations are int8.
 Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
                                               weights::WeightFolder& weights, LayerRange range,
                                               const kernels::Context& context,
-                                              const LoadProgress& progress);
+                                              const LoadProgress& progress,
+                                              std::optional<kernels::KvType> kv_type = {});
 
 }  // namespace tandem::models

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <exception>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "base/platform.h"
@@ -33,6 +34,20 @@ Result<models::LayerRange> resolve_range(models::LayerRange range, int layer_cou
   return range;
 }
 
+/// Nothing: the usual one.
+Result<std::optional<kernels::KvType>> wanted_kv_type(const StageOptions& options) {
+  if (options.kv_bits == 0) return std::optional<kernels::KvType>{};
+  if (options.kv_bits != 8) {
+    return invalid(
+        fmt::format("kv bits: must be 8, or 0 for the usual ones, not {}", options.kv_bits));
+  }
+  if (options.gpu || options.mlx_kernels) {
+    return invalid(
+        "kv bits: only the CPU's own kernels keep KV in 8 bits, MLX's operations do not");
+  }
+  return std::optional(kernels::KvType::kInt8);
+}
+
 Result<kernels::Context> make_context(const StageOptions& options, ThreadPool& pool) {
   const auto device = options.gpu ? mx::Device::gpu : mx::Device::cpu;
   if (!mx::is_available(mx::Device(device))) {
@@ -52,6 +67,8 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
     return invalid(
         fmt::format("threads: must be in [0, {}], not {}", kMaxThreads, options.threads));
   }
+  const auto kv_type = wanted_kv_type(options);
+  if (!kv_type.ok()) return kv_type.error();
   const auto config = config::ModelConfig::load(options.folder);
   if (!config.ok()) return config.error();
   const auto model = models::architecture_of(*config);
@@ -71,7 +88,7 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
                                                                 : platform::physical_cores());
   const auto context = make_context(options, *pool);
   if (!context.ok()) return context.error();
-  auto decoder = models::load_decoder(*config, *weights, *range, *context, progress);
+  auto decoder = models::load_decoder(*config, *weights, *range, *context, progress, *kv_type);
   if (!decoder.ok()) return decoder.error();
 
   StageInfo info;

@@ -33,6 +33,7 @@ struct StageOptions {
   bool mlx_kernels = false;   // MLX's own operations on the CPU too (the oracle's path)
   kernels::Activations activations = kernels::Activations::kInt8;
   kernels::Isa isa = kernels::Isa::kBest;
+  int kv_bits = 0;                 // of a KV element: 8, or 0: those of activations or checkpoint
   int threads = 0;                 // 0: physical cores
   std::uint64_t memory_bytes = 0;  // of weights and KV, the stage's share; 0: what is free
   std::uint64_t kv_bytes_max = 0;  // 0: default_kv_bytes() of that memory

@@ -42,19 +42,32 @@ inline AttentionValues attention_values(const AttentionCase& c, Rng& rng) {
   return values;
 }
 
+/// What the cache keeps of `row`'s elements: element `d` as it reads back.
+inline double kept(const float* row, int n, int d, Element element, KvType type) {
+  if (type == KvType::kF32) return rounded(row[d], element);
+  if (type == KvType::kBF16) return rounded(rounded(row[d], element), Element::kBF16);
+  const int first = d / kInt8Group * kInt8Group;
+  float largest = 0;
+  for (int i = first; i < std::min(n, first + kInt8Group); ++i) {
+    largest = std::max(largest, std::abs(rounded(row[i], element)));
+  }
+  if (largest == 0) return 0;
+  return std::nearbyint(rounded(row[d], element) * (127 / largest)) *
+         static_cast<double>(largest / 127);
+}
+
 /// The result of query `t`, head `h`.
 inline std::vector<double> attention_twin(const AttentionCase& c, const AttentionValues& values,
                                           Element element, int t, int h) {
-  const Element stored = c.kv.type == KvType::kBF16 ? Element::kBF16 : Element::kF32;
   const int head = h / (c.heads / c.kv.heads);
   const auto key = [&](int token, int d) {
-    const auto at = (static_cast<std::size_t>(token) * c.kv.heads + head) * c.kv.key_dim + d;
-    return static_cast<double>(rounded(rounded(values.k[at], element), stored));
+    const auto at = (static_cast<std::size_t>(token) * c.kv.heads + head) * c.kv.key_dim;
+    return kept(values.k.data() + at, c.kv.key_dim, d, element, c.kv.type);
   };
   const auto value = [&](int token, int d) {
     if (c.kv.value_in_key) return key(token, d);
-    const auto at = (static_cast<std::size_t>(token) * c.kv.heads + head) * c.kv.value_dim + d;
-    return static_cast<double>(rounded(rounded(values.v[at], element), stored));
+    const auto at = (static_cast<std::size_t>(token) * c.kv.heads + head) * c.kv.value_dim;
+    return kept(values.v.data() + at, c.kv.value_dim, d, element, c.kv.type);
   };
   const int first = c.window == 0 ? 0 : std::max(0, t - c.window + 1);
   std::vector<double> scores;
@@ -161,6 +174,7 @@ inline std::vector<AttentionCase> attention_cases() {
   };
   const auto bf16 = KvType::kBF16;
   const auto f32 = KvType::kF32;
+  const auto int8 = KvType::kInt8;
   return {
       {"grouped 64", kv(2, 64, 64, bf16), 8, 150, 0.125f},
       {"grouped 128 f32", kv(2, 128, 128, f32), 6, 70, 0.0884f},
@@ -176,6 +190,14 @@ inline std::vector<AttentionCase> attention_cases() {
       {"mla latent f32", kv(1, 576, 512, f32, true), 5, 66, 0.07f},
       {"small latent", kv(1, 20, 12, f32, true), 7, 130, 0.2f, 0, 70, true},
       {"one token", kv(1, 64, 64, bf16), 4, 1, 0.125f},
+      {"int8 grouped 64", kv(2, 64, 64, int8), 8, 150, 0.125f},
+      {"int8 128 sinks", kv(2, 128, 128, int8), 6, 131, 0.0884f, 0, 100, true},
+      {"int8 96 one head each", kv(3, 96, 96, int8), 3, 67, 0.1f},
+      {"int8 256 softcap window", kv(1, 256, 256, int8), 2, 140, 0.0625f, 20, 64},
+      {"int8 20 and 8", kv(2, 20, 8, int8), 4, 65, 0.25f},
+      {"int8 192 and 128", kv(2, 192, 128, int8), 2, 90, 0.07f},
+      {"int8 latent", kv(1, 576, 512, int8, true), 6, 70, 0.07f},
+      {"int8 small latent", kv(1, 20, 12, int8, true), 7, 130, 0.2f, 0, 70, true},
   };
 }
 

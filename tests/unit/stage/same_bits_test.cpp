@@ -29,6 +29,7 @@ struct Model {
   bool deepseek = false;
   bool quantized = false;
   kernels::Activations activations = kernels::Activations::kF32;
+  int kv_bits = 0;
 };
 
 void PrintTo(const Model& model, std::ostream* out) { *out << model.name; }
@@ -65,6 +66,7 @@ class SameBits : public ::testing::TestWithParam<Model> {
     StageOptions options;
     options.folder = folder_.path();
     options.activations = GetParam().activations;
+    options.kv_bits = GetParam().kv_bits;
     options.threads = threads;
     options.kv_bytes_max = std::uint64_t{1} << 30;
     return {options, std::move(cuts), kLayers};
@@ -275,9 +277,12 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Model{"llama_f32", false, false, kernels::Activations::kF32},
                       Model{"llama_bf16", false, false, kernels::Activations::kBF16},
                       Model{"llama_int8", false, true, kernels::Activations::kInt8},
+                      Model{"llama_int8_kv8", false, true, kernels::Activations::kInt8, 8},
                       Model{"deepseek_f32", true, false, kernels::Activations::kF32},
                       Model{"deepseek_bf16", true, true, kernels::Activations::kBF16},
-                      Model{"deepseek_int8", true, true, kernels::Activations::kInt8}),
+                      Model{"deepseek_int8", true, true, kernels::Activations::kInt8},
+                      Model{"deepseek_int8_kv8", true, true, kernels::Activations::kInt8, 8},
+                      Model{"deepseek_f32_kv8", true, false, kernels::Activations::kF32, 8}),
     [](const auto& tested) { return tested.param.name; });
 
 }  // namespace

@@ -33,6 +33,36 @@ TEST_F(StageRun, InfoStatesWhatIsHeld) {
   EXPECT_EQ(middle->info().layer_count, kLayers);
 }
 
+TEST_F(StageRun, KvInEightBitsTakesAsManyBytesAsItSays) {
+  options_.kv_bits = 8;
+  const auto stage = load();
+  // K and V of 2 heads of 16: a byte an element, and a scale a row.
+  const std::uint64_t token = std::uint64_t{2} * 2 * (16 + 4) * kLayers;
+  EXPECT_EQ(stage->info().kv_bytes_per_token, token);
+  const std::uint64_t weights = stage->memory_bytes();
+  ASSERT_TRUE(stage->run(tick(1, 0, {3, 5, 7}), {}).ok());
+  EXPECT_EQ(stage->memory_bytes(), weights + 64 * token);
+  options_.activations = kernels::Activations::kBF16;
+  EXPECT_EQ(load()->info().kv_bytes_per_token, token);
+}
+
+TEST_F(StageRun, KvInEightBitsChangesLogitsALittle) {
+  const auto logprob = [&](int bits) {
+    options_.kv_bits = bits;
+    Tick one = tick(1, 0, {3, 5, 7, 11, 2});
+    one.entries[0].score = true;
+    const auto output = load()->run(one, {});
+    EXPECT_TRUE(output.ok());
+    double sum = 0;
+    for (const TokenScore& each : output->result->scores) sum += each.logprob;
+    return sum;
+  };
+  const double exact = logprob(0);
+  const double quantized = logprob(8);
+  EXPECT_NE(exact, quantized);
+  EXPECT_NEAR(exact, quantized, 0.2);
+}
+
 TEST_F(StageRun, DataThatBeginsAtAnyByteGivesTheSameBits) {
   for (const bool quantized : {false, true}) {
     std::vector<float> logprobs;
@@ -62,6 +92,12 @@ TEST_F(StageRun, BadOptionsAreRefusedInOneLine) {
   options = options_;
   options.threads = -1;
   EXPECT_NE(load_error(options).find("threads"), std::string::npos);
+  options = options_;
+  options.kv_bits = 4;
+  EXPECT_EQ(load_error(options), "kv bits: must be 8, or 0 for the usual ones, not 4");
+  options.kv_bits = 8;
+  options.mlx_kernels = true;
+  EXPECT_NE(load_error(options).find("kv bits: only the CPU's own kernels"), std::string::npos);
   options = options_;
   options.kv_bytes_max = kBlockBytes - 1;
   EXPECT_NE(load_error(options).find("KV memory"), std::string::npos);
