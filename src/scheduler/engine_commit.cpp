@@ -85,7 +85,7 @@ Event Engine::State::advance(Sequence& sequence, const FlightEntry& entry,
 /// From submission to result: what a stream's next token takes.
 void Engine::State::measure(const Flight& flight) {
   const std::chrono::duration<double> took = options.now() - flight.submitted;
-  times.observe(flight.load_rows, flight.load_prompts, took.count());
+  times.observe(flight.load, took.count());
 }
 
 Status Engine::State::commit(const TickResult& result) {

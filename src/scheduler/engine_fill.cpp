@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <utility>
 
 #include "base/check.h"
@@ -12,6 +13,15 @@ namespace {
 
 /// Most waiting requests whose prompts are compared with what is computed, before each tick.
 constexpr int kComparedMax = 64;
+
+/// The prompts before `served` in order saw it pass.
+void note_turn(std::map<Rank, Sequence>& running, Sequence& served, std::uint32_t count) {
+  served.passed -= count;
+  for (auto& [rank, other] : running) {
+    if (rank >= served.rank()) return;
+    if (other.view(0, false).is_prompt()) other.passed += count;
+  }
+}
 
 }  // namespace
 
@@ -51,7 +61,7 @@ void Engine::State::admit() {
     } else if (fits(pages_wanted(sequence) -
                     memory.book().pinned_pages(match.source, match.length))) {
       start(next++, match);
-    } else if (running.rbegin()->first.demotion > next->first.demotion) {
+    } else if (running.rbegin()->first.priority > next->first.priority) {
       preempt(std::prev(running.end()));  // may be what was matched: compared again
     } else {
       return;
@@ -90,7 +100,10 @@ PlanState Engine::State::plan_state() const {
   state.stages = pipeline.stages();
   state.in_flight = static_cast<int>(flights.size());
   state.rows_max = limits.rows_max;
-  state.prefill_step_size = static_cast<std::uint32_t>(options.prefill_step_size);
+  const auto stages = static_cast<std::uint32_t>(std::max(state.stages, 1));
+  state.prefill_step_size =
+      std::min(static_cast<std::uint32_t>(options.prefill_step_size),
+               std::max(times.prompt_rows(limits.rows_max) / stages, kPipelinedChunkMin));
   state.free_pages = memory.free_pages();
   std::uint64_t decodes = 0;
   for (const auto& [rank, sequence] : running) {
@@ -101,9 +114,8 @@ PlanState Engine::State::plan_state() const {
   if (options.mixed_rows > 0) {
     state.mixed_rows = static_cast<std::uint32_t>(options.mixed_rows);
   } else {
-    const auto stages = static_cast<std::uint32_t>(std::max(state.stages, 1));
     state.mixed_rows =
-        std::max(times.prompt_rows(decodes, limits.rows_max) / stages, std::uint32_t{1});
+        std::max(times.mixed_rows(decodes, limits.rows_max) / stages, std::uint32_t{1});
   }
   return state;
 }
@@ -151,16 +163,20 @@ void Engine::State::add_entry(const PlannedEntry& planned, Tick& tick, Flight& f
   sequence.submit(planned, tick.number);
   tick.entries.push_back(std::move(entry));
   flight.entries.push_back(std::move(due));
-  flight.rows += planned.count;
-  flight.prompts = flight.prompts || !planned.decode;
+  if (planned.decode) {
+    ++flight.own.streams;
+  } else {
+    flight.own.prompts += planned.count;
+    note_turn(running, sequence, planned.count);
+  }
 }
 
 void Engine::State::launch(Flight flight) {
   flights.push_back(std::move(flight));
   Flight& last = flights.back();
   for (const Flight& each : flights) {
-    last.load_rows += each.rows;
-    last.load_prompts = last.load_prompts || each.prompts;
+    last.load.streams += each.own.streams;
+    last.load.prompts += each.own.prompts;
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/deadline.h"
 #include "scheduler/plan.h"
+#include "scheduler/tick_times.h"
 #include "tandem/error.h"
 #include "tandem/tick.h"
 
@@ -25,10 +26,8 @@ struct Flight {
   std::vector<FlightEntry> entries;
   std::vector<KvOp> ops;
   Clock::time_point submitted;
-  std::uint64_t rows = 0;
-  bool prompts = false;         // whether rows of prompts are among them
-  std::uint64_t load_rows = 0;  // with those that were on their way before it
-  bool load_prompts = false;
+  TickLoad own;   // its rows
+  TickLoad load;  // with those that were on their way before it
 };
 
 /// Results come from other processes: nothing of them is taken on trust. Every draw and every score

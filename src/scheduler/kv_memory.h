@@ -24,7 +24,7 @@ inline constexpr std::uint32_t kWorthWaiting = 16;
 
 /// The order in which requests are served.
 struct Rank {
-  std::int64_t demotion = 0;  // minus the priority
+  std::int64_t priority = 0;  // lower is served first
   std::uint64_t arrival = 0;
   auto operator<=>(const Rank&) const = default;
 };

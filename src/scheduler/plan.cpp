@@ -5,6 +5,7 @@
 
 #include "cluster/frame.h"
 #include "scheduler/kv_book.h"
+#include "scheduler/prompt_queue.h"
 #include "stage/tick_check.h"
 
 namespace tandem::scheduler {
@@ -58,7 +59,7 @@ class Planner {
         add_decode(i);
       } else {
         limit_rows(state_.prefill_step_size);
-        add_chunk(i);
+        add_chunk(i, 0);
       }
     }
     if (entries_.empty()) room_.rows = rows;
@@ -104,7 +105,8 @@ class Planner {
 
   void find_first_prompt() {
     const auto& all = state_.sequences;
-    const auto first = std::find_if(all.begin(), all.end(), is_prompt);
+    const auto first = std::find_if(all.begin(), all.end(),
+                                    [](const SequenceView& each) { return each.is_prompt(); });
     if (first == all.end()) return;
     first_prompt_ = static_cast<std::size_t>(first - all.begin());
     while (tokens_in(first_page_, *first) == 0) ++first_page_;
@@ -123,37 +125,50 @@ class Planner {
   }
 
   void add_chunks() {
+    PromptQueue prompts;
     std::uint64_t waiting = 0;
-    for (const SequenceView& sequence : state_.sequences) {
+    for (std::size_t i = 0; i < state_.sequences.size(); ++i) {
+      const SequenceView& sequence = state_.sequences[i];
+      if (!sequence.is_prompt()) continue;
       // The whole prompt counts, so that chunks keep their size while a prompt is worked off.
-      if (is_prompt(sequence)) waiting += sequence.total;
+      waiting += sequence.total;
+      prompts.add({.index = i,
+                   .priority = sequence.priority,
+                   .pending = sequence.pending(),
+                   .passed = sequence.passed,
+                   .pages = pages_for(sequence, sequence.pending())});
     }
     limit_rows(prefill_budget(waiting, state_.stages, state_.prefill_step_size));
     if (decoding_ > 0) limit_rows(std::max<std::uint32_t>(state_.mixed_rows, 1));
-    for (std::size_t i = 0; i < state_.sequences.size(); ++i) {
-      if (preempt_ || room_.rows == 0) return;
-      if (is_prompt(state_.sequences[i])) add_chunk(i);
+    while (!preempt_ && room_.rows > 0) {
+      const auto turn = prompts.next();
+      if (!turn) return;
+      const std::uint64_t pages = room_.pages;
+      const std::uint32_t count = add_chunk(turn->index, turn->kept_pages);
+      prompts.took(count, pages - room_.pages);
     }
   }
 
-  static bool is_prompt(const SequenceView& sequence) {
-    return sequence.pending() > 0 && !sequence.decodes() && !sequence.alone;
-  }
-
-  void add_chunk(std::size_t index) {
+  /// The next tokens of a prompt, as many as there is room for beside the kept pages: how many.
+  std::uint32_t add_chunk(std::size_t index, std::uint64_t kept_pages) {
     const SequenceView& sequence = state_.sequences[index];
-    const std::uint64_t pages = tokens_in(room_.pages, sequence);
-    if (pages == 0) return want_pages(index);
+    const std::uint64_t pages =
+        tokens_in(room_.pages - std::min(room_.pages, kept_pages), sequence);
+    if (pages == 0) {
+      if (kept_pages == 0) want_pages(index);
+      return 0;
+    }
     const std::uint64_t least = entries_.empty() ? 1 : 0;  // a tick of one row always fits
     const std::uint64_t bytes = result_bytes(sequence.top_logprobs);
     const std::uint64_t results = room_.result_bytes / bytes;
-    if (results < 1 && least == 0) return;
+    if (results < 1 && least == 0) return 0;
     const std::uint64_t left = room_.tick_bytes - std::min(room_.tick_bytes, sequence.entry_bytes);
     std::uint64_t most = std::min<std::uint64_t>({room_.rows, sequence.pending(), pages});
     most = std::min(most, std::max(left / kTokenBytes, least));
     if (sequence.scored) most = std::min(most, std::max(results, least));
-    if (most == 0) return;
-    add(index, static_cast<std::uint32_t>(most), sequence.scored ? most * bytes : bytes);
+    const auto count = static_cast<std::uint32_t>(most);
+    if (count > 0) add(index, count, sequence.scored ? count * bytes : bytes);
+    return count;
   }
 
   void add(std::size_t index, std::uint32_t count, std::uint64_t results) {
@@ -163,12 +178,16 @@ class Planner {
                         .count = count,
                         .decode = sequence.decodes(),
                         .sample = last && sequence.samples});
-    const std::uint64_t end = std::uint64_t{sequence.submitted} + count;
-    take(room_.pages,
-         pages_of(end) - pages_of(sequence.submitted) + (sequence.copies_page ? 1 : 0));
+    take(room_.pages, pages_for(sequence, count));
     take(room_.rows, count);
     take(room_.result_bytes, results);
     take(room_.tick_bytes, sequence.entry_bytes + count * kTokenBytes);
+  }
+
+  /// Pages that a sequence's next `count` tokens take, at least one token.
+  static std::uint64_t pages_for(const SequenceView& sequence, std::uint32_t count) {
+    const std::uint64_t end = std::uint64_t{sequence.submitted} + count;
+    return pages_of(end) - pages_of(sequence.submitted) + (sequence.copies_page ? 1 : 0);
   }
 
   /// Tokens that a sequence can get with `pages` more pages.

@@ -28,9 +28,13 @@ struct SequenceView {
   std::uint32_t top_logprobs = 0;
   std::uint64_t entry_bytes = 0;  // of its entry in a frame, besides the tokens
   std::uint64_t last_tick = 0;    // number of the last tick it took part in; 0: none
+  std::int64_t priority = 0;      // lower is served first
+  std::int64_t passed = 0;        // see PromptQueue::Prompt
 
   std::uint32_t pending() const { return total - submitted; }
   bool decodes() const { return answering && pending() <= 1; }
+  /// Whether tokens of its prompt, or lost ones, wait to be computed beside others.
+  bool is_prompt() const { return pending() > 0 && !decodes() && !alone; }
 };
 
 struct PlanState {
@@ -71,10 +75,11 @@ std::uint32_t tick_rows_max(std::uint64_t row_bytes);
 
 /// The next tick's entries, or none when the pipeline is full or no token is ready. An equal share
 /// of the decoding sequences in each of the `stages` micro-batches, the longest unserved first, and
-/// prompt chunks in order of service, up to prefill_budget() or, while any sequence decodes,
-/// mixed_rows. Both parts are in every tick, so neither can starve the other. Rows, the bytes of
-/// the tick and of its answer, and pages stay within their limits. Who is first in order gets a
-/// page even if the last one in order has to be preempted for it.
+/// prompt chunks in the order of a PromptQueue, up to prefill_budget() or, while any sequence
+/// decodes, mixed_rows. Both parts are in every tick, so neither can starve the other. Rows, the
+/// bytes of the tick and of its answer, and pages stay within their limits. Pages go by the order
+/// of service: who passes others leaves what these need, and who is first gets a page even if the
+/// last one in order has to be preempted for it.
 Plan plan(const PlanState& state);
 
 }  // namespace tandem::scheduler

@@ -25,6 +25,7 @@ struct Sequence {
   std::uint32_t returned = 0;   // tokens whose tick came back
   std::uint64_t last_tick = 0;  // number of the last tick it took part in; 0: none
   bool scoring = false;         // the prompt's rows have results
+  std::int64_t passed = 0;      // see PromptQueue::Prompt
 
   std::uint32_t prompt_done = 0;  // reported of the prompt
   std::uint32_t scored = 0;       // positions of the prompt whose score was reported
@@ -34,7 +35,7 @@ struct Sequence {
   std::uint32_t prompt() const { return static_cast<std::uint32_t>(request.prompt.size()); }
   std::uint32_t total() const { return static_cast<std::uint32_t>(tokens.size()); }
   std::uint32_t drawn() const { return total() - prompt(); }
-  Rank rank() const { return {-std::int64_t{request.priority}, id}; }
+  Rank rank() const { return {request.priority, id}; }
 
   /// Back to nothing but the log, to be rebuilt as `name`.
   void lose_kv(std::uint64_t name) {
@@ -42,6 +43,7 @@ struct Sequence {
     submitted = 0;
     returned = 0;
     last_tick = 0;
+    passed = 0;
     scoring = request.score && scored < prompt();
   }
 
@@ -69,7 +71,9 @@ struct Sequence {
             .copies_page = copies_page,
             .top_logprobs = request.top_logprobs,
             .entry_bytes = entry_bytes(vocabulary),
-            .last_tick = last_tick};
+            .last_tick = last_tick,
+            .priority = request.priority,
+            .passed = passed};
   }
 
   /// The tick entry of a planned step; nothing changes.

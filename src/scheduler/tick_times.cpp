@@ -10,34 +10,78 @@ namespace {
 constexpr double kNewest = 0.125;
 /// What a tick took beyond so many means does not count: now and then one is held up by something
 /// else.
-constexpr double kOutlier = 1.5;
+constexpr double kOutlier = 1.2;
 /// A tick of so many times the mean's rows, or so many times fewer, begins another mean: the cost
-/// of a row is not the same in batches of any size.
+/// of a row is not the same in batches of any size. Nor is a line believed further than that.
 constexpr double kOtherSize = 2;
+
+/// Where the spread ends: a machine that others use too strays further, but fewer rows would not
+/// change that.
+constexpr double kSpreadMax = 1.2;
+/// Share of ticks that may take longer than the spread, and how far each one moves it.
+constexpr double kLate = 0.05;
+constexpr double kSpreadStep = 0.02;
+
+std::uint32_t rows_within(double rows, std::uint32_t most) {
+  return static_cast<std::uint32_t>(std::clamp(rows, 1.0, static_cast<double>(most)));
+}
 
 }  // namespace
 
-void TickTimes::observe(std::uint64_t rows, bool prompts, double seconds) {
-  if (!std::isfinite(seconds) || seconds < 0) return;
-  Mean& mean = prompts ? heavy_ : light_;
-  const auto count = static_cast<double>(rows);
-  const bool other = count > kOtherSize * mean.rows || count * kOtherSize < mean.rows;
-  if (!mean.known || other) {
-    mean = {count, seconds, true};
+void TickTimes::Mean::take(double more_rows, double more_seconds) {
+  const bool other = more_rows > kOtherSize * rows || more_rows * kOtherSize < rows;
+  if (!known || other) {
+    *this = {more_rows, more_seconds, true};
     return;
   }
-  mean.rows += kNewest * (count - mean.rows);
-  mean.seconds += kNewest * (std::min(seconds, kOutlier * mean.seconds) - mean.seconds);
+  rows += kNewest * (more_rows - rows);
+  seconds += kNewest * (std::min(more_seconds, kOutlier * seconds) - seconds);
 }
 
-std::uint32_t TickTimes::prompt_rows(std::uint64_t decodes, std::uint32_t most) const {
-  const double apart = heavy_.rows - light_.rows;
-  if (!light_.known || !heavy_.known || apart < 1) return std::min(kMixedRowsFirst, most);
-  const double row = (heavy_.seconds - light_.seconds) / apart;
-  if (row <= 0) return most;
-  const double alone = light_.seconds + row * (static_cast<double>(decodes) - light_.rows);
-  const double rows = (kMixedSlowdown - 1) * std::max(alone, light_.seconds / 2) / row;
-  return static_cast<std::uint32_t>(std::clamp(rows, 1.0, static_cast<double>(most)));
+void TickTimes::observe(const TickLoad& load, double seconds) {
+  if (!std::isfinite(seconds) || seconds < 0) return;
+  const auto rows = static_cast<double>(load.streams + load.prompts);
+  if (load.prompts == 0) {
+    streams_.take(rows, seconds);
+  } else if (load.streams == 0) {
+    prompts_.take(rows, seconds);
+  } else {
+    note_spread(rows, seconds);
+    mixed_.take(rows, seconds);
+  }
+}
+
+/// What one more row costs; not above 0 while that is not known.
+double TickTimes::row_seconds() const {
+  const double apart = mixed_.rows - streams_.rows;
+  return apart < 1 ? 0 : (mixed_.seconds - streams_.seconds) / apart;
+}
+
+/// A step up for each tick above, and nineteen times less down for each one below: at rest where
+/// one of twenty is above.
+void TickTimes::note_spread(double rows, double seconds) {
+  const double line = mixed_.seconds + row_seconds() * (rows - mixed_.rows);
+  if (!mixed_.known || line <= 0) return;
+  spread_ += kSpreadStep * (seconds > spread_ * line ? 1 - kLate : -kLate);
+  spread_ = std::clamp(spread_, 1.0, kSpreadMax);
+}
+
+std::uint32_t TickTimes::mixed_rows(std::uint64_t streams, std::uint32_t most) const {
+  if (!streams_.known || !mixed_.known || mixed_.rows - streams_.rows < 1) {
+    return std::min(kMixedRowsFirst, most);
+  }
+  const double furthest = kOtherSize * mixed_.rows;
+  const double row = row_seconds();
+  if (row <= 0) return rows_within(furthest, most);
+  const double alone = streams_.seconds + row * (static_cast<double>(streams) - streams_.rows);
+  const double slowdown = kMixedSlowdown / spread_;
+  const double rows = (slowdown - 1) * std::max(alone, streams_.seconds / 2) / row;
+  return rows_within(std::min(rows, furthest), most);
+}
+
+std::uint32_t TickTimes::prompt_rows(std::uint32_t most) const {
+  if (!prompts_.known) return std::min(kPromptRowsFirst, most);
+  return rows_within(kPromptSeconds * prompts_.rows / std::max(prompts_.seconds, 1e-9), most);
 }
 
 }  // namespace tandem::scheduler

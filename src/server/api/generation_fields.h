@@ -22,7 +22,7 @@ struct GenerationOptions {
   bool ignore_eos = false;
   bool stream = false;
   bool include_usage = false;  // a last chunk with the usage
-  int priority = 0;            // higher is served first
+  int priority = 0;            // lower is served first, as vLLM says it
 };
 
 /// "model" absent, or one of the names; else 404 model_not_found.

@@ -12,6 +12,7 @@
 
 #include "scheduler/kv_book.h"
 #include "scheduler/plan.h"
+#include "scheduler/prompt_queue.h"
 
 namespace tandem::scheduler {
 namespace {
@@ -72,6 +73,17 @@ TEST(PlanMemory, AnOlderPromptTakesPagesFromAYoungerStream) {
               ElementsAre(PlannedEntry{.sequence = 1, .count = 36, .sample = true}));
 }
 
+TEST(PlanMemory, AShortPromptLeavesWhatOlderOnesNeed) {
+  // Three pages for the older one, of five.
+  EXPECT_THAT(plan(state_of({prompt(1, 192), prompt(2, 150)}, 5)).entries,
+              ElementsAre(PlannedEntry{.sequence = 2, .count = 128},
+                          PlannedEntry{.sequence = 1, .count = 192, .sample = true}));
+  EXPECT_THAT(plan(state_of({prompt(1, 192), prompt(2, 150)}, 3)).entries,
+              ElementsAre(PlannedEntry{.sequence = 1, .count = 192, .sample = true}));
+  const Plan short_of_pages = plan(state_of({prompt(1, 192), prompt(2, 150, 64)}, 0));
+  EXPECT_EQ(short_of_pages.preempt, 2U) << "the older one is served first";
+}
+
 struct Picks {
   std::mt19937_64& random;
   std::uint32_t operator()(std::uint32_t low, std::uint32_t high) {
@@ -93,6 +105,7 @@ PlanState random_state(Picks& pick) {
     view.top_logprobs = pick(0, 4) == 0 ? 1024 : 0;
     view.entry_bytes = pick(0, 4) == 0 ? 4U << 20 : 64;
     view.last_tick = pick(0, 50);
+    view.passed = pick(0, 3) == 0 ? std::int64_t{kPatience} : -std::int64_t{pick(0, 3000)};
     state.sequences.push_back(view);
   }
   state.stages = static_cast<int>(pick(1, 6));

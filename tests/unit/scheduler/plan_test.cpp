@@ -7,6 +7,8 @@
 #include <limits>
 #include <vector>
 
+#include "scheduler/prompt_queue.h"
+
 namespace tandem::scheduler {
 namespace {
 
@@ -75,7 +77,37 @@ TEST(Plan, DecodesAndPromptsShareATick) {
       entries_of(state_of({prompt(1, 100), decoding(2, 1), prompt(3, 100, 98)}, 1, 0, 8));
   EXPECT_THAT(entries,
               ElementsAre(PlannedEntry{.sequence = 2, .count = 1, .decode = true, .sample = true},
-                          PlannedEntry{.sequence = 1, .count = 8}));
+                          PlannedEntry{.sequence = 3, .count = 2, .sample = true},
+                          PlannedEntry{.sequence = 1, .count = 6}));
+}
+
+TEST(Plan, ShortPromptsShareATick) {
+  const auto entries = entries_of(
+      state_of({prompt(1, 100), prompt(2, 3), prompt(3, 5), prompt(4, 3), prompt(5, 4)}, 1, 0, 12));
+  EXPECT_THAT(entries, ElementsAre(PlannedEntry{.sequence = 2, .count = 3, .sample = true},
+                                   PlannedEntry{.sequence = 4, .count = 3, .sample = true},
+                                   PlannedEntry{.sequence = 5, .count = 4, .sample = true},
+                                   PlannedEntry{.sequence = 3, .count = 2}));
+}
+
+TEST(Plan, WhoLetEnoughPassGoesFirst) {
+  SequenceView patient = prompt(1, 100);
+  patient.passed = kPatience - 1;
+  EXPECT_THAT(entries_of(state_of({patient, prompt(2, 9)}, 1, 0, 8)),
+              ElementsAre(PlannedEntry{.sequence = 2, .count = 8}));
+  patient.passed = kPatience;
+  EXPECT_THAT(entries_of(state_of({patient, prompt(2, 9)}, 1, 0, 8)),
+              ElementsAre(PlannedEntry{.sequence = 1, .count = 8}));
+}
+
+TEST(Plan, NoShortPromptPassesAMoreUrgentOne) {
+  SequenceView urgent = prompt(1, 100);
+  urgent.priority = -1;
+  SequenceView owed = prompt(2, 50);
+  owed.passed = 10 * kPatience;
+  EXPECT_THAT(entries_of(state_of({urgent, owed, prompt(3, 4)}, 1, 0, 104)),
+              ElementsAre(PlannedEntry{.sequence = 1, .count = 100, .sample = true},
+                          PlannedEntry{.sequence = 2, .count = 4}));
 }
 
 TEST(Plan, ALongPromptIsCutSoThatEveryStageHasWork) {
@@ -99,7 +131,7 @@ TEST(Plan, ScoredRowsFitTheAnswersFrame) {
   const std::uint32_t most = result_rows_max(1024);
   EXPECT_THAT(entries_of(state_of({first, second}, 1, 0, 2048)),
               ElementsAre(PlannedEntry{.sequence = 1, .count = most}));
-  EXPECT_THAT(entries_of(state_of({first, prompt(3, 9000)}, 1, 0, 2048)),
+  EXPECT_THAT(entries_of(state_of({first, prompt(3, 90000)}, 1, 0, 2048)),
               ElementsAre(PlannedEntry{.sequence = 1, .count = most},
                           PlannedEntry{.sequence = 3, .count = 2048 - most}));
   first.top_logprobs = std::numeric_limits<std::uint32_t>::max();

@@ -70,7 +70,7 @@ TEST(Preemption, AMoreUrgentRequestTakesTheMemory) {
   std::map<std::uint64_t, Outcome> outcomes;
   for (int i = 0; i < 5; ++i) collect(*engine.step(soon()), outcomes);
   Request request = request_of(Ids(120, 2), 5);
-  request.priority = 1;
+  request.priority = -1;
   const auto urgent = engine.add(request);
   while (outcomes[*urgent].finish == FinishReason::kNone) {
     collect(*engine.step(soon()), outcomes);
@@ -85,7 +85,7 @@ TEST(Preemption, PriorityGoesBeforeArrival) {
   FakePipeline pipeline(1);
   Engine engine(pipeline, {.sequences_max = 1});
   std::vector<std::uint64_t> ids;
-  for (const int priority : {0, 0, 5, 1, 5}) {
+  for (const int priority : {0, 0, -5, -1, -5}) {
     Request request = request_of({static_cast<std::int32_t>(ids.size())}, 3);
     request.priority = priority;
     ids.push_back(*engine.add(request));
