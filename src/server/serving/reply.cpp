@@ -91,6 +91,10 @@ bool Reply::event(std::size_t index, const scheduler::Event& event) {
       fail(from_error(rest.error(), options_.param));
       return false;
     }
+    // OpenAI's completions list the token that ended them too, though it is no text: harnesses that
+    // score a prompt by its echo count on a token behind it.
+    const bool listed = silent && options_.logprobs && !choice.parser && !rest->stopped;
+    if (listed) rest->tokens.push_back(*event.token);
     take(index, std::move(*rest), true);
     if (!choice.over) close(index, event.finish == FinishReason::kStop ? "stop" : "length");
   }
