@@ -13,7 +13,11 @@ import json
 import math
 import random
 import struct
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import random_tokenizer  # noqa: E402
 
 GROUP = 64
 BITS = 4
@@ -198,16 +202,11 @@ def write_weights(path, config):
             out.write(block[: size % len(block)])
 
 
-def write_tokenizer(folder):
-    """One word a token is enough: measurements send ids."""
-    vocabulary = {"<unk>": 0, "<eos>": 1, "a": 2}
-    model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"}
-    tokenizer = {"version": "1.0", "added_tokens": [], "model": model, "decoder": None,
-                 "normalizer": None, "post_processor": None,
-                 "pre_tokenizer": {"type": "Whitespace"}, "truncation": None, "padding": None}
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+def write_tokenizer(folder, size):
+    (folder / "tokenizer.json").write_text(random_tokenizer.tokenizer_json(size))
+    bos, eos = random_tokenizer.MARKERS
     (folder / "tokenizer_config.json").write_text(json.dumps({
-        "eos_token": "<eos>", "unk_token": "<unk>", "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": bos, "eos_token": eos, "tokenizer_class": "PreTrainedTokenizerFast",
         "chat_template": "{% for m in messages %}{{ m['content'] }}{% endfor %}"}))
 
 
@@ -219,7 +218,7 @@ def write_folder(folder, shape):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     write_weights(folder / "model.safetensors", config)
-    write_tokenizer(folder)
+    write_tokenizer(folder, shape["vocab_size"])
 
 
 def main():

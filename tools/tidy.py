@@ -16,7 +16,7 @@ LINES_MAX = 300
 COLUMNS_MAX = 100
 # src/ in the order of docs/architecture.md: a folder uses itself and those before it.
 FOLDERS = ["base", "config", "text", "kernels", "weights", "cache", "models", "stage", "cluster",
-           "scheduler", "server", "cli"]
+           "scheduler", "server", "client", "cli"]
 CODE = {".h", ".cpp", ".cc", ".rs", ".py"}
 BANNED = [
     (r"\bgetenv\b", "an option set by src/cli", r"^src/cli/"),

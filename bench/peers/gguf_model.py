@@ -3,7 +3,7 @@
     PYTHONPATH=SDIST/vendor/llama.cpp/gguf-py FOLDER/venv/bin/python gguf_model.py OUT
 
 Embeddings are tied and Q4_0 too, so that a token reads as much as of tandem's 4-bit folder: 4.5
-bits a weight in both.
+bits a weight in both. The vocabulary is the folder's too.
 """
 
 import sys
@@ -13,10 +13,10 @@ import gguf
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import random_tokenizer  # noqa: E402
 from random_model import LLAMA_1B  # noqa: E402
 
 BLOCK = 32  # weights of one scale
-BYTE_TOKENS = 256
 
 
 def rows(random, outputs, inputs):
@@ -27,18 +27,17 @@ def rows(random, outputs, inputs):
 
 
 def write_vocabulary(writer, size):
-    """Words that nobody says: measurements send ids."""
-    special = ["<unk>", "<s>", "</s>"]
-    of_bytes = [f"<0x{byte:02X}>" for byte in range(BYTE_TOKENS)]
-    words = [f"\u2581w{i}" for i in range(size - len(special) - BYTE_TOKENS)]
-    kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL]
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(special + of_bytes + words)
-    writer.add_token_scores([0.0] * size)
-    writer.add_token_types(kinds + [gguf.TokenType.BYTE] * BYTE_TOKENS +
-                           [gguf.TokenType.NORMAL] * len(words))
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
+    tokens, merges = random_tokenizer.entries(size)
+    markers = len(random_tokenizer.MARKERS)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([gguf.TokenType.CONTROL] * markers +
+                           [gguf.TokenType.NORMAL] * (size - markers))
+    writer.add_token_merges([" ".join(pair) for pair in merges])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+    writer.add_add_bos_token(False)
 
 
 def write_tensors(writer, c):

@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 LLAMA_CPP_PYTHON = "llama-cpp-python==0.3.36"
-PROGRAMS = ("llama-bench", "llama-batched-bench", "ggml-rpc-server")
+PROGRAMS = ("llama-bench", "llama-batched-bench", "ggml-rpc-server", "llama-server")
 SHAPES = ("llama-1b", "qwen3-moe", "deepseek-v3")
 OPTIONS = ("-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DGGML_RPC=ON",
            "-DBUILD_SHARED_LIBS=OFF", "-DLLAMA_BUILD_TOOLS=ON", "-DLLAMA_BUILD_TESTS=OFF",

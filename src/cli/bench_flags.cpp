@@ -63,13 +63,14 @@ void add_bench_link(CLI::App& app, BenchLinkOptions& options) {
 
 }  // namespace
 
-void add_bench_commands(CLI::App& app, BenchOptions& options, BenchMemoryOptions& memory,
-                        BenchLinkOptions& link) {
+CLI::App* add_bench_commands(CLI::App& app, BenchOptions& options, BenchMemoryOptions& memory,
+                             BenchLinkOptions& link) {
   CLI::App& sub =
       *add_command(app, "bench", "Prompt and decode speed of a model, or of the machine",
                    "  tandem bench MODEL -p 512 -n 128 -r 5 --ranks 2 --threads 1 --json\n"
                    "  tandem bench memory\n"
-                   "  tandem bench link --tls");
+                   "  tandem bench link --tls\n"
+                   "  tandem bench serve http://127.0.0.1:8080");
   add_model_flags(sub, options.model);
   integer_flag(sub, "--prompt-tokens,-p", options.prompt, 1, limits::kBenchTokensMax,
                "Random prompt tokens of each request");
@@ -83,6 +84,7 @@ void add_bench_commands(CLI::App& app, BenchOptions& options, BenchMemoryOptions
 
   add_bench_memory(sub, memory);
   add_bench_link(sub, link);
+  return &sub;
 }
 
 }  // namespace tandem::cli

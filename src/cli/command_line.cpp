@@ -36,6 +36,7 @@ struct Parsed {
   BenchOptions bench;
   BenchMemoryOptions bench_memory;
   BenchLinkOptions bench_link;
+  BenchServeOptions bench_serve;
   ServeOptions serve;
   WorkerCommand worker;
 };
@@ -138,7 +139,7 @@ Result<Command> check_link(const CLI::App& app, const BenchLinkOptions& options)
   return Command{options};
 }
 
-/// What is between `bench` and `memory` or `link` belongs to neither.
+/// What is between `bench` and a command below it belongs to neither.
 Status check_bench_flags(const CLI::App& bench, const std::string& sub) {
   for (const CLI::Option* option : bench.get_options()) {
     if (option->count() > 0) return without_meaning(option->get_name(), "with bench " + sub);
@@ -152,6 +153,12 @@ Result<Command> chosen_bench(const CLI::App& bench, const Parsed& parsed) {
       return status.error();
     }
     if (sub->get_name() == "link") return check_link(*sub, parsed.bench_link);
+    if (sub->get_name() == "serve") {
+      if (auto status = check_bench_serve(*sub, parsed.bench_serve); !status.ok()) {
+        return status.error();
+      }
+      return Command{parsed.bench_serve};
+    }
     return Command{parsed.bench_memory};
   }
   if (auto status = check_model_options(bench, parsed.bench.model); !status.ok()) {
@@ -219,7 +226,8 @@ Result<Command> parse_command(const std::vector<std::string>& arguments) {
   add_chat(app, parsed.chat);
   add_score(app, parsed.score);
   add_serve(app, parsed.serve);
-  add_bench_commands(app, parsed.bench, parsed.bench_memory, parsed.bench_link);
+  CLI::App* bench = add_bench_commands(app, parsed.bench, parsed.bench_memory, parsed.bench_link);
+  add_bench_serve(*bench, parsed.bench_serve);
   add_worker(app, parsed.worker.worker);
   if (arguments.empty()) return Command{HelpText{app.help()}};
   if (auto status = check_command_name(app, arguments.front()); !status.ok()) return status.error();

@@ -16,6 +16,7 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
 Status run_bench(const BenchOptions& options, const Environment& environment, Console& console);
 Status run_bench_memory(const BenchMemoryOptions& options, Console& console);
 Status run_bench_link(const BenchLinkOptions& options, Console& console);
+Status run_bench_serve(const BenchServeOptions& options, Console& console);
 Status run_worker_command(const WorkerCommand& options, Console& console);
 
 }  // namespace tandem::cli

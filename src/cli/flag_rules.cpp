@@ -74,6 +74,23 @@ Status check_generate(const CLI::App& app, const GenerateOptions& options) {
   return {};
 }
 
+Status check_bench_serve(const CLI::App& app, const BenchServeOptions& options) {
+  if (app.count("--api-key") > 0 && app.count("--api-key-file") > 0) {
+    return invalid("--api-key-file: cannot be used together with --api-key");
+  }
+  if (!options.url.tls && !options.tls_ca.empty()) {
+    return without_meaning("--tls-ca", "without https");
+  }
+  const bool ids = options.workload.prompts == client::PromptKind::kIds;
+  if (ids && options.workload.endpoint == client::Endpoint::kChat) {
+    return without_meaning("--prompts ids", "with --endpoint chat");
+  }
+  if (!ids && app.count("--vocabulary") > 0) {
+    return without_meaning("--vocabulary", "without --prompts ids");
+  }
+  return {};
+}
+
 Status check_serve(const CLI::App& app, const ServeOptions& options) {
   if (options.tls_cert.empty() != options.tls_key.empty()) {
     return invalid(options.tls_cert.empty() ? "--tls-cert: is needed with --tls-key"

@@ -18,8 +18,10 @@ namespace tandem::cli {
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& help,
                       const std::string& examples);
 /// `bench`, `bench memory` and `bench link`.
-void add_bench_commands(CLI::App& app, BenchOptions& options, BenchMemoryOptions& memory,
-                        BenchLinkOptions& link);
+CLI::App* add_bench_commands(CLI::App& app, BenchOptions& options, BenchMemoryOptions& memory,
+                             BenchLinkOptions& link);
+/// `bench serve`, below `bench`.
+void add_bench_serve(CLI::App& bench, BenchServeOptions& options);
 
 /// A flag whose text `read` turns into a value; what it refuses becomes "--flag: rule".
 CLI::Option* value_flag(CLI::App& app, const std::string& names, const std::string& help,

@@ -60,6 +60,8 @@ Status dispatch(const Command& command, Console& console) {
         if constexpr (std::is_same_v<T, BenchMemoryOptions>)
           return run_bench_memory(options, console);
         if constexpr (std::is_same_v<T, BenchLinkOptions>) return run_bench_link(options, console);
+        if constexpr (std::is_same_v<T, BenchServeOptions>)
+          return run_bench_serve(options, console);
         if constexpr (std::is_same_v<T, WorkerCommand>) return run_worker_command(options, console);
         return {};
       },

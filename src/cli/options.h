@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "cli/limits.h"
+#include "client/server_url.h"
+#include "client/workload.h"
 #include "cluster/launcher.h"
 #include "cluster/security.h"
 #include "cluster/worker.h"
@@ -103,6 +105,21 @@ struct BenchLinkOptions {
   bool json = false;
 };
 
+struct BenchServeOptions {
+  client::ServerUrl url;
+  client::Workload workload;  // an empty model: the first that the server has
+  std::string api_key;
+  std::string api_key_file;      // the first line is the key; empty: none
+  std::string tls_ca;            // empty: the system's certificates
+  std::vector<int> concurrency;  // empty: limits::kBenchStreamsDefault
+  int requests = 0;              // of each level; 0: a few of each stream, unless `seconds`
+  int seconds = 0;               // after which a level starts no request; 0: no such end
+  int timeout_seconds = limits::kBenchTimeoutDefault;  // of one request
+  std::int32_t vocabulary = 0;                         // ids of prompts; 0: what the server says
+  std::optional<std::uint64_t> seed;                   // absent: another one each time
+  bool json = false;
+};
+
 struct ServeOptions {
   ModelOptions model;
   server::GatewayOptions gateway;        // what flags do not say is filled in by run_serve()
@@ -124,7 +141,8 @@ struct HelpText {
   std::string text;
 };
 
-using Command = std::variant<HelpText, GenerateOptions, ChatOptions, ScoreOptions, ServeOptions,
-                             BenchOptions, BenchMemoryOptions, BenchLinkOptions, WorkerCommand>;
+using Command =
+    std::variant<HelpText, GenerateOptions, ChatOptions, ScoreOptions, ServeOptions, BenchOptions,
+                 BenchMemoryOptions, BenchLinkOptions, BenchServeOptions, WorkerCommand>;
 
 }  // namespace tandem::cli

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <ctime>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -17,13 +18,13 @@
 #include "cli/commands.h"
 #include "cli/gpu.h"
 #include "cli/interrupt.h"
+#include "cli/key_file.h"
 #include "cli/model_folder.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/session.h"
 #include "cli/values.h"
 #include "cluster/launcher.h"
-#include "config/json.h"
 
 namespace tandem::cli {
 namespace {
@@ -75,19 +76,9 @@ class Log {
 Result<std::vector<std::string>> read_keys(const ServeOptions& options) {
   std::vector<std::string> keys = options.api_keys;
   if (!options.api_key_file.empty()) {
-    auto text = config::read_text_file(options.api_key_file, limits::kKeyFileBytesMax);
-    if (!text) return text.error();
-    std::size_t begin = 0;
-    while (begin < text->size()) {
-      const std::size_t end = std::min(text->find('\n', begin), text->size());
-      std::string key = text->substr(begin, end - begin);
-      if (key.ends_with('\r')) key.pop_back();
-      if (!key.empty()) keys.push_back(std::move(key));
-      begin = end + 1;
-    }
-    if (keys.size() == options.api_keys.size()) {
-      return invalid(fmt::format("--api-key-file: {} holds no key", options.api_key_file));
-    }
+    auto read = read_key_file(options.api_key_file);
+    if (!read) return read.error();
+    std::ranges::move(*read, std::back_inserter(keys));
   }
   if (keys.size() > limits::kApiKeysMax) {
     return invalid(fmt::format("--api-key-file: at most {} keys", limits::kApiKeysMax));

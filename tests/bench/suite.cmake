@@ -15,3 +15,7 @@ add_test(NAME bench.accuracy
   COMMAND ${CMAKE_SOURCE_DIR}/.deps/oracle/bin/python ${CMAKE_CURRENT_LIST_DIR}/accuracy_test.py
           --tandem $<TARGET_FILE:tandem>)
 set_tests_properties(bench.accuracy PROPERTIES TIMEOUT 300 LABELS bench)
+
+add_test(NAME bench.serving
+  COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/serving_test.py --tandem $<TARGET_FILE:tandem>)
+set_tests_properties(bench.serving PROPERTIES TIMEOUT 300 LABELS bench)
