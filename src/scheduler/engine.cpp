@@ -76,7 +76,7 @@ int Engine::context_max() const { return static_cast<int>(state_->length_max());
 EngineStats Engine::stats() const {
   EngineStats stats = state_->stats;
   const KvBook& book = state_->memory.book();
-  stats.waiting = state_->waiting.size();
+  stats.waiting = state_->waiting.size() + state_->held.size();
   stats.running = state_->running.size();
   stats.kv_tokens_used = book.pinned() * kPageTokens;
   stats.kv_tokens_idle = (book.held() - book.pinned()) * kPageTokens;
@@ -117,16 +117,22 @@ void Engine::cancel(std::uint64_t sequence) {
   if (runs != state.running.end()) return state.retire(runs->second);
   const auto waits = std::find_if(state.waiting.begin(), state.waiting.end(), named);
   if (waits != state.waiting.end()) state.waiting.erase(waits);
+  std::erase_if(state.held, named);
 }
 
 bool Engine::busy() const {
-  return !state_->running.empty() || !state_->waiting.empty() || !state_->flights.empty() ||
-         !state_->events.empty();
+  return !state_->running.empty() || !state_->waiting.empty() || !state_->held.empty() ||
+         !state_->flights.empty() || !state_->events.empty();
+}
+
+void Engine::pipeline_reopened(const Error& reason) {
+  state_->rebuild(reason, limits_of(state_->pipeline.ranks()));
 }
 
 Result<std::vector<Event>> Engine::step(Deadline deadline) {
   State& state = *state_;
   if (state.dead) return *state.dead;
+  state.release_held();
   if (auto status = state.fill(); !status.ok()) return state.die(status.error());
   if (state.flights.empty()) return std::exchange(state.events, {});
   auto result = state.pipeline.next(deadline);

@@ -44,7 +44,7 @@ struct Request {
   std::uint32_t top_logprobs = 0;
   /// Says which tokens may come next; null: any. Of this request alone.
   std::shared_ptr<TokenConstraint> constraint;
-  int priority = 0;              // higher is served first; equal ones in order of arrival
+  int priority = 0;              // lower is served first; equal ones in order of arrival
   std::uint64_t cache_salt = 0;  // computed prefixes are shared between equal salts only
 };
 
@@ -59,6 +59,8 @@ struct Event {
   std::vector<TokenScore> scores;     // scored prompt tokens, ascending positions
   std::uint32_t prompt_done = 0;      // prompt tokens that came back so far
   std::uint32_t cached = 0;           // of these, whose KV there was; in every event the same
+  /// When the pipeline was given the step that this came of; the epoch when it came of none.
+  Clock::time_point submitted{};
   FinishReason finish = FinishReason::kNone;
   std::optional<Error> error;  // set with kError
 };
@@ -100,8 +102,12 @@ class Engine {
   /// tick has to be collected by step().
   bool busy() const;
   /// Fills the pipeline and waits for one result. Empty when idle. After an error the pipeline is
-  /// dead: every later step returns the same error.
+  /// dead: every later step returns the same error, until pipeline_reopened().
   Result<std::vector<Event>> step(Deadline deadline);
+  /// The pipeline failed for `reason` and was opened anew, with nothing in it: every unfinished
+  /// request is computed again from its log, to the same tokens. One that was on its way in several
+  /// failures in a row, or that has no room any more, ends with kError.
+  void pipeline_reopened(const Error& reason);
 
   /// Tokens of prompt and completion that a sequence may have: by the model, the options and the
   /// KV memory.

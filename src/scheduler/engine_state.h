@@ -39,6 +39,7 @@ struct Engine::State {
   std::uint64_t next_tick = 1;
   Sequences waiting;
   Sequences running;
+  Sequences held;  // wait until another one is found innocent of a pipeline's failure
   std::map<std::uint64_t, Sequence*> by_kv;  // of the running ones
   std::deque<Flight> flights;
   std::vector<Event> events;  // not yet reported
@@ -72,6 +73,11 @@ struct Engine::State {
   void stop_running(Sequences::iterator sequence);
   Event event_of(const Sequence& sequence) const;
   Error die(Error error);
+
+  // After a pipeline (engine_rebuild.cpp).
+  void rebuild(const Error& reason, PipelineLimits offered);
+  void blame();
+  void release_held();
 };
 
 }  // namespace tandem::scheduler

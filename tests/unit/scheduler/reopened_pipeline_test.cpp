@@ -1,0 +1,213 @@
+// A pipeline that fails and is opened anew costs time, never a request.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "scheduler/engine.h"
+#include "unit/scheduler/engine_runs.h"
+#include "unit/scheduler/fake_constraint.h"
+#include "unit/scheduler/fake_pipeline.h"
+
+namespace tandem::scheduler {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using Ids = std::vector<std::int32_t>;
+
+const Error kKilled{ErrorCode::kUnavailable, "rank 1 was killed by signal 9"};
+
+/// Stages that can be replaced under the engine.
+class Replaceable final : public cluster::Pipeline {
+ public:
+  Replaceable(int stages, std::uint64_t kv_pages) : stages_(stages) { reopen(kv_pages); }
+
+  void reopen(std::uint64_t kv_pages) {
+    if (now_) {
+      EXPECT_THAT(now_->broken(), IsEmpty());
+    }
+    now_ = std::make_unique<FakePipeline>(stages_);
+    now_->kv_pages(kv_pages);
+  }
+  FakePipeline& now() { return *now_; }
+
+  std::vector<cluster::RankInfo> ranks() override { return now_->ranks(); }
+  int stages() const override { return stages_; }
+  Status submit(Tick tick) override { return now_->submit(std::move(tick)); }
+  Result<TickResult> next(Deadline deadline) override { return now_->next(deadline); }
+
+ private:
+  int stages_;
+  std::unique_ptr<FakePipeline> now_;
+};
+
+TEST(ReopenedPipeline, EveryRequestEndsWithTheTokensOfAFaultFreeRun) {
+  const std::uint32_t seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  const auto upto = [&](int max) {
+    return std::uniform_int_distribution<int>(1, max)(random);
+  };
+  for (int round = 0; round < 60; ++round) {
+    const int stages = upto(4);
+    const auto pages = static_cast<std::uint64_t>(8 + upto(24));
+    Replaceable pipeline(stages, pages);
+    Engine engine(pipeline, {.prefill_step_size = upto(64), .sequences_max = 6});
+    std::map<std::uint64_t, Ids> answers;
+    for (int i = upto(8); i > 0; --i) {
+      Request request = request_of(Ids(static_cast<std::size_t>(upto(150)), upto(5)), upto(60));
+      request.score = upto(4) == 1;
+      const Ids answer = expected(request.prompt, request.max_tokens);
+      answers[*engine.add(std::move(request))] = answer;
+    }
+    std::map<std::uint64_t, Outcome> outcomes;
+    std::uint64_t alive_for = static_cast<std::uint64_t>(upto(20));
+    std::uint64_t last = 0;  // the last tick before this pipeline
+    pipeline.now().die_at(last + alive_for, kKilled);
+    while (engine.busy()) {
+      auto events = engine.step(soon());
+      if (!events.ok()) {
+        EXPECT_EQ(events.error().message, kKilled.message);
+        pipeline.reopen(pages);
+        engine.pipeline_reopened(events.error());
+        last = engine.stats().ticks;
+        // Long enough that whoever is rebuilt gets on before the next failure.
+        alive_for = static_cast<std::uint64_t>(200 + upto(50));
+        pipeline.now().die_at(last + alive_for, kKilled);
+        continue;
+      }
+      collect(*events, outcomes);
+    }
+    ASSERT_EQ(outcomes.size(), answers.size());
+    for (const auto& [id, answer] : answers) {
+      EXPECT_EQ(outcomes[id].ids, answer);
+      EXPECT_EQ(outcomes[id].finish, FinishReason::kLength);
+    }
+    EXPECT_THAT(pipeline.now().broken(), IsEmpty());
+  }
+}
+
+TEST(ReopenedPipeline, ScoresAndConstraintsGoOnWhereTheyWere) {
+  Replaceable pipeline(2, 100);
+  Engine engine(pipeline, {.prefill_step_size = 4});
+  Request scored = request_of(Ids(30, 7), 3);
+  scored.score = true;
+  const auto first = engine.add(scored);
+  const FakeRule rule{.length = 40};
+  Request ruled = request_of(Ids(9, 3), 50);
+  ruled.constraint = std::make_shared<FakeConstraint>(rule);
+  const auto answer = expected(ruled, rule);
+  const auto second = engine.add(std::move(ruled));
+  std::map<std::uint64_t, Outcome> outcomes;
+  for (int step = 0; engine.busy(); ++step) {
+    if (step % 25 == 6) {  // time enough to get further than before
+      pipeline.reopen(100);
+      engine.pipeline_reopened(kKilled);
+    }
+    auto events = engine.step(soon());
+    ASSERT_TRUE(events.ok()) << events.error().message;
+    collect(*events, outcomes);
+    ASSERT_LT(step, 500);
+  }
+  ASSERT_EQ(outcomes[*first].scores.size(), 29U) << "each position once";
+  for (std::size_t i = 0; i < 29; ++i) EXPECT_EQ(outcomes[*first].scores[i].position, i + 1);
+  EXPECT_EQ(outcomes[*second].ids, answer.first);
+  EXPECT_EQ(outcomes[*second].finish, answer.second);
+}
+
+// With several stages an innocent's tick is on its way too whenever the culprit's kills.
+TEST(ReopenedPipeline, ARequestThatKillsItAgainAndAgainEndsAloneAndOthersGoOn) {
+  for (const int stages : {1, 2, 4}) {
+    for (const std::int32_t place : {0, 1, 2}) {
+      Replaceable pipeline(stages, 100);
+      Engine engine(pipeline, {});
+      std::map<std::uint64_t, Ids> prompts;
+      std::uint64_t poison = 0;
+      for (std::int32_t i = 0; i < 3; ++i) {
+        const Ids prompt(20, i == place ? 1 : 10 + i);
+        const auto id = engine.add(request_of(prompt, 40));
+        if (i == place) poison = *id;
+        prompts[*id] = prompt;
+      }
+      const auto arm = [&] {
+        pipeline.now().refuse([](const Tick& tick) -> std::optional<FakePipeline::Refusal> {
+          for (const TickEntry& entry : tick.entries) {
+            if (entry.position == 0 && entry.tokens.front() == 1) {
+              return FakePipeline::Refusal{0, kKilled};
+            }
+          }
+          return std::nullopt;
+        });
+      };
+      arm();
+      std::map<std::uint64_t, Outcome> outcomes;
+      int failures = 0;
+      while (engine.busy()) {
+        auto events = engine.step(soon());
+        if (events.ok()) {
+          collect(*events, outcomes);
+          continue;
+        }
+        ASSERT_LT(++failures, 10);
+        pipeline.reopen(100);
+        arm();
+        engine.pipeline_reopened(events.error());
+      }
+      EXPECT_EQ(failures, 3);
+      for (const auto& [id, prompt] : prompts) {
+        if (id == poison) continue;
+        EXPECT_EQ(outcomes[id].ids, expected(prompt, 40));
+        EXPECT_EQ(outcomes[id].finish, FinishReason::kLength);
+      }
+      EXPECT_EQ(outcomes[poison].finish, FinishReason::kError);
+      EXPECT_THAT(outcomes[poison].error->message, HasSubstr("killed by signal 9"));
+    }
+  }
+}
+
+TEST(ReopenedPipeline, ARequestThatIsHeldBackCanBeCancelled) {
+  Replaceable pipeline(2, 100);
+  Engine engine(pipeline, {});
+  std::vector<std::uint64_t> ids;
+  for (std::int32_t i = 1; i <= 4; ++i) ids.push_back(*engine.add(request_of(Ids(10, i), 30)));
+  std::map<std::uint64_t, Outcome> outcomes;
+  for (int i = 0; i < 3; ++i) collect(*engine.step(soon()), outcomes);
+  pipeline.reopen(100);
+  engine.pipeline_reopened(kKilled);
+  EXPECT_EQ(engine.stats().waiting, 4U);
+  for (const std::uint64_t id : ids) engine.cancel(id);
+  EXPECT_FALSE(engine.busy());
+}
+
+TEST(ReopenedPipeline, WhatHasNoRoomAnyMoreEndsAndSaysWhy) {
+  Replaceable pipeline(1, 10);
+  Engine engine(pipeline, {});
+  const auto long_one = engine.add(request_of(Ids(300, 1), 50));
+  const auto short_one = engine.add(request_of(Ids(20, 2), 50));
+  std::map<std::uint64_t, Outcome> outcomes;
+  for (int i = 0; i < 3; ++i) collect(*engine.step(soon()), outcomes);
+  pipeline.reopen(4);
+  engine.pipeline_reopened(kKilled);
+  for (auto& [id, outcome] : run_all(engine)) {
+    Outcome& all = outcomes[id];
+    all.ids.insert(all.ids.end(), outcome.ids.begin(), outcome.ids.end());
+    all.finish = outcome.finish;
+    all.error = outcome.error;
+  }
+  EXPECT_EQ(outcomes[*long_one].finish, FinishReason::kError);
+  EXPECT_THAT(outcomes[*long_one].error->message, HasSubstr("room for 256 tokens"));
+  EXPECT_EQ(outcomes[*short_one].ids, expected(Ids(20, 2), 50));
+  EXPECT_EQ(engine.context_max(), 256);
+}
+
+}  // namespace
+}  // namespace tandem::scheduler
