@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/environment.h"
+#include "cli/gpu.h"
 #include "cli/values.h"
 #include "cluster/grpc_transport.h"
 #include "cluster/launcher.h"
@@ -72,6 +73,7 @@ Status dispatch(const Command& command, Console& console) {
 
 int run(int argc, char** argv) {
   cluster::quiet_grpc_log();
+  keep_float32_products_exact();
   // What the program starts itself; not for people, so not in the help.
   const std::string_view only = argc == 2 ? argv[1] : "";
   if (only == cluster::kComputeCommand) return cluster::run_compute_child();

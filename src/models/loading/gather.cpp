@@ -170,26 +170,6 @@ Buffer turned(std::span<const std::byte> bytes, std::size_t item, int count, int
   return out;
 }
 
-/// Dense elements of the quantized matrices.
-MatrixData dense(const MatrixData& from, DType type) {
-  MatrixData to;
-  to.count = from.count;
-  to.rows = from.rows;
-  to.cols = from.cols;
-  to.dtype = type;
-  Buffer bytes;
-  for (int m = 0; m < from.count; ++m) {
-    for (const float value : kernels::dequantize(from, m)) {
-      const bfloat16_t rounded(value);
-      const auto* at = to.dtype == DType::kBF16 ? reinterpret_cast<const std::byte*>(&rounded)
-                                                : reinterpret_cast<const std::byte*>(&value);
-      bytes.insert(bytes.end(), at, at + size_of(to.dtype));
-    }
-  }
-  to.weight = own(to, std::move(bytes));
-  return to;
-}
-
 std::array<float, 256> e4m3_values() {
   std::array<float, 256> values{};
   for (int bits = 0; bits < 256; ++bits) {
@@ -208,6 +188,25 @@ std::array<float, 256> e4m3_values() {
 float from_e4m3(std::uint8_t bits) {
   static const std::array<float, 256> values = e4m3_values();
   return values[bits];
+}
+
+MatrixData dense(const MatrixData& from, DType type) {
+  MatrixData to;
+  to.count = from.count;
+  to.rows = from.rows;
+  to.cols = from.cols;
+  to.dtype = type;
+  Buffer bytes;
+  for (int m = 0; m < from.count; ++m) {
+    for (const float value : kernels::dequantize(from, m)) {
+      const bfloat16_t rounded(value);
+      const auto* at = to.dtype == DType::kBF16 ? reinterpret_cast<const std::byte*>(&rounded)
+                                                : reinterpret_cast<const std::byte*>(&value);
+      bytes.insert(bytes.end(), at, at + size_of(to.dtype));
+    }
+  }
+  to.weight = own(to, std::move(bytes));
+  return to;
 }
 
 Result<MatrixData> gather(weights::WeightFolder& folder, const MatrixPlan& plan, DType dense_type) {

@@ -14,6 +14,9 @@ namespace tandem::models {
 Result<kernels::MatrixData> gather(weights::WeightFolder& folder, const MatrixPlan& plan,
                                    DType dense_type);
 
+/// The elements of quantized matrices, as `type` (kF32 or kBF16).
+kernels::MatrixData dense(const kernels::MatrixData& quantized, DType type);
+
 /// The plan's vector as float32.
 Result<std::vector<float>> gather_vector(weights::WeightFolder& folder, const VectorPlan& plan);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/mlx_faults.h"
 #include "models/loading/gather.h"
 
 namespace tandem::models {
@@ -16,10 +17,14 @@ std::optional<kernels::Matrix> WeightReader::matrix(const MatrixPlan& plan) {
   if (!status_.ok()) return std::nullopt;
   // Rewritten weights are as precise as the activations that meet them.
   const bool exact = context_.activations == kernels::Activations::kF32;
-  auto data = gather(folder_, plan, exact ? DType::kF32 : DType::kBF16);
+  const DType dense_type = exact ? DType::kF32 : DType::kBF16;
+  auto data = gather(folder_, plan, dense_type);
   if (!data.ok()) {
     status_ = data.error();
     return std::nullopt;
+  }
+  if (kernels::must_be_dense(kernels::cuda_generation(context_), *data)) {
+    data = dense(*data, dense_type);
   }
   auto prepared = kernels::Matrix::prepare(context_, *std::move(data));
   if (!prepared.ok()) {

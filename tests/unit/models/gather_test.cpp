@@ -5,9 +5,11 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <iterator>
 #include <string>
 
+#include "unit/kernels/matrices.h"
 #include "unit/models/harness.h"
 #include "unit/models/tiny_model.h"
 
@@ -96,6 +98,29 @@ TEST_F(GatherFolder, TransposedMatricesAreTurnedOneByOne) {
                   b[static_cast<std::size_t>(m * 18 + r * 6 + c)]);
       }
     }
+  }
+}
+
+TEST(Dense, KeepsTheValuesOfQuantizedMatricesAndRoundsThemOnceToBf16) {
+  kernels::test::Random random(20261124);
+  const auto m = kernels::test::quantized_matrix(random, 3, 5, 64, {4, 64}, DType::kBF16);
+  const kernels::MatrixData exact = dense(m.data, DType::kF32);
+  const kernels::MatrixData rounded = dense(m.data, DType::kBF16);
+  ASSERT_EQ(exact.weight.size(), m.values.size() * sizeof(float));
+  ASSERT_EQ(rounded.weight.size(), m.values.size() * sizeof(std::uint16_t));
+  for (const kernels::MatrixData* data : {&exact, &rounded}) {
+    EXPECT_EQ(data->count, 3);
+    EXPECT_EQ(data->rows, 5);
+    EXPECT_EQ(data->cols, 64);
+    EXPECT_FALSE(data->quantization.has_value());
+  }
+  for (std::size_t i = 0; i < m.values.size(); ++i) {
+    float value = 0;
+    std::memcpy(&value, exact.weight.data() + i * sizeof(value), sizeof(value));
+    EXPECT_NEAR(value, m.values[i], 1e-6);
+    mlx::core::bfloat16_t half;
+    std::memcpy(static_cast<void*>(&half), rounded.weight.data() + i * sizeof(half), sizeof(half));
+    EXPECT_EQ(static_cast<float>(half), static_cast<float>(mlx::core::bfloat16_t(value)));
   }
 }
 
