@@ -48,6 +48,7 @@ std::optional<int> layer_of(std::string_view name) {
   int layer = 0;
   const auto [end, code] = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
   if (code != std::errc() || end == rest.data() + rest.size() || *end != '.') return std::nullopt;
+  if (layer < 0) return std::nullopt;
   return layer;
 }
 

@@ -20,6 +20,8 @@ using nlohmann::json;
 
 /// Longest piece of a user's value that a message shows, bytes.
 constexpr std::size_t kShownBytes = 60;
+/// Longest message, bytes.
+constexpr std::size_t kMessageBytes = 1000;
 
 /// Builds the document and keeps the first error. nlohmann's own parser keeps the last of two equal
 /// keys and nests without limit. Linear in the text for ordered objects too, whose own insertion
@@ -141,6 +143,11 @@ std::string shown(const json& value) {
 }
 
 std::string one_line(std::string text) {
+  if (text.size() > kMessageBytes) {
+    std::size_t end = kMessageBytes;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+    text.replace(end, std::string::npos, "...");
+  }
   std::replace_if(
       text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
   return text;

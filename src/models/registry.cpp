@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "config/message.h"
 #include "models/architecture.h"
 #include "models/families/families.h"
 
@@ -45,8 +46,9 @@ Result<Architecture> architecture_of(const config::ModelConfig& config) {
     return config.model_type == each.model_type;
   });
   if (row == std::end(kFamilies)) {
-    return invalid(fmt::format("{}: model_type \"{}\" is not supported; known: {}", config.file,
-                               config.model_type, fmt::join(known_model_types(), ", ")));
+    return invalid(fmt::format("{}: model_type {} is not supported; known: {}", config.file,
+                               config::shown(config.model_type),
+                               fmt::join(known_model_types(), ", ")));
   }
   config::FieldReader fields = config.reader();
   Architecture architecture = row->family(config, fields);

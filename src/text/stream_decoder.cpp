@@ -9,16 +9,18 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 /// A character has at most four bytes, so that at most three replacement characters at the end of
-/// a text may yet become something else.
+/// a text may yet become something else, unless what is before them in their run of bytes was
+/// stripped from the text: byte fallback replaces the whole run until the last byte is there.
 constexpr std::size_t kUncertain = 3;
 /// Tokens that may wait for a character to be completed. A character needs four at most; more are
 /// bytes that belong to none.
 constexpr std::size_t kMaxPending = 32;
 
-/// Bytes of `text` that later tokens cannot change.
-std::size_t certain_bytes(std::string_view text) {
+/// Bytes of `text` that later tokens cannot change. `stripped`: leading spaces are missing from it.
+std::size_t certain_bytes(std::string_view text, bool stripped) {
   std::size_t end = text.size();
-  for (std::size_t i = 0; i < kUncertain && text.substr(0, end).ends_with(kReplacement); ++i) {
+  const std::size_t most = stripped ? kMaxPending : kUncertain;
+  for (std::size_t i = 0; i < most && text.substr(0, end).ends_with(kReplacement); ++i) {
     end -= kReplacement.size();
   }
   return end;
@@ -47,7 +49,8 @@ Result<std::string> StreamDecoder::push(std::int32_t id) {
   Result<std::string> text = pending_text();
   if (!text) return text;
   const bool full = pending_.size() >= kMaxPending;
-  const std::size_t certain = full ? text->size() : certain_bytes(*text);
+  const bool stripped = !started_ || !tokenizer_->anchor();
+  const std::size_t certain = full ? text->size() : certain_bytes(*text, stripped);
   const std::size_t from = std::min(emitted_, certain);
   std::string piece = text->substr(from, certain - from);
   emitted_ = std::max(emitted_, certain);

@@ -60,8 +60,8 @@ inline constexpr std::size_t kMaxTextBytes = 64 << 20;
 
 /// Turns a stream of ids into a stream of text. A piece is held back while it could end inside a
 /// character; push() never returns half a character. Each push costs the same however long the
-/// stream is. The pieces together are what decode() gives for all ids, but that bytes which belong
-/// to no character may give another number of U+FFFD. One thread.
+/// stream is. Together they are what decode() gives for all ids, but that U+FFFD may stand there in
+/// another number, and for all of a run of byte tokens with a bad one among them. One thread.
 class StreamDecoder {
  public:
   /// tokenizer outlives the decoder.

@@ -5,21 +5,18 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "../unit/text/tiny.h"
+#include "fuzz/fuzz.h"
 #include "text/tokenizer.h"
+#include "unit/text/tiny.h"
 
 namespace {
 
 using namespace tandem::text;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
+using tandem::fuzz::require;
 
 GrammarTokenizer tiny_tokenizer() {
   testing::TempFolder folder;
@@ -64,7 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     follow(*grammar, text);
   } else {
     require(grammar.error().code == tandem::ErrorCode::kInvalidArgument);
-    require(grammar.error().message.find('\n') == std::string::npos);
+    tandem::fuzz::require_refusal(grammar.error());
   }
   return 0;
 }

@@ -8,16 +8,17 @@
 #include <boost/beast/http/string_body.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "fuzz/fuzz.h"
 #include "server/http/request_reader.h"
 
 namespace {
 
 using namespace tandem::server;
+using tandem::fuzz::require;
 namespace http = boost::beast::http;
 
 struct Read {
@@ -33,10 +34,6 @@ HttpLimits small_limits() {
   limits.fields = 10;
   limits.body_bytes = 1000;
   return limits;
-}
-
-void require(bool condition) {
-  if (!condition) std::abort();
 }
 
 Read read_all(std::string_view bytes, std::size_t step) {

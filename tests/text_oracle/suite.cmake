@@ -22,10 +22,3 @@ add_test(NAME unit.text_ffi
   COMMAND ${CARGO} test --release --lib --locked --quiet
           --manifest-path ${TEXT_FFI_DIR}/Cargo.toml --target-dir ${TEXT_FFI_TARGET})
 set_tests_properties(unit.text_ffi PROPERTIES TIMEOUT 600 LABELS unit)
-
-if(COMMAND tandem_fuzz)
-  tandem_fuzz(grammar
-    SOURCES text/grammar.cpp text/tokenizer.cpp text/tokenizer_files.cpp config/json.cpp
-    LIBS ${TEXT_FFI_LIB} $<TARGET_FILE:fmt::fmt> -lm
-    DEPENDS text_ffi_build)
-endif()

@@ -54,6 +54,15 @@ TEST(ModelSizes, ATiedHeadWeighsTheEmbeddingOnceMore) {
   EXPECT_EQ(summary->sizes.head, 8 + 40);
 }
 
+TEST(ModelSizes, ALayerOfANegativeNumberIsNoLayer) {
+  auto tensors = untied();
+  tensors["model.layers.-1.mlp.weight"] = tensor(5);
+  const auto summary = summary_of(tensors);
+  ASSERT_TRUE(summary.ok());
+  EXPECT_EQ(summary->sizes.layers, (std::vector<std::uint64_t>{12, 20}));
+  EXPECT_EQ(summary->sizes.head, 88 + 20);
+}
+
 TEST(ModelSizes, HashTellsModelsApartAndNotTheirPlace) {
   const auto first = summary_of(untied());
   const auto again = summary_of(untied());

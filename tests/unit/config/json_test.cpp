@@ -36,6 +36,15 @@ TEST(ParseJson, AnOrderedObjectKeepsTheTextsOrderAndRefusesTheSame) {
   EXPECT_FALSE(parse_ordered_json(std::string(65, '[') + std::string(65, ']'), "f.json").ok());
 }
 
+TEST(ParseJson, AMessageIsShortHoweverLongTheText) {
+  std::string text = "{\"a\": \"";
+  for (int i = 0; i < 1000; ++i) text += "é";
+  const std::string message = error_of(text);
+  EXPECT_NE(message.find("is not JSON"), std::string::npos);
+  EXPECT_LE(message.size(), 1003U);
+  EXPECT_TRUE(message.ends_with("é...")) << message;
+}
+
 TEST(ParseJson, BrokenTextNamesTheByte) {
   EXPECT_NE(error_of("{\"a\":}").find("is not JSON at byte 6"), std::string::npos)
       << error_of("{\"a\":}");

@@ -94,6 +94,9 @@ TEST(Architecture, UnknownTypeIsRefusedWithTheKnownOnes) {
   const std::string message = refusal({{"model_type", "mamba"}});
   EXPECT_THAT(message, HasSubstr("config.json: model_type \"mamba\" is not supported"));
   for (const std::string& known : known_model_types()) EXPECT_THAT(message, HasSubstr(known));
+  const std::string hostile = refusal({{"model_type", "a\r\n" + std::string(5000, 'b')}});
+  EXPECT_THAT(hostile, HasSubstr("config.json: model_type \"a\\r\\nbbb"));
+  EXPECT_LT(hostile.size(), 400U);
   EXPECT_EQ(known_model_types().size(), 11U);
 }
 

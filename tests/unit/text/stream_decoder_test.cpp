@@ -123,6 +123,13 @@ TEST(StreamDecoder, KeepsTheSpaceBetweenWordsThatIsStrippedAtTheStart) {
             *tokenizer.decode(Ids{space, space, word}, true));
 }
 
+TEST(StreamDecoder, ACharacterOfBytesBehindAStrippedSpaceComesOutWhole) {
+  const Tokenizer tokenizer = load(byte_fallback_tokenizer());
+  const Ids bytes = {3 + ' ', 3 + 0xF0, 3 + 0x9F, 3 + 0x99, 3 + 0x82};
+  EXPECT_EQ(pieces_of(tokenizer, bytes, true),
+            (std::vector<std::string>{"", "", "", "", utf8(0x1F642), ""}));
+}
+
 TEST(StreamDecoder, BytesThatAreNoCharacterComeOutSoon) {
   for (const json& shape : {byte_level_tokenizer(), byte_fallback_tokenizer()}) {
     const Tokenizer tokenizer = load(shape);

@@ -1,0 +1,130 @@
+// config.json: refused with one line, or an architecture whose every number is in the range that
+// later products of sizes rely on; and its layers split over ranks.
+
+#include "config/model_config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "cluster/partition.h"
+#include "fuzz/fuzz.h"
+#include "models/architecture.h"
+
+namespace {
+
+using namespace tandem::models;
+using tandem::fuzz::require;
+using tandem::fuzz::require_refusal;
+
+constexpr int kLarge = 1 << 24;  // no size of a model is larger
+
+void check_size(int value) { require(value >= 1 && value <= kLarge); }
+
+void check_attention(const GroupedAttention& attention) {
+  for (const int size : {attention.heads, attention.kv_heads, attention.head_dim}) check_size(size);
+  require(attention.heads % attention.kv_heads == 0);
+  require(std::isfinite(attention.scale) && attention.scale > 0 && attention.softcap >= 0);
+}
+
+void check_attention(const LatentAttention& attention) {
+  for (const int size : {attention.heads, attention.kv_rank, attention.nope_dim, attention.rope_dim,
+                         attention.value_dim}) {
+    check_size(size);
+  }
+  require(attention.q_rank >= 0 && attention.q_rank <= kLarge && std::isfinite(attention.scale));
+}
+
+void check_moe(const MoeSpec& moe) {
+  check_size(moe.width);
+  check_size(moe.router.experts);
+  require(moe.router.top_k >= 1 && moe.router.top_k <= moe.router.experts);
+  require(moe.router.groups >= 1 && moe.router.experts % moe.router.groups == 0);
+  require(moe.router.top_groups >= 1 && moe.router.top_groups <= moe.router.groups);
+  // The chosen groups hold enough experts.
+  require(moe.router.top_k <= moe.router.experts / moe.router.groups * moe.router.top_groups);
+  require(moe.shared_width >= 0 && moe.shared_width <= kLarge && std::isfinite(moe.router.scale));
+}
+
+void check_rope(const tandem::kernels::RopeSpec& rope, int head_dim) {
+  require(rope.begin >= 0 && std::isfinite(rope.magnitude));
+  const auto rotated = 2 * static_cast<int>(rope.inverse_frequency.size());
+  require(rope.begin + rotated <= head_dim);
+  for (const float frequency : rope.inverse_frequency) require(std::isfinite(frequency));
+}
+
+int head_dim(const Architecture& model) {
+  if (const auto* grouped = std::get_if<GroupedAttention>(&model.attention)) {
+    return grouped->head_dim;
+  }
+  const auto& latent = std::get<LatentAttention>(model.attention);
+  return latent.nope_dim + latent.rope_dim;
+}
+
+void check_architecture(const Architecture& model) {
+  for (const int size : {model.hidden, model.layer_count, model.vocabulary, model.context_max}) {
+    check_size(size);
+  }
+  require(model.layers.size() == static_cast<std::size_t>(model.layer_count));
+  require(model.extra_layers >= 0 && model.extra_layers <= kLarge);
+  require(std::isfinite(model.norm_epsilon) && std::isfinite(model.embedding_scale));
+  require(std::isfinite(model.logit_softcap) && model.logit_softcap >= 0);
+  std::visit([](const auto& attention) { check_attention(attention); }, model.attention);
+  check_size(model.mlp.width);
+  if (model.moe) check_moe(*model.moe);
+  for (const auto& rope : model.ropes) check_rope(rope, head_dim(model));
+  for (const LayerSpec& layer : model.layers) {
+    require(layer.rope >= 0 && static_cast<std::size_t>(layer.rope) < model.ropes.size());
+    require(layer.window >= 0 && (!layer.moe || model.moe));
+  }
+}
+
+/// Every layer on exactly one rank, in order.
+void split(int layers, std::string_view picks) {
+  tandem::cluster::ModelSizes sizes;
+  for (int i = 0; i < layers; ++i) {
+    const char pick = picks[static_cast<std::size_t>(i) % picks.size()];
+    sizes.layers.push_back(static_cast<std::uint64_t>(static_cast<std::uint8_t>(pick)) << 20);
+  }
+  sizes.embedding = picks.size() << 16;
+  sizes.head = picks.size() << 18;
+  std::vector<double> shares;
+  const auto ranks = static_cast<std::size_t>(static_cast<std::uint8_t>(picks.front())) % 10;
+  for (std::size_t i = 0; i < ranks; ++i) {
+    shares.push_back(1.0 + static_cast<std::uint8_t>(picks[i % picks.size()]));
+  }
+  const auto ranges = tandem::cluster::partition(sizes, shares);
+  require(ranges.ok() == (ranks >= 1 && ranks <= static_cast<std::size_t>(layers)));
+  if (!ranges) return require_refusal(ranges.error());
+  require(ranges->size() == ranks);
+  int next = 0;
+  for (const LayerRange& range : *ranges) {
+    require(range.first == next && range.last > range.first);
+    next = range.last;
+  }
+  require(next == layers);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  auto config = tandem::config::ModelConfig::parse(text, "config.json");
+  if (!config) {
+    require_refusal(config.error());
+    return 0;
+  }
+  const auto architecture = architecture_of(*config);
+  if (!architecture) {
+    require_refusal(architecture.error());
+    return 0;
+  }
+  check_architecture(*architecture);
+  if (architecture->layer_count <= 256) split(architecture->layer_count, text);
+  return 0;
+}
