@@ -99,6 +99,7 @@ class Completions(api_server.ServerTest):
                          "context_length_exceeded")
         self.assertEqual(self.refused(TEXT, self.text(suffix="x"))["code"],
                          "unsupported_parameter")
+        self.answer(TEXT, self.text(suffix=""))
 
 
 if __name__ == "__main__":

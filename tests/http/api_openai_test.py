@@ -8,6 +8,8 @@ import unittest
 
 import openai
 import pydantic
+from openai.types import completion_create_params as completion
+from openai.types.chat import completion_create_params as chat
 
 import api_server
 
@@ -121,6 +123,20 @@ class OpenAi(api_server.ServerTest):
             self.assertEqual(pieces[0].function.name, "get_weather")
             self.assertEqual("".join(piece.function.arguments for piece in pieces),
                              call.function.arguments)
+
+    def test_every_field_of_the_sdk_is_read_or_refused_by_its_name(self):
+        for path, parameters, least in (
+                ("/v1/chat/completions", chat.CompletionCreateParamsNonStreaming,
+                 {"messages": QUESTION, "max_tokens": 1}),
+                ("/v1/completions", completion.CompletionCreateParamsNonStreaming,
+                 {"prompt": "a", "max_tokens": 1})):
+            fields = typing.get_type_hints(parameters)
+            self.assertGreater(len(fields), 15)
+            for field in fields:
+                _, _, answer = self.server.post(path, {**least, field: 1.5},
+                                                Authorization="Bearer " + KEY)
+                code = answer.get("error", {}).get("code")
+                self.assertNotEqual(code, "unknown_parameter", field)
 
     def test_errors_raise_the_classes_that_openai_raises(self):
         with self.assertRaises(openai.NotFoundError) as raised:

@@ -87,6 +87,14 @@ class Protocol(ServerTest):
         peer.send(request("POST", "/echo", ("Expect: 100-continue", "Content-Length: 100001")))
         self.assertEqual(peer.answer().status, 413)
 
+    def test_a_compressed_body_is_refused_before_it_is_sent(self):
+        answer = self.server.ask(request("POST", "/echo", (
+            "Content-Encoding: gzip", "Content-Length: 20", "Expect: 100-continue")))
+        self.assertEqual((answer.status, answer.header("accept-encoding")), (415, "identity"))
+        self.assertIn("Content-Encoding", answer.json()["error"]["message"])
+        plain = self.server.ask(request("POST", "/echo", ("Content-Encoding: identity",), b"hello"))
+        self.assertEqual(plain.json()["body"], "hello")
+
     def test_a_refusal_arrives_although_the_body_is_still_being_sent(self):
         peer = self.server.connect()
         peer.send(request("POST", "/echo", ("Content-Length: 8000000",)))
@@ -139,6 +147,7 @@ class End(ServerTest):
             self.assertEqual(answer.status, 503)
             self.assertEqual(answer.header("connection"), "close")
             self.assertIsNotNone(answer.header("retry-after"))
+            self.assertEqual(answer.json()["error"]["code"], "service_unavailable")
         self.assertEqual(len(stream.chunks()), 10)
         self.assertEqual(stream.rest(), b"")
 

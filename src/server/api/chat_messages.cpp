@@ -23,6 +23,14 @@ std::optional<std::string> read_content(Fields& message, const RequestLimits& li
   }
   content = message.array("content", limits.parts_max);
   if (content == nullptr) return std::nullopt;
+  if (content->empty()) {
+    const std::string path = message.path("content");
+    message.fail(
+        {.message = fmt::format("Invalid '{}': empty array. Expected one part or more.", path),
+         .param = path,
+         .code = "empty_array"});
+    return std::nullopt;
+  }
   std::string text;
   for (std::size_t i = 0; i < content->size(); ++i) {
     Fields part = message.element("content", i, (*content)[i]);

@@ -1,5 +1,8 @@
 #include "server/api/chat_request.h"
 
+#include <fmt/format.h>
+
+#include <string_view>
 #include <utility>
 
 #include "server/api/chat_messages.h"
@@ -7,10 +10,21 @@
 namespace tandem::server {
 namespace {
 
+constexpr const char* kTemplateKwargs = "chat_template_kwargs";
+/// Variables that other fields set.
+constexpr std::string_view kOwnVariables[] = {"messages", "tools", "documents",
+                                              "add_generation_prompt", "continue_final_message"};
+
 /// chat_template_kwargs, and reasoning_effort for the templates that know a word for it.
 std::string read_template_kwargs(Fields& fields, const RequestRules& rules) {
   Json kwargs = Json::object();
-  if (const Json* given = fields.object("chat_template_kwargs")) kwargs = *given;
+  if (const Json* given = fields.object(kTemplateKwargs)) kwargs = *given;
+  for (const std::string_view name : kOwnVariables) {
+    if (!kwargs.contains(name)) continue;
+    fields.fail(invalid_value(
+        fmt::format("{}.{}", kTemplateKwargs, name),
+        fmt::format("'{}' cannot set '{}', which has a field of its own.", kTemplateKwargs, name)));
+  }
   const auto effort =
       fields.choice("reasoning_effort", {"none", "minimal", "low", "medium", "high", "xhigh"});
   if (effort && rules.template_reasoning_effort) {
@@ -63,6 +77,7 @@ void refuse_foreign(Fields& fields) {
   fields.refuse("prediction", "predicted outputs are not supported.");
   fields.refuse("web_search_options", "this server does not search the web.");
   fields.refuse("verbosity", "it is not supported with this model.");
+  fields.refuse("moderation", "this server does not moderate.");
   fields.refuse("role_mapping", "the model's chat template names the roles.");
   const Json* modalities = fields.array("modalities", 8);
   if (modalities != nullptr && *modalities != Json::array({"text"})) {

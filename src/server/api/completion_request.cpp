@@ -11,11 +11,6 @@ namespace {
 constexpr const char* kPrompt = "prompt";
 constexpr const char* kWanted = "a string, an array of strings, or an array of token ids";
 
-bool is_id(const Json& value, std::int32_t vocabulary) {
-  return value.is_number_unsigned() &&
-         value.get<std::uint64_t>() < static_cast<std::uint64_t>(vocabulary);
-}
-
 /// A prompt of text or ids; nothing after a failure.
 std::optional<Prompt> read_one(Fields& fields, const Json& value, const RequestRules& rules) {
   const auto empty = [&] {
@@ -36,7 +31,7 @@ std::optional<Prompt> read_one(Fields& fields, const Json& value, const RequestR
   std::vector<std::int32_t> ids;
   ids.reserve(value.size());
   for (const Json& id : value) {
-    if (!is_id(id, rules.vocabulary)) {
+    if (!is_token_id(id, rules.vocabulary)) {
       fields.fail(invalid_value(
           kPrompt, fmt::format("Invalid 'prompt': token ids are whole numbers in [0, {}).",
                                rules.vocabulary)));
@@ -105,7 +100,9 @@ ApiResult<CompletionRequest> parse_completion(const Json& body, const RequestRul
   if (best_of && *best_of != request.options.n) {
     fields.refuse("best_of", "only as many completions as n are made.");
   }
-  fields.refuse("suffix", "this server does not fill in the middle.");
+  if (!fields.string("suffix").value_or("").empty()) {
+    fields.refuse("suffix", "this server does not fill in the middle.");
+  }
   if (request.options.max_tokens == 0 && !request.echo) {
     fields.fail(invalid_value("max_tokens", "Invalid 'max_tokens': 0 needs 'echo'."));
   }

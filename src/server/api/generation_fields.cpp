@@ -37,7 +37,9 @@ void read_logit_bias(Fields& fields, const RequestRules& rules, SamplingParams& 
     std::int32_t id = -1;
     const char* const end = key.data() + key.size();
     const auto [stopped, status] = std::from_chars(key.data(), end, id);
-    const bool known = status == std::errc() && stopped == end && id >= 0 && id < rules.vocabulary;
+    // One key for one token: no leading zeros.
+    const bool plain = status == std::errc() && stopped == end && fmt::to_string(id) == key;
+    const bool known = plain && id >= 0 && id < rules.vocabulary;
     if (!known) {
       fields.fail(invalid_value(
           kName,
@@ -127,8 +129,12 @@ void read_stream(Fields& fields, GenerationOptions& options) {
 
 /// What OpenAI's SDKs offer for every request and what does not bear on the answer.
 void read_inert(Fields& fields) {
-  for (const char* text : {"user", "safety_identifier", "prompt_cache_key"}) fields.string(text);
+  for (const char* text :
+       {"user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}) {
+    fields.string(text);
+  }
   fields.object("metadata");
+  fields.object("prompt_cache_options");
   fields.choice("service_tier", {"auto", "default"});
   if (fields.boolean("store").value_or(false)) {
     fields.refuse("store", "this server stores no requests.");
@@ -157,6 +163,12 @@ void read_model(Fields& fields, const RequestRules& rules) {
                                       model->substr(0, 100), rules.model_names.front()),
                .param = "model",
                .code = "model_not_found"});
+}
+
+bool is_token_id(const Json& value, std::int32_t vocabulary) {
+  // Integers over 63 bits come out negative here.
+  return value.is_number_integer() && value.get<std::int64_t>() >= 0 &&
+         value.get<std::int64_t>() < vocabulary;
 }
 
 GenerationOptions read_generation(Fields& fields, const RequestRules& rules, int tokens_min) {

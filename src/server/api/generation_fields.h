@@ -27,6 +27,8 @@ struct GenerationOptions {
 
 /// "model" absent, or one of the names; else 404 model_not_found.
 void read_model(Fields& fields, const RequestRules& rules);
+/// Whether a value is the id of a token; 1.0 is none.
+bool is_token_id(const Json& value, std::int32_t vocabulary);
 /// Everything of GenerationOptions. max_tokens is at least `tokens_min`.
 GenerationOptions read_generation(Fields& fields, const RequestRules& rules, int tokens_min);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -126,6 +127,16 @@ ToolSpec read_tool(Fields& tool) {
   return spec;
 }
 
+/// A call says its tool by the name alone.
+void check_distinct(Fields& fields, const std::vector<ToolSpec>& tools) {
+  std::set<std::string_view> names;
+  for (const ToolSpec& tool : tools) {
+    if (names.insert(tool.name).second) continue;
+    fields.fail(invalid_value(
+        "tools", fmt::format("Invalid 'tools': two functions have the name '{}'.", tool.name)));
+  }
+}
+
 void read_tool_choice(Fields& fields, ToolRequest& request) {
   using Choice = ToolRequest::Choice;
   request.choice = request.tools.empty() ? Choice::kNone : Choice::kAuto;
@@ -180,6 +191,7 @@ ToolRequest read_tools(Fields& fields, const RequestLimits& limits) {
     Fields tool = fields.element("tools", i, (*tools)[i]);
     request.tools.push_back(read_tool(tool));
   }
+  if (!fields.failed()) check_distinct(fields, request.tools);
   if (tools != nullptr && !tools->empty()) request.json = tools->dump();
   read_tool_choice(fields, request);
   request.parallel = fields.boolean("parallel_tool_calls").value_or(true);

@@ -37,9 +37,7 @@ ApiResult<DetokenizeRequest> parse_detokenize(const Json& body, const RequestRul
   const Json* tokens = fields.array("tokens", std::numeric_limits<std::size_t>::max());
   for (std::size_t i = 0; tokens != nullptr && i < tokens->size(); ++i) {
     const Json& id = (*tokens)[i];
-    const bool known = id.is_number_unsigned() &&
-                       id.get<std::uint64_t>() < static_cast<std::uint64_t>(rules.vocabulary);
-    if (!known) {
+    if (!is_token_id(id, rules.vocabulary)) {
       fields.fail(invalid_value(
           "tokens", fmt::format("Invalid 'tokens': token ids are whole numbers in [0, {}).",
                                 rules.vocabulary)));

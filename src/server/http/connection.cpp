@@ -119,8 +119,7 @@ asio::awaitable<void> Connection::read_all(std::shared_ptr<Connection> self) {
   }
   stage_ = Stage::kOpen;
   if (unwanted_ && !answer_) {
-    refuse(
-        {503, "the server has too many connections; try again later", {}, {{"Retry-After", "1"}}});
+    refuse(not_now("the server has too many connections; try again later", 1));
   }
   const auto ended = [self](std::exception_ptr thrown) {
     if (thrown) self->die();

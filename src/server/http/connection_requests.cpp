@@ -27,10 +27,7 @@ void Connection::advance() {
     if (reader_.phase() != phase_) wait_from_now();
     phase_ = reader_.phase();
     if (!account_body(reader_.body_bytes())) {
-      return refuse({503,
-                     "the server is receiving too many bytes at once; try again later",
-                     {},
-                     {{"Retry-After", "1"}}});
+      return refuse(not_now("the server is receiving too many bytes at once; try again later", 1));
     }
     if (std::exchange(owes_continue_, false) && reader_.body_bytes() == 0) {
       interim_ = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -44,7 +41,7 @@ void Connection::advance() {
 bool Connection::admit() {
   owes_continue_ = reader_.head().expects_continue;
   if (state_.draining) {
-    refuse({503, "the server is shutting down", "shutting_down", {{"Retry-After", "5"}}});
+    refuse(not_now("the server is stopping", 5));
     return false;
   }
   auto verdict = state_.gate.check(reader_.head());

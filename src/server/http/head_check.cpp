@@ -115,7 +115,7 @@ std::optional<Refused> read_field(std::string_view line, RequestHead& head) {
 std::optional<Refused> check_single(const RequestHead& head) {
   for (const std::string_view name :
        {"host", "content-length", "transfer-encoding", "authorization", "x-api-key", "content-type",
-        "origin", "expect"}) {
+        "content-encoding", "origin", "expect"}) {
     const auto same = [&](const Header& header) { return same_token(header.name, name); };
     if (std::ranges::count_if(head.headers, same) > 1) {
       return bad("the header " + std::string(name) + " is there twice");
@@ -171,6 +171,16 @@ std::optional<Refused> read_framing(RequestHead& head) {
   const bool has_body = head.method == "POST" || head.method == "PUT" || head.method == "PATCH";
   if (head.http10 && has_body) return Refused{411, "an HTTP/1.0 body needs a Content-Length"};
   return std::nullopt;
+}
+
+// RFC 9110, 15.5.16: the answer says which codings would do.
+std::optional<Refused> check_coding(const RequestHead& head) {
+  const std::string* coding = head.header("content-encoding");
+  if (coding == nullptr || coding->empty() || same_token(*coding, "identity")) return std::nullopt;
+  return Refused{415,
+                 "this server reads no compressed bodies: send it without Content-Encoding",
+                 "unsupported_media_type",
+                 {{"Accept-Encoding", "identity"}}};
 }
 
 std::optional<Refused> read_wishes(RequestHead& head) {
@@ -242,6 +252,7 @@ Checked<RequestHead> read_head(std::string_view bytes) {
   if (auto refused = check_single(head)) return *refused;
   if (auto refused = check_host(head)) return *refused;
   if (auto refused = read_framing(head)) return *refused;
+  if (auto refused = check_coding(head)) return *refused;
   if (auto refused = read_wishes(head)) return *refused;
   return head;
 }

@@ -48,10 +48,7 @@ void Outgoing::send(HttpResponse response) {
   const bool large = response.body.size() > out_bytes_max_;
   const bool fits = !large || outs_->take(response.body.size());
   if (!fits) {
-    response = answer_of({503,
-                          "too many answers wait for slow clients; try again later",
-                          {},
-                          {{"Retry-After", "1"}}});
+    response = answer_of(not_now("too many answers wait for slow clients; try again later", 1));
   } else if (large) {
     outs_->give_back(response.body.size());  // put() counts it
   }

@@ -19,6 +19,9 @@ struct Refused {
   std::vector<Header> headers = {};  // further ones of the answer
 };
 
+/// 503: nothing is wrong with the request; it may come again after `seconds`.
+Refused not_now(std::string message, int seconds);
+
 /// A value, or why the request is refused.
 template <class T>
 using Checked = std::variant<T, Refused>;

@@ -62,6 +62,7 @@ TEST(ChatMessages, AnErrorNamesItsPlace) {
   EXPECT_EQ(param_of(R"([{"content":"x"}])"), "messages[0].role");
   EXPECT_EQ(param_of(R"([{"role":"robot","content":"x"}])"), "messages[0].role");
   EXPECT_EQ(param_of(R"([{"role":"user"}])"), "messages[0].content");
+  EXPECT_EQ(param_of(R"([{"role":"user","content":[]}])"), "messages[0].content");
   EXPECT_EQ(param_of(R"([{"role":"user","content":"x"},{"role":"tool","content":"x"}])"),
             "messages[1].tool_call_id");
   EXPECT_EQ(param_of(R"([{"role":"user","content":[{"type":"image_url","image_url":{}}]}])"),

@@ -113,7 +113,7 @@ TEST(ChatRequest, NothingIsAcceptedAndIgnored) {
         R"("role_mapping":{})", R"("functions":[])", R"("function_call":"auto")", R"("audio":{})",
         R"("prediction":{})", R"("web_search_options":{})", R"("verbosity":"low")",
         R"("modalities":["audio"])", R"("store":true)", R"("reasoning_effort":"low")",
-        R"("mirostat":1)"}) {
+        R"("mirostat":1)", R"("moderation":{})"}) {
     EXPECT_EQ(refused(field).code, "unsupported_parameter") << field;
   }
   const ApiError unknown = refused(R"("temprature":1)");
@@ -126,6 +126,7 @@ TEST(ChatRequest, NothingIsAcceptedAndIgnored) {
 TEST(ChatRequest, WhatSdksSendWithoutAnyEffectIsTaken) {
   EXPECT_TRUE(parse(R"("user":"u","metadata":{"a":"b"},"store":false,"service_tier":"auto",)"
                     R"("safety_identifier":"s","prompt_cache_key":"k","modalities":["text"],)"
+                    R"("prompt_cache_retention":"24h","prompt_cache_options":{},)"
                     R"("tools":null,"stop":null,"logit_bias":null)")
                   .ok());
 }
@@ -140,6 +141,21 @@ TEST(ChatRequest, AReasoningEffortNeedsATemplateThatKnowsIt) {
   auto low = parse(R"("reasoning_effort":"low")", by);
   ASSERT_TRUE(low.ok());
   EXPECT_EQ(low->prompt.kwargs_json, R"({"reasoning_effort":"low"})");
+}
+
+TEST(ChatRequest, VariablesOfTheTemplateThatHaveFieldsAreNotSetBesideThem) {
+  for (const std::string name : {"messages", "tools", "add_generation_prompt"}) {
+    EXPECT_EQ(refused(R"("chat_template_kwargs":{")" + name + R"(":1})").param,
+              "chat_template_kwargs." + name);
+  }
+}
+
+TEST(ChatRequest, ATokenHasOneKeyInTheBias) {
+  EXPECT_TRUE(parse(R"("logit_bias":{"0":1,"99":-100})").ok());
+  for (const char* key : {"05", "-0", "+1", "1.0", "1e1", "", " 1", "100", "-1", "99999999999"}) {
+    const ApiError error = refused(R"("logit_bias":{")" + std::string(key) + R"(":1})");
+    EXPECT_EQ(error.param, "logit_bias") << key;
+  }
 }
 
 TEST(ChatRequest, ToolsKeepTheOrderOfTheirMembers) {
@@ -165,6 +181,7 @@ TEST(ChatRequest, ToolsKeepTheOrderOfTheirMembers) {
   EXPECT_EQ(refused(R"("tools":[{"type":"function","function":{"name":"a b"}}])").param,
             "tools[0].function.name");
   EXPECT_EQ(refused(R"("tools":[{"type":"code"}])").param, "tools[0].type");
+  EXPECT_EQ(refused(R"("tools":[)" + tool + "," + tool + "]").param, "tools") << "one name, twice";
 }
 
 TEST(ChatRequest, ToolsThatTheTemplateWouldNotShowAreRefusedUnlessACallIsForced) {
