@@ -102,6 +102,7 @@ Status Engine::State::commit(const TickResult& result) {
     if (found == by_kv.end()) continue;  // it ended or lost its KV while this tick was on its way
     Sequence& sequence = *found->second;
     Event event = advance(sequence, entry, token);
+    event.submitted = flight.submitted;
     for (auto score = first; score != scores; ++score) {
       if (score->position < sequence.scored || score->position >= sequence.prompt()) continue;
       event.scores.push_back(*score);

@@ -208,6 +208,7 @@ Json usage_json(const Usage& usage) {
 Json timings_json(const Usage& usage, const Timings& timings) {
   const std::uint64_t computed = usage.prompt_tokens - usage.cached_tokens;
   return {{"cache_n", usage.cached_tokens},
+          {"queue_ms", timings.queue_ms},
           {"prompt_n", computed},
           {"prompt_ms", timings.prompt_ms},
           {"prompt_per_token_ms", per_token(computed, timings.prompt_ms)},

@@ -27,9 +27,10 @@ struct Usage {
   std::uint64_t reasoning_tokens = 0;  // of the completion
 };
 
-/// As llama-server says them.
+/// As llama-server says them, and the time before.
 struct Timings {
-  double prompt_ms = 0;     // until the first token
+  double queue_ms = 0;      // from the request until its prompt was computed
+  double prompt_ms = 0;     // from then until the first token
   double predicted_ms = 0;  // from the first token to the last
 };
 

@@ -39,11 +39,13 @@ class Metrics {
   std::string text(const EngineView& engine, const HttpCounters& http) const;
 
  private:
+  Histogram queue_;
   Histogram first_token_;
   Histogram token_gap_;
   Histogram request_time_;
   mutable std::mutex mutex_;
   std::map<std::pair<std::string, int>, std::uint64_t> requests_;  // by route and status
+  std::map<std::string, std::uint64_t> finished_;                  // by reason
 };
 
 }  // namespace tandem::server

@@ -1,6 +1,5 @@
 #include "server/serving/recorded_answer.h"
 
-#include <chrono>
 #include <utility>
 
 namespace tandem::server {
@@ -15,9 +14,7 @@ RecordedAnswer::~RecordedAnswer() {
   finish();
 }
 
-double RecordedAnswer::elapsed_ms() const {
-  return std::chrono::duration<double, std::milli>(Clock::now() - began_).count();
-}
+double RecordedAnswer::elapsed_ms() const { return milliseconds(Clock::now() - began_); }
 
 void RecordedAnswer::finish() {
   if (!done_) return;

@@ -16,10 +16,6 @@ using scheduler::FinishReason;
 constexpr std::chrono::seconds kSilence{5};
 constexpr std::chrono::seconds kProgress{1};
 
-double milliseconds(Clock::time_point begin, Clock::time_point end) {
-  return std::chrono::duration<double, std::milli>(end - begin).count();
-}
-
 }  // namespace
 
 Reply::Reply(std::shared_ptr<RecordedAnswer> answer, const ModelText& model, Metrics& metrics,
@@ -46,6 +42,11 @@ Reply::Reply(std::shared_ptr<RecordedAnswer> answer, const ModelText& model, Met
 void Reply::note(Choice& choice, const scheduler::Event& event) {
   choice.prompt_done = event.prompt_done;
   choice.cached = event.cached;
+  // Set in all events but those of a request that ended before it was computed.
+  if (!computed_ && event.submitted > answer_->began()) {
+    computed_ = event.submitted;
+    answer_->record().queue_ms = milliseconds(*computed_ - answer_->began());
+  }
   std::ranges::copy(event.scores, std::back_inserter(choice.scores));
   if (!event.token) return;
   const auto now = Clock::now();
@@ -283,7 +284,10 @@ Usage Reply::usage() const {
 
 Timings Reply::timings() const {
   const auto first = first_token_.value_or(Clock::now());
-  return {milliseconds(answer_->began(), first), milliseconds(first, last_token_.value_or(first))};
+  const auto computed = computed_.value_or(first);
+  return {.queue_ms = milliseconds(computed - answer_->began()),
+          .prompt_ms = milliseconds(first - computed),
+          .predicted_ms = milliseconds(last_token_.value_or(first) - first)};
 }
 
 }  // namespace tandem::server

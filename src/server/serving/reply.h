@@ -93,6 +93,7 @@ class Reply final : public JobListener {
   bool over_ = false;
   std::string out_;  // of a stream, not written yet
   Clock::time_point last_write_;
+  std::optional<Clock::time_point> computed_;  // from when on
   std::optional<Clock::time_point> first_token_;
   std::optional<Clock::time_point> last_token_;
 };

@@ -36,6 +36,7 @@ std::string log_text(const RequestRecord& record, const std::string& time) {
     line += fmt::format(" prompt={} cached={} completion={}", record.prompt_tokens,
                         record.cached_tokens, record.completion_tokens);
   }
+  if (record.queue_ms) line += fmt::format(" queue_ms={:.1f}", *record.queue_ms);
   if (record.first_token_ms) line += fmt::format(" first_ms={:.1f}", *record.first_token_ms);
   if (record.stream) line += " stream";
   if (!record.finish.empty()) line += fmt::format(" finish={}", record.finish);
@@ -57,6 +58,7 @@ std::string log_json(const RequestRecord& record, const std::string& time) {
     line["cached_tokens"] = record.cached_tokens;
     line["completion_tokens"] = record.completion_tokens;
   }
+  if (record.queue_ms) line["queue_ms"] = rounded(*record.queue_ms);
   if (record.first_token_ms) line["first_token_ms"] = rounded(*record.first_token_ms);
   line["stream"] = record.stream;
   if (!record.finish.empty()) line["finish"] = record.finish;

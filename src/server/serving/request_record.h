@@ -1,11 +1,18 @@
 #pragma once
 // What is remembered of one request, for the log and the metrics.
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 
+#include "base/deadline.h"
+
 namespace tandem::server {
+
+inline double milliseconds(Clock::duration time) {
+  return std::chrono::duration<double, std::milli>(time).count();
+}
 
 struct RequestRecord {
   std::string id;
@@ -17,6 +24,7 @@ struct RequestRecord {
   std::uint64_t prompt_tokens = 0;
   std::uint64_t cached_tokens = 0;
   std::uint64_t completion_tokens = 0;
+  std::optional<double> queue_ms;        // since the request came, until it was computed
   std::optional<double> first_token_ms;  // since the request came
   double total_ms = 0;
   std::string finish;  // "stop", ..., of the last choice; "gone": the client went away

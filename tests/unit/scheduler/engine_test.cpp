@@ -32,6 +32,21 @@ TEST(Engine, AnswersOnePrompt) {
   EXPECT_THAT(pipeline.broken(), IsEmpty());
 }
 
+TEST(Engine, AnEventSaysWhenItsStepWasSubmitted) {
+  FakePipeline pipeline(1);
+  Clock::time_point now{std::chrono::seconds(10)};
+  EngineOptions options;
+  options.now = [&] { return now; };
+  Engine engine(pipeline, options);
+  ASSERT_TRUE(engine.add(request_of({1, 2, 3}, 2)).ok());
+  for (const int second : {11, 12}) {
+    now = Clock::time_point(std::chrono::seconds(second));
+    auto events = engine.step(soon());
+    ASSERT_TRUE(events.ok() && events->size() == 1);
+    EXPECT_EQ(events->front().submitted, now);
+  }
+}
+
 TEST(Engine, IdleStepIsEmpty) {
   FakePipeline pipeline(2);
   Engine engine(pipeline, {});

@@ -101,12 +101,13 @@ TEST(ReplyFormat, APartOfACharacterHasNoBytesAndInfinityIsANumber) {
 }
 
 TEST(ReplyFormat, TimingsAreOfTheTokensThatWereComputed) {
-  const Json json = timings_json({12, 4, 10, 0}, {16, 500});
+  const Json json = timings_json({12, 4, 10, 0}, {3, 16, 500});
+  EXPECT_EQ(json["queue_ms"], 3);
   EXPECT_EQ(json["prompt_n"], 8);
   EXPECT_EQ(json["cache_n"], 4);
   EXPECT_EQ(json["prompt_per_second"], 500);
   EXPECT_EQ(json["predicted_per_second"], 20);
-  EXPECT_EQ(timings_json({1, 1, 0, 0}, {0, 0})["prompt_per_token_ms"], 0);
+  EXPECT_EQ(timings_json({1, 1, 0, 0}, {})["prompt_per_token_ms"], 0);
 }
 
 }  // namespace
