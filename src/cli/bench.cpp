@@ -3,16 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
-#include <map>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/memory_bandwidth.h"
 #include "base/platform.h"
+#include "cli/bench_contexts.h"
+#include "cli/bench_run.h"
 #include "cli/commands.h"
 #include "cli/gpu.h"
 #include "cli/interrupt.h"
@@ -28,57 +27,6 @@ namespace {
 
 /// Memory that the bandwidth is measured on; more than any cache of today, less than hurts.
 constexpr std::size_t kBandwidthBytes = 512U << 20;
-
-struct Speed {
-  double prompt_tps = 0;
-  double decode_tps = 0;  // 0: each request drew one token only
-};
-
-std::vector<std::int32_t> random_prompt(std::mt19937_64& random, int tokens,
-                                        std::int32_t vocabulary) {
-  std::uniform_int_distribution<std::int32_t> pick(0, vocabulary - 1);
-  std::vector<std::int32_t> ids(static_cast<std::size_t>(tokens));
-  for (std::int32_t& id : ids) id = pick(random);
-  return ids;
-}
-
-/// All requests start together. Prompt time ends when each has its first token; what is drawn after
-/// that is decode.
-Result<Speed> run_once(scheduler::Engine& engine, const BenchOptions& options,
-                       std::int32_t vocabulary, std::uint64_t seed, const Interrupt& interrupt) {
-  std::mt19937_64 random(seed);
-  for (int i = 0; i < options.concurrency; ++i) {
-    scheduler::Request request;
-    request.prompt = random_prompt(random, options.prompt, vocabulary);
-    request.max_tokens = options.generate;
-    if (auto added = engine.add(std::move(request)); !added) return added.error();
-  }
-  const auto begin = Clock::now();
-  auto prefilled = begin;
-  std::map<std::uint64_t, int> drawn;
-  std::int64_t after_prefill = 0;
-  while (engine.busy()) {
-    if (interrupt.raised()) return Error{ErrorCode::kCancelled, "interrupted"};
-    auto events = engine.step(after(std::chrono::seconds(limits::kTickSecondsMax)));
-    if (!events) return events.error();
-    const bool all_prefilled = drawn.size() == static_cast<std::size_t>(options.concurrency);
-    for (const scheduler::Event& event : *events) {
-      if (event.error) return *event.error;
-      if (!event.token) continue;
-      ++drawn[event.sequence];
-      if (all_prefilled) ++after_prefill;
-    }
-    if (!all_prefilled) prefilled = Clock::now();
-  }
-  const std::chrono::duration<double> prompt_time = prefilled - begin;
-  const std::chrono::duration<double> decode_time = Clock::now() - prefilled;
-  Speed speed;
-  speed.prompt_tps =
-      options.prompt * static_cast<double>(options.concurrency) / prompt_time.count();
-  if (after_prefill > 0)
-    speed.decode_tps = static_cast<double>(after_prefill) / decode_time.count();
-  return speed;
-}
 
 /// Everything that is printed.
 struct Report {
@@ -140,8 +88,9 @@ Result<Report> measure(const BenchOptions& options, Session& session) {
   std::vector<double> prompt;
   std::vector<double> decode;
   for (int run = 0; run <= options.repeats; ++run) {
-    auto speed =
-        run_once(session.engine(), options, vocabulary, static_cast<std::uint64_t>(run), interrupt);
+    const BenchRun wanted{options.prompt, options.generate, options.concurrency,
+                          static_cast<std::uint64_t>(run)};
+    auto speed = run_once(session.engine(), wanted, vocabulary, interrupt);
     if (!speed) return speed.error();
     if (run == 0) continue;  // touches cold weights and caches
     prompt.push_back(speed->prompt_tps);
@@ -167,11 +116,12 @@ Status run_bench(const BenchOptions& options, const Environment& environment, Co
   if (!wanted) return wanted.error();
   auto session = Session::open(options.model, *folder, console, options.json);
   if (!session) return session.error();
+  const bool local_cpus = wanted->hosts.empty() && !wanted->stage.gpu;
+  const int threads = local_cpus ? std::min(wanted->stage.threads, limits::kThreadsMax) : 0;
+  if (!options.contexts.empty()) return bench_contexts(options, *session, threads, console);
   auto report = measure(options, *session);
   if (!report) return report.error();
-  const bool local_cpus = wanted->hosts.empty() && !wanted->stage.gpu;
   if (local_cpus) {
-    const int threads = std::min(wanted->stage.threads, limits::kThreadsMax);
     const auto rates =
         measure_read_bandwidth(kBandwidthBytes, threads, limits::kBenchRepeatsDefault);
     if (!rates) return rates.error();

@@ -33,6 +33,23 @@ Status read_payloads(const std::string& text, std::vector<std::uint64_t>& payloa
   return {};
 }
 
+/// "1024,8192" -> tokens.
+Status read_contexts(const std::string& text, std::vector<int>& contexts) {
+  auto sizes = parse_ids(text);
+  if (!sizes) return sizes.error();
+  if (sizes->empty() || sizes->size() > limits::kBenchContextsMax) {
+    return invalid(fmt::format("must list 1 to {} sizes", limits::kBenchContextsMax));
+  }
+  for (const std::int32_t tokens : *sizes) {
+    if (tokens < 1 || tokens > limits::kBenchTokensMax) {
+      return invalid(
+          fmt::format("a context has 1 to {} tokens, not {}", limits::kBenchTokensMax, tokens));
+    }
+  }
+  contexts.assign(sizes->begin(), sizes->end());
+  return {};
+}
+
 void add_bench_memory(CLI::App& app, BenchMemoryOptions& options) {
   CLI::App& sub =
       *add_command(app, "memory", "This machine's read bandwidth", "  tandem bench memory");
@@ -68,6 +85,7 @@ CLI::App* add_bench_commands(CLI::App& app, BenchOptions& options, BenchMemoryOp
   CLI::App& sub =
       *add_command(app, "bench", "Prompt and decode speed of a model, or of the machine",
                    "  tandem bench MODEL -p 512 -n 128 -r 5 --ranks 2 --threads 1 --json\n"
+                   "  tandem bench MODEL --contexts 1024,8192 -n 32\n"
                    "  tandem bench memory\n"
                    "  tandem bench link --tls\n"
                    "  tandem bench serve http://127.0.0.1:8080");
@@ -80,6 +98,9 @@ CLI::App* add_bench_commands(CLI::App& app, BenchOptions& options, BenchMemoryOp
                "Measured runs, after one that is not");
   integer_flag(sub, "--concurrency", options.concurrency, 1, limits::kBenchConcurrencyMax,
                "Requests at once");
+  value_flag(sub, "--contexts", "Decode after so many tokens, beside decode after few",
+             [&options](const std::string& text) { return read_contexts(text, options.contexts); })
+      ->type_name("LIST");
   sub.add_flag("--json", options.json, "Print one JSON object")->disable_flag_override();
 
   add_bench_memory(sub, memory);

@@ -161,9 +161,7 @@ Result<Command> chosen_bench(const CLI::App& bench, const Parsed& parsed) {
     }
     return Command{parsed.bench_memory};
   }
-  if (auto status = check_model_options(bench, parsed.bench.model); !status.ok()) {
-    return status.error();
-  }
+  if (auto status = check_bench(bench, parsed.bench); !status.ok()) return status.error();
   return Command{parsed.bench};
 }
 

@@ -44,6 +44,9 @@ Status check_model_options(const CLI::App& app, const ModelOptions& options) {
   if (options.mlx_kernels && app.count("--cpu-isa") > 0) {
     return without_meaning("--cpu-isa", "with --mlx-kernels");
   }
+  if (options.mlx_kernels && options.kv_bits != 0) {
+    return invalid("--kv-bits: cannot be used together with --mlx-kernels");
+  }
   const bool gpu = options.device == Device::kGpu;
   if (gpu && options.isa != kernels::Isa::kBest) {
     return without_meaning("--cpu-isa", "with --device gpu");
@@ -71,6 +74,16 @@ Status check_generate(const CLI::App& app, const GenerateOptions& options) {
   if (raw && options.chat_template.config) {
     return without_meaning("--chat-template-config", why);
   }
+  return {};
+}
+
+Status check_bench(const CLI::App& app, const BenchOptions& options) {
+  if (auto status = check_model_options(app, options.model); !status.ok()) return status;
+  if (options.contexts.empty()) return {};
+  for (const char* flag : {"--prompt-tokens", "--concurrency"}) {
+    if (app.count(flag) > 0) return without_meaning(flag, "with --contexts");
+  }
+  if (options.generate < 2) return invalid("--generate-tokens: must be 2 at least with --contexts");
   return {};
 }
 

@@ -45,6 +45,8 @@ void add_compute_flags(CLI::App& app, ModelOptions& options) {
        {"bf16", kernels::Activations::kBF16},
        {"int8", kernels::Activations::kInt8}},
       [&options](kernels::Activations kind) { options.activations = kind; });
+  choice_flag<int>(app, "--kv-bits", "Bits of a KV element: 8, half the memory [the activations']",
+                   {{"8", 8}}, [&options](int bits) { options.kv_bits = bits; });
   std::vector<std::pair<std::string, kernels::Isa>> isas;
   for (const kernels::Isa isa :
        {kernels::Isa::kBest, kernels::Isa::kAvx512Vnni, kernels::Isa::kAvx2, kernels::Isa::kNeon,

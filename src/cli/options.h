@@ -36,6 +36,7 @@ struct ModelOptions {
   int prefill_step_size = limits::kPrefillStepDefault;
   Device device = Device::kAuto;
   std::optional<kernels::Activations> activations;  // absent: int8 on the CPU, bf16 on the GPU
+  int kv_bits = 0;  // of a KV element: 8, or 0: as precise as activations or checkpoint
   kernels::Isa isa = kernels::Isa::kBest;
   bool mlx_kernels = false;
 };
@@ -84,7 +85,8 @@ struct BenchOptions {
   int prompt = limits::kBenchPromptDefault;      // tokens a request
   int generate = limits::kBenchGenerateDefault;  // tokens a request
   int repeats = limits::kBenchRepeatsDefault;
-  int concurrency = 1;  // requests at once
+  int concurrency = 1;        // requests at once
+  std::vector<int> contexts;  // tokens; not empty: what these contexts cost, instead
   bool json = false;
 };
 

@@ -30,9 +30,10 @@ std::string rank_table(const std::vector<cluster::RankInfo>& ranks) {
     const int last = rank.stage.layers.last - 1;
     const std::string layers = first == last ? fmt::format("layer {}", first)
                                              : fmt::format("layers {} to {}", first, last);
-    out += fmt::format("rank {} on {}: {} of {}, {} of weights\n", rank.rank, rank.host, layers,
-                       rank.stage.layer_count,
-                       format_bytes(static_cast<double>(rank.stage.weight_bytes)));
+    out += fmt::format("rank {} on {}: {} of {}, {} of weights, {} of KV a token\n", rank.rank,
+                       rank.host, layers, rank.stage.layer_count,
+                       format_bytes(static_cast<double>(rank.stage.weight_bytes)),
+                       format_bytes(static_cast<double>(rank.stage.kv_bytes_per_token)));
   }
   return out;
 }

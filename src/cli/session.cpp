@@ -52,6 +52,10 @@ Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
   out.stage.mlx_kernels = options.mlx_kernels;
   out.stage.activations = options.activations.value_or(out.stage.gpu ? kernels::Activations::kBF16
                                                                      : kernels::Activations::kInt8);
+  if (options.kv_bits != 0 && out.stage.gpu) {
+    return invalid("--kv-bits: only the CPU's kernels keep KV in 8 bits: needs --device cpu");
+  }
+  out.stage.kv_bits = options.kv_bits;
   out.stage.isa = options.isa;
   out.stage.threads = options.threads;
   if (options.threads == 0 && out.hosts.empty()) out.stage.threads = std::max(1, cores / out.ranks);

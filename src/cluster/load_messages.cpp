@@ -31,6 +31,7 @@ void put(const stage::StageOptions& options, v1::LoadRequest& out) {
     if (value == options.activations) out.set_activations(std::string(name));
   }
   out.set_isa(std::string(kernels::isa_name(options.isa)));
+  out.set_kv_bits(options.kv_bits);
   out.set_threads(options.threads);
   out.set_memory_bytes(options.memory_bytes);
   out.set_kv_bytes_max(options.kv_bytes_max);
@@ -57,6 +58,8 @@ Result<stage::StageOptions> take_options(const v1::LoadRequest& in) {
   const auto isa = kernels::isa_from_name(in.isa());
   if (!isa) return bad_field("isa is not one this version knows");
   options.isa = *isa;
+  if (in.kv_bits() != 0 && in.kv_bits() != 8) return bad_field("kv_bits must be 0 or 8");
+  options.kv_bits = in.kv_bits();
   if (in.threads() < 0 || in.threads() > kMaxThreads) {
     return bad_field("threads must be from 0 to " + std::to_string(kMaxThreads));
   }

@@ -7,7 +7,8 @@
 
 namespace tandem::cluster {
 
-/// Fills model, layers, gpu, mlx_kernels, activations, isa, threads, memory_bytes, kv_bytes_max.
+/// Fills model, layers, gpu, mlx_kernels, activations, isa, kv_bits, threads, memory_bytes and
+/// kv_bytes_max.
 void put(const stage::StageOptions& options, v1::LoadRequest& out);
 /// The message names the field that is wrong.
 Result<stage::StageOptions> take_options(const v1::LoadRequest& in);

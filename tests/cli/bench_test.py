@@ -29,6 +29,31 @@ class Bench(program.ProgramTest):
     def test_one_token_is_no_decode(self):
         self.assertIsNone(self.json("bench", self.model, "-p", 4, "-n", 1, "-r", 1)["decode_tps"])
 
+    def test_contexts(self):
+        got = self.json("bench", self.model, "--contexts", "100,40", "-n", 4, "-r", 2,
+                        "--threads", 1)
+        self.assertEqual([context["tokens"] for context in got["contexts"]], [100, 40])
+        for context in got["contexts"]:
+            for name in ("short_decode_tps", "decode_tps", "read_bytes_per_second"):
+                self.spread(context[name])
+            cost = context["cost"]
+            self.assertLessEqual(cost["min"], cost["median"])
+            self.assertLess(cost["max"], 1)
+        self.assertEqual((got["generate_tokens"], got["repeats"]), (4, 2))
+        text = self.output("bench", self.model, "--contexts", "64", "-n", 4, "-r", 1).decode()
+        self.assertRegex(text, r"^after +64 tokens: +[0-9.]+ tok/s .*; after 16 [0-9.]+; "
+                               r"cost -?[0-9.]+ % .*; memory read .*/s\n$")
+
+    def test_kv_in_eight_bits_takes_fewer_bytes(self):
+        def bytes_of(*flags):
+            return self.json("bench", self.model, "--contexts", "20", "-n", 2, "-r", 1,
+                             *flags)["kv_bytes_per_token"]
+
+        usual = bytes_of()
+        quantized = bytes_of("--kv-bits", 8)
+        self.assertLess(quantized, 0.6 * usual)
+        self.assertEqual(quantized, bytes_of("--kv-bits", 8, "--ranks", 2))
+
     def test_people_get_lines(self):
         text = self.output("bench", self.model, "-p", 16, "-n", 8, "-r", 1).decode()
         self.assertRegex(text, r"prompt +16 tokens: +[0-9.]+ tok/s")

@@ -93,6 +93,8 @@ TEST(CommandLine, GenerateReadsEveryFlag) {
                                                 "cpu",
                                                 "--activations",
                                                 "f32",
+                                                "--kv-bits",
+                                                "8",
                                                 "--cpu-isa",
                                                 "portable",
                                                 "--cluster-key-file",
@@ -124,6 +126,7 @@ TEST(CommandLine, GenerateReadsEveryFlag) {
   EXPECT_EQ(options.model.prefill_step_size, 64);
   EXPECT_EQ(options.model.device, Device::kCpu);
   EXPECT_EQ(*options.model.activations, kernels::Activations::kF32);
+  EXPECT_EQ(options.model.kv_bits, 8);
   EXPECT_EQ(options.model.isa, kernels::Isa::kPortable);
   EXPECT_EQ(options.model.security.cluster_key_file, "k");
   EXPECT_TRUE(options.model.security.insecure);
@@ -246,6 +249,14 @@ TEST(CommandLine, EveryMistakeIsOneLineThatNamesTheFlag) {
       {{"generate", "--device", "tpu"}, "--device"},
       {{"generate", "--activations", "f64"}, "--activations"},
       {{"generate", "--cpu-isa", "mmx"}, "--cpu-isa"},
+      {{"generate", "--kv-bits", "4"}, "--kv-bits: must be 8, not \"4\""},
+      {{"generate", "--kv-bits", "8", "--mlx-kernels"}, "--kv-bits: cannot be used together"},
+      {{"bench", "--contexts", ""}, "--contexts"},
+      {{"bench", "--contexts", "0"}, "--contexts: a context has 1 to"},
+      {{"bench", "--contexts", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"}, "1 to 16 sizes"},
+      {{"bench", "--contexts", "64", "-p", "9"}, "--prompt-tokens: has no meaning"},
+      {{"bench", "--contexts", "64", "--concurrency", "2"}, "--concurrency: has no meaning"},
+      {{"bench", "--contexts", "64", "-n", "1"}, "--generate-tokens: must be 2"},
       {{"generate", "--prefill-step-size", "0"}, "--prefill-step-size"},
       {{"generate", "--verbose", "maybe"}, "--verbose"},
       {{"generate", "--chat-template-config", "[1]"}, "--chat-template-config"},

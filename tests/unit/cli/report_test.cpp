@@ -21,14 +21,15 @@ cluster::RankInfo rank_of(int rank, int first, int last) {
   info.stage.layers = {first, last};
   info.stage.layer_count = 5;
   info.stage.weight_bytes = 612'000'000;
+  info.stage.kv_bytes_per_token = 17'400;
   info.memory_bytes = 700'000'000;
   return info;
 }
 
 TEST(Report, TheTableNamesLayersAsPeopleCountThem) {
   EXPECT_EQ(rank_table({rank_of(0, 0, 4), rank_of(1, 4, 5)}),
-            "rank 0 on local: layers 0 to 3 of 5, 612 MB of weights\n"
-            "rank 1 on local: layer 4 of 5, 612 MB of weights\n");
+            "rank 0 on local: layers 0 to 3 of 5, 612 MB of weights, 17.4 kB of KV a token\n"
+            "rank 1 on local: layer 4 of 5, 612 MB of weights, 17.4 kB of KV a token\n");
 }
 
 TEST(Report, JsonHasExactlyTheDocumentedFields) {

@@ -47,6 +47,16 @@ TEST(PipelineOptions, PrecisionFollowsTheDevice) {
   EXPECT_THAT(pipeline_options(options, "m", 8, false).error().message, HasSubstr("--device"));
 }
 
+TEST(PipelineOptions, KvBitsReachTheStagesOfCpus) {
+  ModelOptions options;
+  EXPECT_EQ(pipeline_options(options, "m", 8, false)->stage.kv_bits, 0);
+  options.kv_bits = 8;
+  EXPECT_EQ(pipeline_options(options, "m", 8, false)->stage.kv_bits, 8);
+  EXPECT_THAT(pipeline_options(options, "m", 8, true).error().message, HasSubstr("--kv-bits"));
+  options.device = Device::kCpu;
+  EXPECT_EQ(pipeline_options(options, "m", 8, true)->stage.kv_bits, 8);
+}
+
 TEST(PipelineOptions, AMissingHostFileIsAnError) {
   ModelOptions options;
   options.hostfile = "/no/such/file.json";

@@ -146,6 +146,7 @@ v1::LoadRequest load_request() {
   options.layers = {3, 9};
   options.activations = kernels::Activations::kBF16;
   options.isa = kernels::Isa::kPortable;
+  options.kv_bits = 8;
   options.threads = 3;
   options.kv_bytes_max = 1 << 20;
   options.mlx_kernels = true;
@@ -161,6 +162,7 @@ TEST(LoadMessages, OptionsRoundTrip) {
   EXPECT_EQ(options->layers, (models::LayerRange{3, 9}));
   EXPECT_EQ(options->activations, kernels::Activations::kBF16);
   EXPECT_EQ(options->isa, kernels::Isa::kPortable);
+  EXPECT_EQ(options->kv_bits, 8);
   EXPECT_EQ(options->threads, 3);
   EXPECT_EQ(options->kv_bytes_max, 1U << 20);
   EXPECT_TRUE(options->mlx_kernels);
@@ -181,6 +183,7 @@ TEST(LoadMessages, EachBadFieldIsRefusedByName) {
   EXPECT_THAT(refusal([](auto& r) { r.set_last_layer(1 << 30); }), HasSubstr("layers"));
   EXPECT_THAT(refusal([](auto& r) { r.set_activations("f64"); }), HasSubstr("activations"));
   EXPECT_THAT(refusal([](auto& r) { r.set_isa("mmx"); }), HasSubstr("isa"));
+  EXPECT_THAT(refusal([](auto& r) { r.set_kv_bits(4); }), HasSubstr("kv_bits"));
   EXPECT_THAT(refusal([](auto& r) { r.set_threads(-1); }), HasSubstr("threads"));
   EXPECT_THAT(refusal([](auto& r) { r.set_threads(1 << 20); }), HasSubstr("threads"));
 }

@@ -1,0 +1,29 @@
+#pragma once
+// One timed run of random requests through an engine.
+
+#include <cstdint>
+
+#include "cli/interrupt.h"
+#include "scheduler/engine.h"
+#include "tandem/error.h"
+
+namespace tandem::cli {
+
+struct BenchRun {
+  int prompt = 0;    // random tokens of each request
+  int generate = 0;  // tokens that each request draws
+  int concurrency = 1;
+  std::uint64_t seed = 0;  // of the prompts: equal ones share KV that is still there
+};
+
+struct Speed {
+  double prompt_tps = 0;
+  double decode_tps = 0;  // 0: each request drew one token only
+};
+
+/// All requests start together. Prompt time ends when each has its first token; what is drawn after
+/// that is decode. The engine is idle before and after.
+Result<Speed> run_once(scheduler::Engine& engine, const BenchRun& run, std::int32_t vocabulary,
+                       const Interrupt& interrupt);
+
+}  // namespace tandem::cli
