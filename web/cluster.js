@@ -36,30 +36,47 @@ function layerBar(ranks) {
     }));
 }
 
-// What the server may say of a rank beyond its layers, in the order shown.
+/** Milliseconds with two digits that count: links take microseconds or seconds. */
+const formatDelay = (value) => `${value < 10 ? value.toPrecision(2) : formatNumber(value)} ms`;
+
+const percent = (value) => `${formatNumber(value * 100)} %`;
+
+const beside = (text) => el('span', { class: 'fine' }, ` ${text}`);
+
+// What the server says of a rank beyond its layers, in the order shown: the field, its label, and
+// what is shown of it. A field that is not there is not shown: one process alone has no links.
 const RANK_FIGURES = [
-  ['device', 'Device', String],
-  ['memory_bytes', 'Memory', formatBytes],
-  ['weight_bytes', 'Weights', formatBytes],
-  ['load', 'Load', (value) => `${formatNumber(value * 100)} %`],
-  ['tps', 'Tokens/s', formatNumber],
-  ['link_ms', 'Link', (value) => `${formatNumber(value)} ms`],
+  ['device', 'Device', (rank) => [rank.device]],
+  ['load', 'Load', (rank) => [percent(rank.load), meter(rank.load, 1, `Load of rank ${rank.rank}`)]],
+  ['tps', 'Tokens/s', (rank) => [formatNumber(rank.tps)]],
+  ['link_ms', 'Link', (rank) => [formatDelay(rank.link_ms), beside(rank.rank === 0 ? 'from the gateway' : `from rank ${rank.rank - 1}`)]],
+  ['return_ms', 'Way back', (rank) => [formatDelay(rank.return_ms), beside('to the gateway')]],
+  ['heartbeat_ms', 'Heartbeat', (rank) => [formatDelay(rank.heartbeat_ms), beside('there and back')]],
+  ['memory_bytes', 'Memory', (rank) => [formatBytes(rank.memory_bytes), rank.memory_free_bytes ? beside(`${formatBytes(rank.memory_free_bytes)} free`) : null]],
+  ['weight_bytes', 'Weights', (rank) => [formatBytes(rank.weight_bytes)]],
+  ['kv_bytes', 'Contexts', (rank) => [formatBytes(rank.kv_bytes), rank.kv_bytes_max ? beside(`of ${formatBytes(rank.kv_bytes_max)}`) : null]],
 ];
 
-function rankCard(rank) {
+function rankCard(rank, speeds) {
   const [first, last] = rank.layers;
   const figures = RANK_FIGURES.filter(([name]) => rank[name] !== undefined && rank[name] !== null);
   return el('li', { class: 'rank' },
     el('h3', {}, el('span', { class: `swatch colour-${rank.rank % COLOURS}`, 'aria-hidden': 'true' }), `Rank ${rank.rank}`, el('span', { class: 'host' }, rank.host)),
-    el('dl', {}, el('div', {}, el('dt', {}, 'Layers'), el('dd', {}, `${first}–${last - 1}`, el('span', { class: 'fine' }, ` ${last - first} of ${rank.layer_count ?? '?'}`))),
-      ...figures.map(([name, label, show]) => el('div', {}, el('dt', {}, label), el('dd', {}, show(rank[name]))))));
+    el('dl', {}, el('div', {}, el('dt', {}, 'Layers'), el('dd', {}, `${first}–${last - 1}`, beside(`${last - first} of ${rank.layer_count ?? '?'}`))),
+      ...figures.map(([name, label, show]) => el('div', { 'data-figure': name }, el('dt', {}, label), el('dd', {}, ...show(rank).filter(Boolean))))),
+    sparkline(speeds, `Tokens each second of rank ${rank.rank}, last minute`));
+}
+
+function stateText({ status = 'ok', reason }) {
+  if (status === 'restarting') return `loading again: ${reason}`;
+  return reason ?? status;
 }
 
 export class ClusterPage {
   constructor() {
     this.timer = 0;
     this.shown = false;
-    this.samples = { prompt: [], decode: [] };
+    this.samples = {};
     document.addEventListener('visibilitychange', () => this.plan(0));
   }
 
@@ -95,7 +112,7 @@ export class ClusterPage {
   }
 
   sample(name, value) {
-    const list = this.samples[name];
+    const list = this.samples[name] ??= [];
     list.push(value);
     if (list.length > SAMPLES_MAX) list.shift();
     return list;
@@ -106,19 +123,19 @@ export class ClusterPage {
     const decode = state.decode_tps ?? 0;
     const prompt = state.prompt_tps ?? 0;
     const memory = ranks.reduce((sum, rank) => sum + (rank.memory_bytes ?? 0), 0);
-    const loading = state.status === 'loading' && state.total_bytes > 0;
+    const loading = ['loading', 'restarting'].includes(state.status) && state.total_bytes > 0;
     const parts = [
-      el('div', { class: 'cluster-head' }, el('h2', {}, state.model), el('p', { class: `state ${state.status}` }, state.reason ?? state.status ?? 'ok')),
+      el('div', { class: 'cluster-head' }, el('h2', {}, state.model), el('p', { class: `state ${state.status}` }, stateText(state))),
       loading ? el('p', { class: 'loading' }, `${formatBytes(state.loaded_bytes)} of ${formatBytes(state.total_bytes)} loaded`, meter(state.loaded_bytes, state.total_bytes, 'Loaded')) : null,
       el('dl', { class: 'figures' },
         figure('Writing', formatNumber(decode), 'tokens/s', sparkline(this.sample('decode', decode), 'Tokens written each second, last minute')),
         figure('Reading', formatNumber(prompt), 'tokens/s', sparkline(this.sample('prompt', prompt), 'Tokens read each second, last minute')),
         figure('Requests', String(requests.running ?? 0), `running, ${requests.waiting ?? 0} waiting`),
         figure('Memory for contexts', `${formatNumber(kv.capacity ? ((kv.used ?? 0) / kv.capacity) * 100 : 0)} %`, `of ${formatNumber(kv.capacity ?? 0)} tokens`, meter(kv.used ?? 0, kv.capacity ?? 0, 'Memory for contexts in use')),
-        figure('Ranks', String(ranks.length), memory ? `${formatBytes(memory)} of memory` : ''),
+        figure('Ranks', String(ranks.length), [memory ? `${formatBytes(memory)} of memory` : '', state.restarts ? `loaded again ${state.restarts} ×` : ''].filter(Boolean).join(', ')),
         figure('Gateway', formatNumber(milliseconds), 'ms to this browser')),
       ranks.length > 0 ? layerBar(ranks) : null,
-      el('ul', { class: 'ranks' }, ...ranks.map(rankCard)),
+      el('ul', { class: 'ranks' }, ...ranks.map((rank) => rankCard(rank, this.sample(`rank ${rank.rank}`, rank.tps ?? 0)))),
     ];
     byId('cluster').replaceChildren(...parts.filter(Boolean));
   }

@@ -18,6 +18,7 @@
 #include "cli/commands.h"
 #include "cli/gpu.h"
 #include "cli/interrupt.h"
+#include "cli/json_output.h"
 #include "cli/key_file.h"
 #include "cli/model_folder.h"
 #include "cli/progress.h"
@@ -41,6 +42,11 @@ class Log {
     const bool probe = record.path == "/health" || record.path == "/metrics";
     if (probe && record.status == 200) return;
     line(json_ ? server::log_json(record, now()) : server::log_text(record, now()));
+  }
+
+  /// What befell the pipeline.
+  void event(const std::string& text) {
+    line(json_ ? json_text({{"time", now()}, {"event", text}}) : fmt::format("{} {}", now(), text));
   }
 
   void refusal(const server::Refusal& refusal) {
@@ -112,6 +118,7 @@ Result<server::GatewayOptions> gateway_options(const ServeOptions& options,
   if (!options.tls_cert.empty()) out.http.tls = {options.tls_cert, options.tls_key};
   out.engine.engine.prefill_step_size = options.model.prefill_step_size;
   out.engine.step_time = std::chrono::seconds(limits::kTickSecondsMax);
+  out.engine.note = [&log](const std::string& text) { log.event(text); };
   out.log = [&log](const server::RequestRecord& record) { log.request(record); };
   out.log_refusal = [&log](const server::Refusal& refusal) { log.refusal(refusal); };
   return out;
@@ -168,6 +175,8 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   Log log(console, options.log_json);
   auto wanted = gateway_options(options, *folder, log);
   if (!wanted) return wanted.error();
+  // A process can be in one mlx group, and a broken one never lets go of it.
+  if (pipeline->transport == cluster::TransportKind::kMlx) wanted->engine.restart.patience = {};
   wanted->engine.engine.paged_kv = !pipeline->stage.gpu && !pipeline->stage.mlx_kernels;
   auto gateway = server::Gateway::start(*wanted);
   if (!gateway) return gateway.error();

@@ -20,6 +20,7 @@
 #include "base/deadline.h"
 #include "base/platform.h"
 #include "cluster/control.h"
+#include "cluster/device_name.h"
 #include "cluster/load_messages.h"
 #include "cluster/model_sizes.h"
 #include "cluster/progress_board.h"
@@ -53,10 +54,15 @@ class ComputeChild {
   void pong();
   std::string wait_for(ControlKind kind);
   Result<std::unique_ptr<stage::Stage>> load_stage(const v1::LoadRequest& request);
-  Status join(RingEnd& ring);
+  Status join();
 
   ControlChannel channel_;
   ProgressBoard board_;
+  std::unique_ptr<RingEnd> ring_;          // lives until the process ends
+  std::atomic<Transport*> link_{nullptr};  // of ring_, once it has joined
+  // Of the control thread.
+  Deadline next_look_{};
+  std::uint64_t memory_free_ = 0;
   std::mutex mutex_;
   std::condition_variable arrived_;
   std::deque<ControlMessage> orders_;  // for the computing thread
@@ -80,8 +86,20 @@ void ComputeChild::answer() {
 }
 
 void ComputeChild::pong() {
-  v1::HeartbeatReply reply = board_.report(Clock::now());
+  const auto now = Clock::now();
+  Transport* link = link_.load();
+  if (now >= next_look_) {
+    next_look_ = now + timing::kLook;
+    memory_free_ = platform::free_memory_bytes();
+    if (link != nullptr) link->probe();
+  }
+  v1::HeartbeatReply reply = board_.report(now);
   reply.set_memory_bytes(platform::resident_bytes());
+  reply.set_memory_free_bytes(memory_free_);
+  if (const auto trip = link != nullptr ? link->round_trip() : std::nullopt) {
+    const auto micros = std::chrono::ceil<std::chrono::microseconds>(*trip);
+    reply.set_link_us(static_cast<std::uint64_t>(micros.count()));
+  }
   say(ControlKind::kPong, reply.SerializeAsString());
 }
 
@@ -120,12 +138,12 @@ Result<std::unique_ptr<stage::Stage>> ComputeChild::load_stage(const v1::LoadReq
   });
 }
 
-Status ComputeChild::join(RingEnd& ring) {
+Status ComputeChild::join() {
   v1::StartRequest start;
   if (!start.ParseFromString(wait_for(ControlKind::kStart))) return invalid("bad start request");
   const RingPeers peers{start.successor_address(), start.mlx_backend(), start.mlx_hostfile()};
   const auto allowed = std::chrono::milliseconds(start.connect_ms());
-  auto joined = ring.join(peers, after(std::min<Clock::duration>(allowed, timing::kRingStart)));
+  auto joined = ring_->join(peers, after(std::min<Clock::duration>(allowed, timing::kRingStart)));
   v1::StartReply reply;
   if (!joined) to_wire(joined.error(), *reply.mutable_error());
   say(ControlKind::kStarted, reply.SerializeAsString());
@@ -142,18 +160,21 @@ Error ComputeChild::run() {
       RingEnd::open({request.transport(), request.cluster(), request.epoch(), request.rank(),
                      request.stages(), secrets->listen, secrets->credentials});
   if (!ring) return ring.error();
+  ring_ = std::move(*ring);
   auto stage = load_stage(request);
   if (!stage) return stage.error();
   board_.set_state(v1::WORKER_STATE_LOADED);
   v1::Loaded loaded;
   put((*stage)->info(), *loaded.mutable_stage());
   loaded.set_memory_bytes(platform::resident_bytes());
-  loaded.set_link_address((*ring)->address());
+  if (const auto options = take_options(request)) loaded.set_device(device_name(*options));
+  loaded.set_link_address(ring_->address());
   say(ControlKind::kLoaded, loaded.SerializeAsString());
-  if (auto joined = join(**ring); !joined) return joined.error();
+  if (auto joined = join(); !joined) return joined.error();
+  link_ = &ring_->transport();
   board_.set_state(v1::WORKER_STATE_RUNNING);
   Error end =
-      run_stage((*ring)->transport(), **stage, {request.rank(), request.epoch()}, board_, stop_);
+      run_stage(ring_->transport(), **stage, {request.rank(), request.epoch()}, board_, stop_);
   if (end.code == ErrorCode::kUnavailable) end.message = "lost its link: " + end.message;
   return end;
 }

@@ -32,6 +32,22 @@ ChunkHeader make_chunk_header(std::uint64_t epoch, std::uint32_t remaining) {
   return header;
 }
 
+std::string make_probe(std::uint64_t epoch, std::uint64_t number) {
+  const ChunkHeader header = make_chunk_header(epoch, kProbeMark);
+  std::string probe(header.data(), header.size());
+  probe.resize(kProbeBytes);
+  store(number, probe.data() + kChunkHeaderBytes);
+  return probe;
+}
+
+std::optional<std::uint64_t> read_probe(std::string_view message, std::uint64_t epoch) {
+  if (message.size() != kProbeBytes || load<std::uint64_t>(message.data()) != epoch ||
+      load<std::uint32_t>(message.data() + 8) != kProbeMark) {
+    return std::nullopt;
+  }
+  return load<std::uint64_t>(message.data() + kChunkHeaderBytes);
+}
+
 Result<bool> FrameAssembler::begin(const ChunkHeader& header, std::size_t bytes) {
   if (load<std::uint64_t>(header.data()) != epoch_) return false;
   remaining_ = load<std::uint32_t>(header.data() + 8);

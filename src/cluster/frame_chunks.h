@@ -4,6 +4,9 @@
 //
 // A message is a header of 12 bytes and a piece of a frame: epoch (8 bytes, little endian), bytes
 // of the frame that follow in later messages (4 bytes, little endian; 0: this piece is the last).
+//
+// Between frames the dialer may send a probe: the header with kProbeMark, and 8 bytes that name it.
+// The listener sends the same bytes back, which nothing else ever is.
 
 #include <array>
 #include <cstddef>
@@ -22,6 +25,13 @@ inline constexpr std::size_t kMaxChunkBytes = 1 << 20;
 
 using ChunkHeader = std::array<char, kChunkHeaderBytes>;
 ChunkHeader make_chunk_header(std::uint64_t epoch, std::uint32_t remaining);
+
+/// In place of the bytes that follow: more than any frame has.
+inline constexpr std::uint32_t kProbeMark = 0xFFFFFFFF;
+inline constexpr std::size_t kProbeBytes = kChunkHeaderBytes + 8;
+std::string make_probe(std::uint64_t epoch, std::uint64_t number);
+/// The number of a probe of that epoch; nullopt: something else.
+std::optional<std::uint64_t> read_probe(std::string_view message, std::uint64_t epoch);
 
 /// Puts frames together again. One thread.
 class FrameAssembler {

@@ -156,7 +156,28 @@ void PredecessorLink::refuse(const std::string& why) {
   state_.moved.notify_all();
 }
 
+// Gives a probe back. Of those that come while something is still being written, the last one:
+// whoever sends so many gets no more of this rank's time.
+bool PredecessorLink::on_probe() {
+  if (in_.Length() != kProbeBytes) return false;
+  if (!read_probe(to_string(in_), state_.member.epoch)) return false;
+  const std::lock_guard lock(state_.mutex);
+  probe_ = in_;  // shares the bytes
+  if (!writing_) write_probe();
+  read_on();
+  return true;
+}
+
+// With the mutex held.
+void PredecessorLink::write_probe() {
+  if (finished_) return;
+  out_ = *std::exchange(probe_, std::nullopt);
+  writing_ = true;
+  StartWrite(&out_);
+}
+
 void PredecessorLink::on_frame_piece() {
+  if (on_probe()) return;
   std::vector<grpc::Slice> slices;
   const std::size_t size = in_.Length();
   const bool dumped = in_.Dump(&slices).ok();
@@ -224,7 +245,8 @@ void PredecessorLink::OnWriteDone(bool) {
   const std::lock_guard lock(state_.mutex);
   writing_ = false;
   if (finish_wanted_) return finish();
-  if (pending_) write(*std::exchange(pending_, std::nullopt));
+  if (pending_) return write(*std::exchange(pending_, std::nullopt));
+  if (probe_) write_probe();
 }
 
 void PredecessorLink::OnDone() {

@@ -38,6 +38,8 @@ class PredecessorLink final : public grpc::ServerGenericBidiReactor {
   void on_open();
   void on_proof();
   void on_frame_piece();
+  bool on_probe();
+  void write_probe();
   void on_end();
   void answer(ListenerReply reply);
   void write(const ListenerReply& reply);
@@ -56,7 +58,8 @@ class PredecessorLink final : public grpc::ServerGenericBidiReactor {
   bool paused_ = false;     // no read is under way, because the inbox is full
   bool cancelled_ = false;  // the stream is broken or was cancelled
   bool writing_ = false;
-  std::optional<ListenerReply> pending_;  // waits for the write before it
+  std::optional<ListenerReply> pending_;   // waits for the write before it
+  std::optional<grpc::ByteBuffer> probe_;  // to be given back, after what is being written
   bool finish_wanted_ = false;
   bool finished_ = false;  // Finish was called: no more Start calls
 };

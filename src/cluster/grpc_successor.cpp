@@ -51,11 +51,24 @@ void SuccessorLink::OnReadDone(bool ok) {
     case Step::kWelcome:
       return on_welcome();
     case Step::kFrames:
-      state_.fail({ErrorCode::kInternal,
-                   rank_name(state_.member.successor()) + " spoke out of turn on its link"});
-      context_.TryCancel();
-      return end();
+      return on_answer();
   }
+}
+
+// The successor gives back probes, each once and in order, and says nothing else. One that was
+// stopped for long gives back some that nobody waits for any more.
+void SuccessorLink::on_answer() {
+  const auto probe =
+      in_.Length() == kProbeBytes ? read_probe(to_string(in_), state_.member.epoch) : std::nullopt;
+  if (probe && *probe > answered_probe_ && *probe <= last_probe_) {
+    answered_probe_ = *probe;
+    trips_.end(*probe, Clock::now());
+    return StartRead(&in_);
+  }
+  state_.fail({ErrorCode::kInternal,
+               rank_name(state_.member.successor()) + " spoke out of turn on its link"});
+  context_.TryCancel();
+  end();
 }
 
 void SuccessorLink::on_challenge() {
@@ -78,7 +91,7 @@ void SuccessorLink::on_welcome() {
     return end();
   }
   step_ = Step::kFrames;
-  StartRead(&in_);  // nothing is expected; its end tells that the successor is gone
+  StartRead(&in_);  // of answers to probes, and its end, which tells that the successor is gone
   write_next();
   state_.moved.notify_all();
 }
@@ -88,12 +101,22 @@ void SuccessorLink::send(std::string frame) {
   write_next();
 }
 
+void SuccessorLink::probe(Clock::time_point now) {
+  if (!up() || frames_ended_ || trips_.under_way(now)) return;
+  probe_wanted_ = true;
+  write_next();
+}
+
 // gRPC may report the end of a write after the answer to it has been read, so every write waits
 // here.
 void SuccessorLink::write_next() {
   if (writing_ || ended_) return;
   if (proof_) return write(to_buffer(*std::exchange(proof_, std::nullopt)));
-  if (step_ != Step::kFrames || outbox_.empty()) return;
+  if (step_ != Step::kFrames) return;
+  if (outbox_.empty()) {
+    if (probe_wanted_ && !frames_ended_) write_probe();
+    return;
+  }
   const Bytes& frame = outbox_.front();
   const std::size_t size = std::min(kMaxChunkBytes, frame->size() - offset_);
   const auto remaining = static_cast<std::uint32_t>(frame->size() - offset_ - size);
@@ -103,6 +126,13 @@ void SuccessorLink::write_next() {
   offset_ += size;
   piece_out_ = true;
   write(grpc::ByteBuffer(slices.data(), slices.size()));
+}
+
+// Frames go first, and the next one is not kept waiting.
+void SuccessorLink::write_probe() {
+  probe_wanted_ = false;
+  trips_.begin(++last_probe_, Clock::now());
+  write(to_buffer(make_probe(state_.member.epoch, last_probe_)));
 }
 
 void SuccessorLink::write(const grpc::ByteBuffer& message) {
@@ -119,9 +149,9 @@ void SuccessorLink::OnWriteDone(bool ok) {
     outbox_.pop_front();
     offset_ = 0;
     ++state_.stats.frames_sent;
-    state_.moved.notify_all();
   }
   write_next();
+  state_.moved.notify_all();
 }
 
 void SuccessorLink::end_frames() {

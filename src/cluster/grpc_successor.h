@@ -8,13 +8,16 @@
 #include <grpcpp/support/client_callback.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "base/deadline.h"
 #include "cluster/grpc_ring_state.h"
 #include "cluster/link_handshake.h"
+#include "cluster/round_trips.h"
 
 namespace tandem::cluster {
 
@@ -36,7 +39,12 @@ class SuccessorLink final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
 
   /// Frames waiting, the one being written among them.
   std::size_t queued() const { return outbox_.size(); }
+  /// Nothing waits and nothing is being written, no probe either.
+  bool idle() const { return outbox_.empty() && !writing_; }
   void send(std::string frame);
+  /// Sends a probe as soon as nothing else is being sent, unless one is under way.
+  void probe(Clock::time_point now);
+  std::optional<Clock::duration> round_trip() const { return trips_.shortest(); }
   /// No frames after this; the successor ends the stream when it has read all.
   void end_frames();
   bool frames_ended() const { return frames_ended_; }
@@ -51,7 +59,9 @@ class SuccessorLink final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
 
   void on_challenge();
   void on_welcome();
+  void on_answer();
   void write_next();
+  void write_probe();
   void write(const grpc::ByteBuffer& message);
   void end();
 
@@ -68,6 +78,10 @@ class SuccessorLink final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
   bool piece_out_ = false;            // what is being written is a piece of outbox_.front()
   std::optional<std::string> proof_;  // waits for the write before it
   bool frames_ended_ = false;
+  bool probe_wanted_ = false;
+  std::uint64_t last_probe_ = 0;
+  std::uint64_t answered_probe_ = 0;
+  RoundTrips trips_;
   bool ended_ = false;  // the hold is gone: no more Start calls from outside
   bool done_ = false;
   std::string reason_;

@@ -235,10 +235,10 @@ Status GrpcTransport::drain(Deadline deadline) {
   };
   // The predecessor's end is no reason to give up on the successor.
   const auto over = [&] { return state.closed || link.done() || !link.up(); };
-  if (!state.moved.wait_until(lock, deadline, [&] { return over() || link.queued() == 0; })) {
+  if (!state.moved.wait_until(lock, deadline, [&] { return over() || link.idle(); })) {
     return stuck();
   }
-  if (link.queued() == 0 && link.up()) link.end_frames();
+  if (link.idle() && link.up()) link.end_frames();
   if (!state.moved.wait_until(lock, deadline, [&] { return state.closed || link.done(); })) {
     return stuck();
   }
@@ -257,6 +257,16 @@ void GrpcTransport::close() {
   for (PredecessorLink* link : state.handshakes) link->cancel();
   state.arrived.notify_all();
   state.moved.notify_all();
+}
+
+void GrpcTransport::probe() {
+  const std::lock_guard lock(impl_->state.mutex);
+  if (!impl_->state.closed && impl_->successor) impl_->successor->probe(Clock::now());
+}
+
+std::optional<Clock::duration> GrpcTransport::round_trip() const {
+  const std::lock_guard lock(impl_->state.mutex);
+  return impl_->successor ? impl_->successor->round_trip() : std::nullopt;
 }
 
 LinkStats GrpcTransport::stats() const {

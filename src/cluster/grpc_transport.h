@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "cluster/credentials.h"
@@ -59,6 +60,8 @@ class GrpcTransport final : public Transport {
   Status send(std::string frame, Deadline deadline) override;
   Status drain(Deadline deadline) override;
   void close() override;
+  void probe() override;
+  std::optional<Clock::duration> round_trip() const override;
 
   LinkStats stats() const;
 

@@ -17,7 +17,7 @@
 
 namespace tandem::cluster {
 
-inline constexpr std::uint32_t kLinkProtocol = 1;
+inline constexpr std::uint32_t kLinkProtocol = 2;
 
 /// One rank of a ring of `stages` stages and the gateway.
 struct RingMember {

@@ -108,4 +108,17 @@ Result<stage::StageInfo> take_info(const v1::StageInfo& in) {
   return info;
 }
 
+void put(const RankWork& work, v1::RankWork& out) {
+  out.set_clock_us(work.clock_us);
+  out.set_ticks(work.ticks);
+  out.set_tokens(work.tokens);
+  out.set_busy_us(work.busy_us);
+  out.set_waiting_us(work.waiting_us);
+  out.set_sent_bytes(work.sent_bytes);
+}
+
+RankWork take_work(const v1::RankWork& in) {
+  return {in.clock_us(), in.ticks(), in.tokens(), in.busy_us(), in.waiting_us(), in.sent_bytes()};
+}
+
 }  // namespace tandem::cluster

@@ -1,6 +1,7 @@
 #pragma once
-// Stage options and stage facts as protobuf messages, checked on the way in.
+// Stage options, stage facts and counters as protobuf messages, checked on the way in.
 
+#include "cluster/rank_work.h"
 #include "stage/stage.h"
 #include "tandem.pb.h"
 #include "tandem/error.h"
@@ -16,5 +17,8 @@ Result<stage::StageOptions> take_options(const v1::LoadRequest& in);
 void put(const stage::StageInfo& info, v1::StageInfo& out);
 /// A worker's word about its stage, checked: ranges inside the model, positive sizes.
 Result<stage::StageInfo> take_info(const v1::StageInfo& in);
+
+void put(const RankWork& work, v1::RankWork& out);
+RankWork take_work(const v1::RankWork& in);
 
 }  // namespace tandem::cluster

@@ -4,15 +4,31 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/deadline.h"
+#include "cluster/rank_work.h"
 #include "stage/stage.h"
 #include "tandem/error.h"
 #include "tandem/tick.h"
 
 namespace tandem::cluster {
+
+/// How a rank fares, as of its last heartbeat.
+struct RankState {
+  RankWork work;
+  RankRates rates;
+  std::uint64_t resident_bytes = 0;     // of the rank's process
+  std::uint64_t memory_free_bytes = 0;  // of its machine, for more
+  std::uint64_t kv_bytes = 0;           // held for sequences
+  /// One way, milliseconds, half of a round trip: from the rank before (the first: from the
+  /// gateway), and from the last rank back to the gateway. nullopt: no link, or not measured (yet).
+  std::optional<double> link_ms = {};
+  std::optional<double> return_ms = {};
+  std::optional<double> heartbeat_ms = {};  // round trip between the gateway and the rank's worker
+};
 
 /// Who holds what, after loading.
 struct RankInfo {
@@ -20,6 +36,8 @@ struct RankInfo {
   std::string host;  // "local" or host:port
   stage::StageInfo stage;
   std::uint64_t memory_bytes = 0;  // the most that the rank's process was seen to hold in RAM
+  std::string device = {};         // what computes, for people
+  RankState state = {};
 };
 
 /// Called while ranks load: bytes ready and in all of one rank.
@@ -31,7 +49,7 @@ class Pipeline {
  public:
   virtual ~Pipeline() = default;
 
-  /// Ranks in pipeline order. memory_bytes is as of the last heartbeat.
+  /// Ranks in pipeline order. Any thread, while the pipeline lives.
   virtual std::vector<RankInfo> ranks() = 0;
   virtual int stages() const = 0;
 

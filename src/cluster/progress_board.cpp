@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "cluster/load_messages.h"
 #include "cluster/timing.h"
 
 namespace tandem::cluster {
@@ -22,14 +23,28 @@ void ProgressBoard::begin(std::uint64_t number, std::uint64_t tokens, Clock::tim
   started_ = number;
   const SilenceDetector silence(now, timing::kComputeSilence, timing::kOwnPause);
   running_ = Running{tokens, now, std::move(progress), std::nullopt, silence};
+  meter_.turn_to(WorkMeter::Doing::kComputing, now);
 }
 
-void ProgressBoard::end(Clock::time_point now) {
+void ProgressBoard::end(Clock::time_point now, std::uint64_t kv_bytes) {
   const std::lock_guard lock(mutex_);
   if (!running_) return;
+  meter_.turn_to(WorkMeter::Doing::kOther, now);
+  meter_.ticked(running_->tokens);
+  kv_bytes_ = kv_bytes;
   budget_.observe(running_->tokens, duration_cast<StepBudget::Duration>(now - running_->since));
   running_.reset();
   done_ = started_;
+}
+
+void ProgressBoard::wait(Clock::time_point now) {
+  const std::lock_guard lock(mutex_);
+  meter_.turn_to(WorkMeter::Doing::kWaiting, now);
+}
+
+void ProgressBoard::sent(std::uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  meter_.sent(bytes);
 }
 
 // Why the running tick counts as stuck; empty while it does not.
@@ -59,6 +74,8 @@ v1::HeartbeatReply ProgressBoard::report(Clock::time_point now) {
   reply.set_state(state_);
   reply.set_ticks_started(started_);
   reply.set_ticks_done(done_);
+  put(meter_.work(now), *reply.mutable_work());
+  reply.set_kv_bytes(kv_bytes_);
   if (!running_) return reply;
   reply.set_tick_ms(static_cast<std::uint64_t>(
       duration_cast<std::chrono::milliseconds>(now - running_->since).count()));

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/deadline.h"
+#include "cluster/rank_work.h"
 #include "cluster/silence.h"
 #include "cluster/step_budget.h"
 #include "tandem.pb.h"
@@ -27,10 +28,15 @@ class ProgressBoard {
   /// control thread, until end().
   void begin(std::uint64_t number, std::uint64_t tokens, Clock::time_point now,
              Progress progress = nullptr);
-  void end(Clock::time_point now);
+  /// `kv_bytes`: what the stage now holds of KV.
+  void end(Clock::time_point now, std::uint64_t kv_bytes = 0);
+  /// The computing thread waits for a frame, until begin().
+  void wait(Clock::time_point now);
+  /// It has passed on a frame.
+  void sent(std::uint64_t bytes);
   /// ticks_started is the number of the last begun tick, ticks_done of the last ended one. When a
   /// tick overruns its budget or makes no progress for timing::kComputeSilence, state is FAILED and
-  /// error says so. memory_bytes is left to the caller. Call it at each heartbeat: after a gap
+  /// error says so. Memory and link are left to the caller. Call it at each heartbeat: after a gap
   /// (this process was stopped) the silence is counted anew.
   v1::HeartbeatReply report(Clock::time_point now);
 
@@ -51,6 +57,8 @@ class ProgressBoard {
   std::uint64_t done_ = 0;
   std::optional<Running> running_;
   StepBudget budget_;
+  WorkMeter meter_;
+  std::uint64_t kv_bytes_ = 0;
 };
 
 }  // namespace tandem::cluster

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -20,6 +21,7 @@
 #include "cluster/model_sizes.h"
 #include "cluster/net_address.h"
 #include "cluster/partition.h"
+#include "cluster/rank_state.h"
 #include "cluster/ring_end.h"
 #include "cluster/ring_members.h"
 #include "cluster/ring_watch.h"
@@ -70,6 +72,7 @@ class RemotePipeline final : public Pipeline {
   Members members_;
   const RingPlan plan_;
   std::unique_ptr<RingEnd> ring_;
+  std::atomic<bool> joined_{false};  // the ring, for the watch's thread
   std::unique_ptr<RingWatch> watch_;
   std::deque<Outstanding> outstanding_;
   std::uint64_t last_number_ = 0;
@@ -111,23 +114,33 @@ Status RemotePipeline::open(const PipelineOptions& options, const Credentials& c
     const Member& member = members_[static_cast<std::size_t>(rank)];
     watched.push_back({member.client.get(), member.process.get(), name_of(rank, member)});
   }
-  watch_ = std::make_unique<RingWatch>(std::move(watched), [this] {
+  const auto failed = [this] {
     for (Member& member : members_) member.client->cancel();
     ring_->close();
-  });
+  };
+  const auto look = [this] {
+    if (joined_) ring_->transport().probe();
+  };
+  watch_ = std::make_unique<RingWatch>(std::move(watched), failed, look);
   auto ready = load_all(members_, options.stage, plan_, *watch_, progress);
   if (ready) ready = join_all(members_, plan_, *ring_, *watch_);
   if (!ready) dead_ = ready.error();
+  joined_ = ready.ok();
   return ready;
 }
 
 std::vector<RankInfo> RemotePipeline::ranks() {
   std::vector<RankInfo> ranks;
+  std::optional<double> link = one_way_ms(ring_->transport().round_trip());
   for (int rank = 0; rank < stages(); ++rank) {
-    Member& member = members_[static_cast<std::size_t>(rank)];
+    const Member& member = members_[static_cast<std::size_t>(rank)];
     const WorkerHealth health = member.client->health();
-    member.memory_bytes = std::max(member.memory_bytes, health.last.memory_bytes());
-    ranks.push_back({rank, config::to_string(member.host), member.info, member.memory_bytes});
+    RankState state = state_of(health);
+    state.link_ms = std::exchange(link, one_way_ms(link_round_trip(health)));
+    if (rank + 1 == stages()) state.return_ms = link;
+    ranks.push_back({rank, config::to_string(member.host), member.info,
+                     std::max(member.memory_bytes, health.memory_peak), member.device,
+                     std::move(state)});
   }
   return ranks;
 }

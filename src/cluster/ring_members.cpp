@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <optional>
 #include <utility>
@@ -14,9 +15,12 @@
 #include "cluster/mlx_group.h"
 #include "cluster/net_address.h"
 #include "cluster/timing.h"
+#include "cluster/wire_error.h"
 
 namespace tandem::cluster {
 namespace {
+
+constexpr std::size_t kMaxDeviceBytes = 64;
 
 // "rank 1 (...): config.json: ..." for what a person did, "rank 1 (...) was killed" for what
 // befell.
@@ -152,6 +156,7 @@ Status load_all(Members& members, const stage::StageOptions& options, const Ring
     if (port == 0) return named(rank, member, invalid("loaded: its link address has no port"));
     member.info = *info;
     member.memory_bytes = loaded->memory_bytes();
+    member.device = one_line(loaded->device(), kMaxDeviceBytes);
     member.link = config::to_string({member.host.name, static_cast<std::uint16_t>(port), {}});
     return {};
   };

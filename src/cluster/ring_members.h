@@ -27,6 +27,7 @@ struct Member {
   models::LayerRange layers;
   stage::StageInfo info;  // after load_all()
   std::uint64_t memory_bytes = 0;
+  std::string device;
   std::string link;  // host:port where the predecessor dials
 };
 using Members = std::vector<Member>;

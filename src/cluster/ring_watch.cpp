@@ -9,9 +9,11 @@
 
 namespace tandem::cluster {
 
-RingWatch::RingWatch(std::vector<WatchedRank> ranks, std::function<void()> on_failure)
+RingWatch::RingWatch(std::vector<WatchedRank> ranks, std::function<void()> on_failure,
+                     std::function<void()> on_look)
     : ranks_(std::move(ranks)),
       on_failure_(std::move(on_failure)),
+      on_look_(std::move(on_look)),
       lost_tick_(timing::kOwnPause),
       thread_([this] { run(); }) {}
 
@@ -65,10 +67,16 @@ std::optional<Error> RingWatch::wait_failure(Deadline deadline) const {
 }
 
 void RingWatch::run() {
+  Deadline next_look{};
   std::unique_lock lock(mutex_);
   while (!ending_ && !failure_) {
     lock.unlock();
-    inspect(Clock::now());
+    const auto now = Clock::now();
+    inspect(now);
+    if (now >= next_look) {
+      next_look = now + timing::kLook;
+      on_look_();
+    }
     lock.lock();
     if (failure_) break;
     changed_.wait_for(lock, timing::kWatch, [&] { return ending_ || woken_; });

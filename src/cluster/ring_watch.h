@@ -30,8 +30,9 @@ struct WatchedRank {
 /// called from any thread.
 class RingWatch {
  public:
-  /// `on_failure` is called once, from the watch's thread.
-  RingWatch(std::vector<WatchedRank> ranks, std::function<void()> on_failure);
+  /// Both are called from the watch's thread: `on_failure` once, `on_look` every kLook until then.
+  RingWatch(std::vector<WatchedRank> ranks, std::function<void()> on_failure,
+            std::function<void()> on_look);
   ~RingWatch();
   RingWatch(const RingWatch&) = delete;
   RingWatch& operator=(const RingWatch&) = delete;
@@ -68,6 +69,7 @@ class RingWatch {
 
   const std::vector<WatchedRank> ranks_;
   const std::function<void()> on_failure_;
+  const std::function<void()> on_look_;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   bool ending_ = false;

@@ -1,5 +1,6 @@
 #include "cluster/stage_loop.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -28,7 +29,8 @@ Frame compute(Frame in, stage::Stage& stage, const RankPlace& place, ProgressBoa
   board.begin(in.tick.number, token_count(in.tick), Clock::now(),
               [&stage] { return stage.progress(); });
   auto output = stage.run(in.tick, in.hidden);
-  board.end(Clock::now());
+  const std::uint64_t held = stage.memory_bytes();
+  board.end(Clock::now(), held - std::min(held, stage.info().weight_bytes));
   if (!output) return failure_frame(place, in.tick.number, output.error());
   Frame out;
   if (output->result) {
@@ -65,14 +67,17 @@ std::optional<std::string> handle(std::string bytes, stage::Stage& stage, const 
 Error run_stage(Transport& transport, stage::Stage& stage, const RankPlace& place,
                 ProgressBoard& board, const std::atomic<bool>& stop) {
   while (!stop.load()) {
+    board.wait(Clock::now());
     auto bytes = transport.receive(after(timing::kReceivePoll));
     if (!bytes && bytes.error().code == ErrorCode::kDeadlineExceeded) continue;
     if (!bytes) return bytes.error();
     auto out = handle(std::move(*bytes), stage, place, board);
     if (!out) continue;
+    const std::uint64_t size = out->size();
     if (auto sent = transport.send(std::move(*out), after(timing::kSend)); !sent) {
       return sent.error();
     }
+    board.sent(size);
   }
   return {ErrorCode::kCancelled, "told to stop"};
 }

@@ -2,6 +2,7 @@
 // One rank's end of the ring gateway -> stage 0 -> ... -> stage S-1 -> gateway.
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/deadline.h"
@@ -30,6 +31,12 @@ class Transport {
   virtual Status drain(Deadline deadline) = 0;
   /// Wakes every blocked call with kCancelled. Any thread.
   virtual void close() = 0;
+
+  /// Times the way to the successor and back, when no frame is on it; returns at once. Any thread,
+  /// after joining. mlx has no way of its own to time: nothing happens.
+  virtual void probe() {}
+  /// The shortest of the last few probes; nullopt before the first answer.
+  virtual std::optional<Clock::duration> round_trip() const { return std::nullopt; }
 };
 
 inline constexpr int kMaxQueuedFrames = 64;

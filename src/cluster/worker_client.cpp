@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 #include <grpcpp/create_channel.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
 #include "cluster/grpc_credentials.h"
+#include "cluster/load_messages.h"
 #include "cluster/net_address.h"
 #include "cluster/timing.h"
 #include "cluster/wire_error.h"
@@ -172,8 +174,14 @@ void WorkerClient::read_heartbeats() {
   while (heartbeats_->Read(&reply)) {
     heard();
     if (reply.state() == v1::WORKER_STATE_FAILED) fail(wire_error(reply.error()));
+    const auto now = Clock::now();
     const std::lock_guard lock(mutex_);
-    health_.last = reply;
+    trips_.end(reply.request(), now);
+    window_.note(take_work(reply.work()));
+    health_.round_trip = trips_.shortest();
+    health_.rates = window_.rates();
+    health_.memory_peak = std::max(health_.memory_peak, reply.memory_bytes());
+    health_.last = std::move(reply);
   }
   fail(ended(heartbeats_->Finish()), true);
 }
@@ -213,7 +221,9 @@ void WorkerClient::beat(Clock::time_point now) {
       next_beat_ = now + timing::kHeartbeat;
       v1::HeartbeatRequest request;
       request.set_epoch(epoch_);
+      request.set_number(++last_beat_);
       *request.mutable_auth() = signer_.sign("Heartbeat");
+      trips_.begin(last_beat_, now);
       heartbeats_->Write(request);
     }
   }

@@ -13,6 +13,8 @@
 #include "base/deadline.h"
 #include "cluster/call_proof.h"
 #include "cluster/credentials.h"
+#include "cluster/rank_work.h"
+#include "cluster/round_trips.h"
 #include "cluster/silence.h"
 #include "config/hosts.h"
 #include "tandem.grpc.pb.h"
@@ -24,6 +26,9 @@ namespace tandem::cluster {
 struct WorkerHealth {
   bool running = false;  // heartbeats have begun
   v1::HeartbeatReply last;
+  std::uint64_t memory_peak = 0;              // bytes, of all heartbeats
+  RankRates rates;                            // over the last seconds
+  std::optional<Clock::duration> round_trip;  // of a heartbeat: the shortest of the last few
   std::optional<Error> failure;  // the rank failed, the stream broke or the worker is silent
   bool connection_lost = false;  // the failure is a broken stream: its cause may be known elsewhere
 };
@@ -80,6 +85,9 @@ class WorkerClient {
   WorkerHealth health_;
   std::optional<SilenceDetector> silence_;  // from the load's first reply on
   Deadline next_beat_{};
+  std::uint64_t last_beat_ = 0;  // its number
+  RoundTrips trips_;
+  RankWindow window_;
   bool cancelled_ = false;
   std::set<grpc::ClientContext*> calls_;
   std::unique_ptr<Call> heartbeat_call_;

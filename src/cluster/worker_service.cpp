@@ -175,7 +175,9 @@ grpc::Status WorkerService::Heartbeat(grpc::ServerContext* context, HeartbeatStr
       epoch = request.epoch();
       const auto process = supervisor_.heartbeat(request.epoch());
       call.heard(process);
-      call.write(process ? process->heartbeat() : not_held());
+      v1::HeartbeatReply reply = process ? process->heartbeat() : not_held();
+      reply.set_request(request.number());
+      call.write(reply);
     }
   }
   unproved_.remove(context);

@@ -15,7 +15,7 @@
 namespace tandem::cluster {
 
 /// Version of the messages between gateway and worker.
-inline constexpr std::uint32_t kWorkerProtocol = 1;
+inline constexpr std::uint32_t kWorkerProtocol = 2;
 
 struct WorkerIdentity {
   std::string version;  // of this program

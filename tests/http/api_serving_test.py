@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import pathlib
 import signal
 import socket
@@ -178,25 +177,6 @@ class ServingTest(unittest.TestCase):
         for key in ("first-key-0123456789", "second-key-0123456789"):
             self.assertEqual(server.request("GET", "/v1/models", headers={
                 "Authorization": "Bearer " + key})[0], 200)
-
-    def test_a_dead_rank_is_told_and_not_hidden(self):
-        server = self.serve("--ranks", 2)
-        _, _, cluster = server.request("GET", "/cluster")
-        self.assertEqual([rank["layers"] for rank in cluster["ranks"]], [[0, 5], [5, 10]])
-        running = Running(server)
-        self.assertTrue(running.first.wait(api_server.DEADLINE))
-        children = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True,
-                                  text=True, timeout=api_server.DEADLINE).stdout.split()
-        self.assertEqual(len(children), 2)
-        os.kill(int(children[1]), signal.SIGKILL)
-        events = running.join()
-        self.assertIn("rank 1", json.loads(events[-1])["error"]["message"])
-        status, _, health = server.request("GET", "/health")
-        self.assertEqual((status, health["status"]), (503, "dead"))
-        status, _, answer = server.post(CHAT, LONG)
-        self.assertEqual(status, 503)
-        self.assertIn("rank 1", answer["error"]["message"])
-        self.assertEqual(server.terminate(), 0)
 
     def test_the_users_mistakes_end_it_at_once(self):
         for flags in (["--port", "70000"], ["--host", "0.0.0.0"], ["--tls-cert", "x"],

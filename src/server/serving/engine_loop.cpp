@@ -1,14 +1,8 @@
 #include "server/serving/engine_loop.h"
 
-#include <condition_variable>
-#include <deque>
-#include <map>
-#include <mutex>
-#include <optional>
 #include <utility>
 
-#include "server/serving/job_table.h"
-#include "server/serving/token_rate.h"
+#include "server/serving/engine_loop_state.h"
 
 namespace tandem::server {
 namespace {
@@ -17,51 +11,6 @@ namespace {
 constexpr std::chrono::seconds kRefresh{1};
 
 }  // namespace
-
-struct EngineLoop::Impl {
-  explicit Impl(EngineLoopOptions given) : options(std::move(given)) {}
-
-  Status run(const Open& open, const std::function<void()>& loaded);
-  Result<std::unique_ptr<cluster::Pipeline>> load(const Open& open);
-  /// Takes what waits in the mailbox; waits for something while `idle`. False: the end.
-  bool receive(bool idle);
-  void admit(scheduler::Engine& engine, Job job);
-  Status step(scheduler::Engine& engine, cluster::Pipeline& pipeline);
-  void publish(const scheduler::Engine& engine, cluster::Pipeline& pipeline);
-  void die(const Error& error);
-  bool over() const { return stopped || (phase() == Phase::kDraining && mailbox.empty()); }
-  Phase phase() const { return shared.phase; }
-
-  const EngineLoopOptions options;
-
-  // Of the engine's thread.
-  std::deque<Job> arrived;
-  JobTable jobs;
-  TokenRate rate;
-  Deadline refresh = Clock::now();
-
-  mutable std::mutex mutex;
-  std::condition_variable woken;
-  // Under the mutex.
-  std::deque<Job> mailbox;
-  std::uint64_t mailed = 0;  // requests in the mailbox
-  bool stopped = false;
-  EngineView shared;
-};
-
-Result<std::unique_ptr<cluster::Pipeline>> EngineLoop::Impl::load(const Open& open) {
-  std::map<int, std::pair<std::uint64_t, std::uint64_t>> ranks;
-  return open([&](int rank, std::uint64_t done, std::uint64_t total) {
-    ranks[rank] = {done, total};
-    const std::lock_guard lock(mutex);
-    shared.loaded_bytes = 0;
-    shared.total_bytes = 0;
-    for (const auto& [ignored, bytes] : ranks) {
-      shared.loaded_bytes += bytes.first;
-      shared.total_bytes += bytes.second;
-    }
-  });
-}
 
 bool EngineLoop::Impl::receive(bool idle) {
   std::unique_lock lock(mutex);
@@ -90,33 +39,27 @@ void EngineLoop::Impl::admit(scheduler::Engine& engine, Job job) {
   jobs.add(std::move(job.listener), sequences);
 }
 
-Status EngineLoop::Impl::step(scheduler::Engine& engine, cluster::Pipeline& pipeline) {
+Status EngineLoop::Impl::step(scheduler::Engine& engine) {
   auto events = engine.step(after(options.step_time));
   if (!events) return events.error();
   // Before anyone hears of the step: whoever then asks for figures finds it counted.
-  publish(engine, pipeline);
+  publish(engine);
   const auto cancel = [&engine](std::uint64_t sequence) { engine.cancel(sequence); };
   for (const scheduler::Event& event : *events) jobs.deliver(event, cancel);
   jobs.drop_unwanted(Clock::now(), cancel);
   return {};
 }
 
-void EngineLoop::Impl::publish(const scheduler::Engine& engine, cluster::Pipeline& pipeline) {
+void EngineLoop::Impl::publish(const scheduler::Engine& engine) {
   const auto now = Clock::now();
   const scheduler::EngineStats stats = engine.stats();
   rate.note(now, stats.prompt_tokens, stats.generated_tokens);
-  std::optional<std::vector<cluster::RankInfo>> ranks;
-  if (now >= refresh) {
-    refresh = now + kRefresh;
-    ranks = pipeline.ranks();
-  }
   const std::lock_guard lock(mutex);
   shared.stats = stats;
   shared.busy = engine.busy();
   shared.progress = now;
   shared.prompt_tps = rate.prompt();
   shared.decode_tps = rate.decode();
-  if (ranks) shared.ranks = std::move(*ranks);
 }
 
 void EngineLoop::Impl::die(const Error& error) {
@@ -135,14 +78,15 @@ void EngineLoop::Impl::die(const Error& error) {
 }
 
 Status EngineLoop::Impl::run(const Open& open, const std::function<void()>& loaded) {
-  auto opened = load(open);
+  auto opened = load(open, [] {});
   if (!opened) {
     die(opened.error());
     return opened.error();
   }
-  const std::unique_ptr<cluster::Pipeline> pipeline = std::move(*opened);
-  scheduler::Engine engine(*pipeline, options.engine);
-  publish(engine, *pipeline);
+  slot.put(std::move(*opened));
+  pacing.opened(Clock::now());
+  scheduler::Engine engine(slot, options.engine);
+  publish(engine);
   {
     const std::lock_guard lock(mutex);
     shared.context_max = engine.context_max();
@@ -157,13 +101,12 @@ Status EngineLoop::Impl::run(const Open& open, const std::function<void()>& load
     }
     if (!alive) continue;
     if (engine.busy()) {
-      if (auto status = step(engine, *pipeline); !status.ok()) {
-        die(status.error());
-        alive = false;
+      if (auto status = step(engine); !status.ok()) {
+        alive = restart(engine, open, status.error());
         continue;
       }
     }
-    publish(engine, *pipeline);
+    publish(engine);
   }
   const Error stopping{ErrorCode::kUnavailable, "the server is stopping"};
   jobs.fail_all(stopping);
@@ -178,7 +121,9 @@ EngineLoop::EngineLoop(EngineLoopOptions options)
 EngineLoop::~EngineLoop() = default;
 
 Status EngineLoop::run(const Open& open, const std::function<void()>& loaded) {
-  return impl_->run(open, loaded);
+  const Status status = impl_->run(open, loaded);
+  impl_->slot.clear();  // by the thread that opened it
+  return status;
 }
 
 Status EngineLoop::submit(Job job) {
@@ -191,6 +136,8 @@ Status EngineLoop::submit(Job job) {
     switch (impl.phase()) {
       case Phase::kLoading:
         return refuse("the model is loading");
+      case Phase::kRestarting:
+        return refuse("the model is loading again: " + impl.shared.reason);
       case Phase::kDraining:
         return refuse("the server is stopping");
       case Phase::kDead:
@@ -234,6 +181,12 @@ EngineView EngineLoop::view() const {
   EngineView view = impl_->shared;
   view.waiting = view.stats.waiting + impl_->mailed;
   return view;
+}
+
+EngineView EngineLoop::detailed_view() const {
+  EngineView out = view();
+  out.ranks = impl_->slot.ranks();
+  return out;
 }
 
 }  // namespace tandem::server

@@ -12,37 +12,43 @@
 #include "cluster/pipeline.h"
 #include "scheduler/engine.h"
 #include "server/serving/job.h"
+#include "server/serving/restart_pacing.h"
 #include "tandem/error.h"
 
 namespace tandem::server {
 
 enum class Phase {
-  kLoading,   // the pipeline is being opened
-  kReady,     // takes jobs
-  kDraining,  // takes none, finishes those it has
-  kDead,      // the pipeline failed: `reason`
+  kLoading,     // the pipeline is being opened
+  kReady,       // takes jobs
+  kRestarting,  // takes none: the pipeline failed, for `reason`, and is being opened anew
+  kDraining,    // takes none, finishes those it has
+  kDead,        // the pipeline failed, for `reason`, and cannot be opened
 };
 
 /// A copy of what is known of the engine.
 struct EngineView {
   Phase phase = Phase::kLoading;
-  std::string reason;              // with kDead
+  std::string reason;              // with kRestarting and kDead
   std::uint64_t loaded_bytes = 0;  // of all ranks, so far
   std::uint64_t total_bytes = 0;   // 0: not known yet
   scheduler::EngineStats stats;
   std::uint64_t waiting = 0;  // requests: in the mailbox, and those of the engine without KV
-  std::vector<cluster::RankInfo> ranks;
-  int context_max = 0;  // tokens; 0 until loaded
+  std::vector<cluster::RankInfo> ranks = {};  // see detailed_view()
+  int context_max = 0;                        // tokens; 0 until loaded
   bool busy = false;
   Clock::time_point progress;  // when the engine last finished a step or was idle
   double prompt_tps = 0;       // computed tokens a second, over the last seconds
   double decode_tps = 0;
+  std::uint64_t restarts = 0;  // times that the pipeline was opened anew
 };
 
 struct EngineLoopOptions {
   scheduler::EngineOptions engine;
   std::uint64_t waiting_max = 256;                    // requests that wait; submit() refuses more
   Clock::duration step_time = std::chrono::hours(1);  // backstop of one step; ranks notice earlier
+  RestartLimits restart;
+  /// What befell the pipeline, one line for people. Called by the engine's thread.
+  std::function<void(const std::string& line)> note = [](const std::string&) {};
 };
 
 class EngineLoop {
@@ -55,20 +61,24 @@ class EngineLoop {
   using Open = std::function<Result<std::unique_ptr<cluster::Pipeline>>(
       const cluster::RankProgress& progress)>;
   /// Opens the pipeline and runs the engine on the calling thread, until drain() and the last job's
-  /// end or stop(). Fails when the pipeline cannot be opened; one that dies later is told by
-  /// view(), fails all jobs, and the loop goes on refusing. `loaded` is called once the loop takes
-  /// jobs.
+  /// end or stop(). Fails when the pipeline cannot be opened. One that fails later is opened anew,
+  /// within options.restart, and the jobs go on where they were; if that does not help they fail,
+  /// and the loop goes on refusing. `loaded` is called once the loop takes jobs.
   Status run(const Open& open, const std::function<void()>& loaded);
 
-  /// From any thread. kUnavailable: loading, draining or dead; kResourceLimit: too many wait. Then
-  /// the listener is not called. What the engine says of the requests reaches the listener.
+  /// From any thread. kUnavailable: loading, restarting, draining or dead; kResourceLimit: too many
+  /// wait. Then the listener is not called. What the engine says of the requests reaches the
+  /// listener.
   Status submit(Job job);
   /// No new jobs; run() returns when those there are have ended.
   void drain();
   /// Ends all jobs with kUnavailable and makes run() return.
   void stop();
 
+  /// Without the ranks.
   EngineView view() const;
+  /// With the ranks, as they are now, or as they last were while there is no pipeline.
+  EngineView detailed_view() const;
 
  private:
   struct Impl;

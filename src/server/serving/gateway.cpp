@@ -152,6 +152,6 @@ void Gateway::drain(std::chrono::milliseconds patience) {
 }
 
 std::string Gateway::url() const { return impl_->http->url(); }
-EngineView Gateway::view() const { return impl_->loop.view(); }
+EngineView Gateway::view() const { return impl_->loop.detailed_view(); }
 
 }  // namespace tandem::server

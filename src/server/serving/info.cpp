@@ -15,6 +15,8 @@ std::string_view phase_name(Phase phase) {
       return "loading";
     case Phase::kReady:
       return "ok";
+    case Phase::kRestarting:
+      return "restarting";
     case Phase::kDraining:
       return "draining";
     case Phase::kDead:
@@ -23,9 +25,11 @@ std::string_view phase_name(Phase phase) {
   return "";
 }
 
+bool is_loading(Phase phase) { return phase == Phase::kLoading || phase == Phase::kRestarting; }
+
 HttpResponse unhealthy(std::string_view status, const EngineView& view, const std::string& why) {
   Json body = {{"status", status}};
-  if (view.phase == Phase::kLoading) {
+  if (is_loading(view.phase)) {
     body["loaded_bytes"] = view.loaded_bytes;
     body["total_bytes"] = view.total_bytes;
   }
@@ -35,6 +39,30 @@ HttpResponse unhealthy(std::string_view status, const EngineView& view, const st
   response.body = dump(body);
   response.headers.push_back({"Retry-After", "1"});
   return response;
+}
+
+/// A link that there is not, or that was not timed yet, is left out.
+Json rank_json(const cluster::RankInfo& rank) {
+  const cluster::RankState& state = rank.state;
+  Json out = {{"rank", rank.rank},
+              {"host", rank.host},
+              {"device", rank.device},
+              {"layers", {rank.stage.layers.first, rank.stage.layers.last}},
+              {"layer_count", rank.stage.layer_count},
+              {"weight_bytes", rank.stage.weight_bytes},
+              {"memory_bytes", state.resident_bytes},
+              {"memory_free_bytes", state.memory_free_bytes},
+              {"kv_bytes", state.kv_bytes},
+              {"kv_bytes_max", rank.stage.kv_bytes_max},
+              {"load", state.rates.load},
+              {"waiting", state.rates.waiting},
+              {"tps", state.rates.tokens_per_second},
+              {"ticks_per_second", state.rates.ticks_per_second},
+              {"sent_bytes_per_second", state.rates.sent_bytes_per_second}};
+  if (state.link_ms) out["link_ms"] = *state.link_ms;
+  if (state.return_ms) out["return_ms"] = *state.return_ms;
+  if (state.heartbeat_ms) out["heartbeat_ms"] = *state.heartbeat_ms;
+  return out;
 }
 
 }  // namespace
@@ -55,11 +83,15 @@ Json model_list(const ModelCard& card, const EngineView& view) {
 }
 
 HttpResponse health(const EngineView& view, Clock::time_point now, Clock::duration stall) {
-  if (view.phase == Phase::kLoading) {
+  if (is_loading(view.phase)) {
     const double part = view.total_bytes == 0 ? 0
                                               : static_cast<double>(view.loaded_bytes) * 100 /
                                                     static_cast<double>(view.total_bytes);
-    return unhealthy("loading", view, fmt::format("The model is loading: {:.0f} %.", part));
+    const std::string why =
+        view.phase == Phase::kLoading
+            ? fmt::format("The model is loading: {:.0f} %.", part)
+            : fmt::format("The model is loading again ({:.0f} %): {}", part, view.reason);
+    return unhealthy(phase_name(view.phase), view, why);
   }
   if (view.phase == Phase::kDead) return unhealthy("dead", view, view.reason);
   if (view.phase == Phase::kDraining) return unhealthy("draining", view, "The server is stopping.");
@@ -75,16 +107,11 @@ HttpResponse health(const EngineView& view, Clock::time_point now, Clock::durati
 Json cluster_json(const ModelCard& card, const EngineView& view) {
   Json ranks = Json::array();
   for (const cluster::RankInfo& rank : view.ranks) {
-    ranks.push_back({{"rank", rank.rank},
-                     {"host", rank.host},
-                     {"layers", {rank.stage.layers.first, rank.stage.layers.last}},
-                     {"layer_count", rank.stage.layer_count},
-                     {"weight_bytes", rank.stage.weight_bytes},
-                     {"memory_bytes", rank.memory_bytes}});
+    ranks.push_back(rank_json(rank));
   }
   Json out = {{"model", card.id}, {"status", phase_name(view.phase)}};
-  if (view.phase == Phase::kDead) out["reason"] = view.reason;
-  if (view.phase == Phase::kLoading) {
+  if (!view.reason.empty()) out["reason"] = view.reason;
+  if (is_loading(view.phase)) {
     out["loaded_bytes"] = view.loaded_bytes;
     out["total_bytes"] = view.total_bytes;
   }
@@ -94,6 +121,7 @@ Json cluster_json(const ModelCard& card, const EngineView& view) {
   out["kv"] = {{"used", view.stats.kv_tokens_used}, {"capacity", view.stats.kv_tokens_capacity}};
   out["prompt_tps"] = view.prompt_tps;
   out["decode_tps"] = view.decode_tps;
+  out["restarts"] = view.restarts;
   return out;
 }
 

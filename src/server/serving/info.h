@@ -21,8 +21,8 @@ struct ModelCard {
 Json model_json(const ModelCard& card, const EngineView& view);
 Json model_list(const ModelCard& card, const EngineView& view);
 
-/// 200 {"status": "ok"}, or 503 with the reason: loading (with bytes), dead, stopping, or no step
-/// finished within `stall` although there is work.
+/// 200 {"status": "ok"}, or 503 with the reason: loading or restarting (with bytes), dead,
+/// stopping, or no step finished within `stall` although there is work.
 HttpResponse health(const EngineView& view, Clock::time_point now, Clock::duration stall);
 
 /// Who holds what, and how busy they are; see docs/api.md.

@@ -6,11 +6,13 @@
 #include <cstddef>
 #include <string_view>
 
+#include "server/serving/rank_metrics.h"
+
 namespace tandem::server {
 namespace {
 
 void head(std::string& out, std::string_view name, std::string_view help, std::string_view type) {
-  out += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
+  append_metric_head(out, name, help, type);
 }
 
 template <class T>
@@ -32,6 +34,8 @@ void engine_samples(std::string& out, const EngineView& view) {
   gauge("tandem_requests_running", "Sequences that hold KV.", stats.running);
   gauge("tandem_requests_waiting", "Sequences that wait for KV.", view.waiting);
   gauge("tandem_kv_tokens_used", "Tokens of KV set aside.", stats.kv_tokens_used);
+  gauge("tandem_kv_tokens_idle", "Tokens of KV kept for prompts that begin alike.",
+        stats.kv_tokens_idle);
   gauge("tandem_kv_tokens_capacity", "Tokens of KV that the tightest rank has.",
         stats.kv_tokens_capacity);
   gauge("tandem_prompt_tokens_per_second", "Prompt tokens computed, over the last seconds.",
@@ -46,6 +50,7 @@ void engine_samples(std::string& out, const EngineView& view) {
   counter("tandem_preemptions_total", "Sequences that lost their KV and were computed again.",
           stats.preemptions);
   counter("tandem_ticks_total", "Steps of the pipeline.", stats.ticks);
+  counter("tandem_restarts_total", "Times that a failed pipeline was opened anew.", view.restarts);
 }
 
 void http_samples(std::string& out, const HttpCounters& http) {
@@ -54,6 +59,9 @@ void http_samples(std::string& out, const HttpCounters& http) {
   };
   sample(out, "tandem_http_connections", "Open connections.", "gauge", http.connections);
   counter("tandem_http_connections_total", "Accepted connections.", http.connections_ever);
+  counter("tandem_http_connections_evicted_total",
+          "Waiting connections closed to make room for new ones.", http.evicted);
+  counter("tandem_http_requests_total", "Requests handed to the routes.", http.requests);
   counter("tandem_http_refusals_total", "Requests answered before the routes saw them.",
           http.refusals);
   counter("tandem_http_clients_gone_total", "Clients that left before their answer ended.",
@@ -62,16 +70,6 @@ void http_samples(std::string& out, const HttpCounters& http) {
           http.slow);
   counter("tandem_http_received_bytes_total", "Bytes of requests.", http.bytes_in);
   counter("tandem_http_sent_bytes_total", "Bytes of answers.", http.bytes_out);
-}
-
-void rank_samples(std::string& out, const EngineView& view) {
-  head(out, "tandem_rank_memory_bytes", "Resident bytes of a rank's process.", "gauge");
-  for (const cluster::RankInfo& rank : view.ranks) {
-    std::string host = rank.host;
-    std::erase_if(host, [](char c) { return c == '"' || c == '\\' || c == '\n'; });
-    out += fmt::format("tandem_rank_memory_bytes{{rank=\"{}\",host=\"{}\"}} {}\n", rank.rank, host,
-                       rank.memory_bytes);
-  }
 }
 
 }  // namespace
@@ -95,16 +93,18 @@ void Histogram::append(std::string& out, const std::string& name, const std::str
 }
 
 void Metrics::request(const RequestRecord& record, const std::string& route) {
+  if (record.queue_ms) queue_.observe(*record.queue_ms / 1000);
   if (record.first_token_ms) first_token_.observe(*record.first_token_ms / 1000);
   if (record.completion_tokens > 0) request_time_.observe(record.total_ms / 1000);
   const std::lock_guard lock(mutex_);
   ++requests_[{route, record.status}];
+  if (record.prompt_tokens > 0 && !record.finish.empty()) ++finished_[record.finish];
 }
 
 std::string Metrics::text(const EngineView& engine, const HttpCounters& http) const {
   std::string out;
   engine_samples(out, engine);
-  rank_samples(out, engine);
+  append_rank_metrics(out, engine.ranks);
   http_samples(out, http);
   head(out, "tandem_requests_total", "Answered requests; status 0: the client left first.",
        "counter");
@@ -114,7 +114,13 @@ std::string Metrics::text(const EngineView& engine, const HttpCounters& http) co
       out += fmt::format("tandem_requests_total{{route=\"{}\",status=\"{}\"}} {}\n", key.first,
                          key.second, count);
     }
+    head(out, "tandem_finished_total", "Generations by how they ended; gone: the client left.",
+         "counter");
+    for (const auto& [reason, count] : finished_) {
+      out += fmt::format("tandem_finished_total{{reason=\"{}\"}} {}\n", reason, count);
+    }
   }
+  queue_.append(out, "tandem_queue_seconds", "From a request to the first step that computes it.");
   first_token_.append(out, "tandem_first_token_seconds", "From a request to its first token.");
   token_gap_.append(out, "tandem_token_gap_seconds", "From a token to the next of its sequence.");
   request_time_.append(out, "tandem_request_seconds", "From a request to the end of its answer.");

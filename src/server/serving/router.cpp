@@ -48,13 +48,25 @@ ApiError no_such_path(const HttpRequest& request) {
       .message = fmt::format("Invalid URL ({} {})", request.method, request.path.substr(0, 200))};
 }
 
+/// What a route answers to, for Allow.
+std::string allowed_methods(std::string_view method) {
+  return fmt::format("{}{}, OPTIONS", method, method == "GET" ? ", HEAD" : "");
+}
+
 HttpResponse wrong_method(const HttpRequest& request, std::string_view allowed) {
   HttpResponse response =
       error_response({.status = 405,
                       .message = fmt::format("Not allowed to {} on {} (HINT: {} is)",
                                              request.method, request.path.substr(0, 200), allowed),
                       .code = "method_not_supported"});
-  response.headers.push_back({"Allow", std::string(allowed)});
+  response.headers.push_back({"Allow", allowed_methods(allowed)});
+  return response;
+}
+
+HttpResponse options_of(std::string_view method) {
+  HttpResponse response;
+  response.status = 204;
+  response.headers.push_back({"Allow", allowed_methods(method)});
   return response;
 }
 
@@ -92,6 +104,7 @@ void Router::handle(HttpRequest request, std::shared_ptr<Responder> responder) {
       Route{"POST", "/detokenize", Kind::kWork, answer_detokenize},
       Route{"POST", "/apply-template", Kind::kWork, answer_apply_template},
       Route{"GET", "/v1/models", Kind::kModels},
+      Route{"GET", "/models", Kind::kModels},
       Route{"GET", kModelPrefix, Kind::kModel},
       Route{"GET", "/health", Kind::kHealth},
       Route{"GET", "/v1/health", Kind::kHealth},
@@ -119,6 +132,7 @@ void Router::handle(HttpRequest request, std::shared_ptr<Responder> responder) {
                                                  });
   if (page) return answer->send(std::move(*page));
   if (found == kRoutes.end()) return answer->fail(no_such_path(request));
+  if (request.method == "OPTIONS") return answer->send(options_of(found->method));
   const bool same =
       request.method == found->method || (request.method == "HEAD" && found->method == "GET");
   if (!same) return answer->send(wrong_method(request, found->method));
@@ -160,20 +174,19 @@ void Router::queue(Prepare prepare, HttpRequest request, std::shared_ptr<Recorde
 }
 
 HttpResponse Router::info(const Route& route, const HttpRequest& request) const {
-  const EngineView view = service_->loop.view();
   HttpResponse response;
   switch (route.kind) {
     case Route::Kind::kModels:
-      return json_response(model_list(options_.card, view));
+      return json_response(model_list(options_.card, service_->loop.view()));
     case Route::Kind::kModel:
       return model(request.path.substr(kModelPrefix.size()));
     case Route::Kind::kHealth:
-      return health(view, Clock::now(), options_.stall);
+      return health(service_->loop.view(), Clock::now(), options_.stall);
     case Route::Kind::kCluster:
-      return json_response(cluster_json(options_.card, view));
+      return json_response(cluster_json(options_.card, service_->loop.detailed_view()));
     case Route::Kind::kMetrics:
       response.content_type = kMetricsType;
-      response.body = service_->metrics.text(view, options_.http());
+      response.body = service_->metrics.text(service_->loop.detailed_view(), options_.http());
       return response;
     case Route::Kind::kOpenApi:
       return openapi();

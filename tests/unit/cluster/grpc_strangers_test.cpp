@@ -162,6 +162,17 @@ TEST(GrpcStrangers, FramesOfAnotherEpochAreDroppedAndCounted) {
   EXPECT_EQ(stage->stats().frames_dropped, 2u);
 }
 
+TEST(GrpcStrangers, AProbeComesBackAsItWasAndOneOfAnotherEpochDoesNot) {
+  const auto stage = listen(link_options(0, 1));
+  const auto gateway = raw_gateway(stage->address());
+  ASSERT_TRUE(gateway->write(make_probe(6, 1)));
+  ASSERT_TRUE(gateway->write(make_probe(7, 2)));
+  EXPECT_EQ(gateway->read(), make_probe(7, 2));
+  ASSERT_TRUE(gateway->write(message(7, 0, std::string(8, 'x'))));
+  EXPECT_EQ(*stage->receive(after(seconds(5))), "xxxxxxxx") << "a frame as long as a probe";
+  EXPECT_EQ(stage->stats().frames_dropped, 1u);
+}
+
 TEST(GrpcStrangers, AMemberThatBreaksTheRulesIsNamed) {
   const std::string bad[] = {"short", message(7, 0xFFFFFFFF, "x"), message(7, 4, "")};
   for (const std::string& bytes : bad) {

@@ -1,0 +1,42 @@
+#include "server/serving/pipeline_slot.h"
+
+#include <utility>
+
+namespace tandem::server {
+namespace {
+
+Error empty() { return {ErrorCode::kUnavailable, "no pipeline is open"}; }
+
+}  // namespace
+
+void PipelineSlot::put(std::unique_ptr<cluster::Pipeline> pipeline) {
+  const std::lock_guard lock(mutex_);
+  pipeline_ = std::move(pipeline);
+}
+
+void PipelineSlot::clear() {
+  std::unique_ptr<cluster::Pipeline> old;  // destroyed, which takes its time, without the lock
+  const std::lock_guard lock(mutex_);
+  if (pipeline_) last_ = pipeline_->ranks();
+  for (cluster::RankInfo& rank : last_) rank.state.rates = {};
+  std::swap(old, pipeline_);
+}
+
+std::vector<cluster::RankInfo> PipelineSlot::ranks() {
+  const std::lock_guard lock(mutex_);
+  return pipeline_ ? pipeline_->ranks() : last_;
+}
+
+int PipelineSlot::stages() const { return pipeline_ ? pipeline_->stages() : 1; }
+
+Status PipelineSlot::submit(Tick tick) {
+  if (!pipeline_) return empty();
+  return pipeline_->submit(std::move(tick));
+}
+
+Result<TickResult> PipelineSlot::next(Deadline deadline) {
+  if (!pipeline_) return empty();
+  return pipeline_->next(deadline);
+}
+
+}  // namespace tandem::server

@@ -1,0 +1,33 @@
+#pragma once
+// A place for the pipeline of the moment, which may fail and be opened anew.
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "cluster/pipeline.h"
+#include "tandem/error.h"
+
+namespace tandem::server {
+
+/// Passes everything on to the pipeline in it. One thread fills, empties and works with it; ranks()
+/// may be asked by any, and says what was last known while the slot is empty.
+class PipelineSlot final : public cluster::Pipeline {
+ public:
+  void put(std::unique_ptr<cluster::Pipeline> pipeline);
+  /// Destroys the pipeline.
+  void clear();
+
+  std::vector<cluster::RankInfo> ranks() override;
+  int stages() const override;
+  /// kUnavailable while the slot is empty, as next().
+  Status submit(Tick tick) override;
+  Result<TickResult> next(Deadline deadline) override;
+
+ private:
+  std::unique_ptr<cluster::Pipeline> pipeline_;  // changed under the mutex
+  std::mutex mutex_;
+  std::vector<cluster::RankInfo> last_;
+};
+
+}  // namespace tandem::server

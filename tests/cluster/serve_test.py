@@ -1,0 +1,277 @@
+"""A server over two ranks: what it says of them, and that one that dies costs no request."""
+
+import http.client
+import json
+import os
+import pathlib
+import signal
+import sys
+import threading
+import time
+import unittest
+
+import harness
+from delay_proxy import DelayProxy
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "http"))
+import api_server  # noqa: E402
+
+CHAT = "/v1/chat/completions"
+STREAMS = 4
+TOKENS = 600  # of each answer: about three seconds
+
+
+class Stream(threading.Thread):
+    """An answer that is read as it comes; `text` and `finish`, or `error`."""
+
+    def __init__(self, server, number, tokens=TOKENS):
+        super().__init__()
+        self.server = server
+        self.body = {"messages": [{"role": "user", "content": f"What is package number {number}?"}],
+                     "seed": number, "temperature": 0.8, "max_tokens": tokens, "ignore_eos": True,
+                     "stream": True}
+        self.text, self.finish, self.error, self.timings = "", None, None, None
+        self.pieces = 0
+        self.start()
+
+    def run(self):
+        connection = http.client.HTTPConnection(self.server.host, self.server.port,
+                                                timeout=api_server.DEADLINE)
+        connection.request("POST", CHAT, json.dumps(self.body),
+                           {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        if answer.status != 200:
+            self.error = (answer.status, json.loads(answer.read()))
+        for line in answer:
+            if not line.startswith(b"data: {"):
+                continue
+            chunk = json.loads(line[6:])
+            if "error" in chunk:
+                self.error = chunk["error"]
+                continue
+            for choice in chunk["choices"]:
+                self.text += choice["delta"].get("content") or ""
+                self.finish = choice["finish_reason"] or self.finish
+            self.timings = chunk.get("timings", self.timings)
+            self.pieces += 1
+        connection.close()
+
+
+class ServeTest(harness.ClusterTest):
+    def serve(self, *arguments):
+        server = api_server.Server(*arguments)
+        self.addCleanup(server.kill)
+        return server
+
+    def answers(self, server, strike=None):
+        """The texts of STREAMS answers at once, after `strike()` in the middle of all of them."""
+        streams = [Stream(server, number) for number in range(STREAMS)]
+        if strike:
+            harness.wait_until(
+                lambda: all(stream.pieces > 20 or stream.finish for stream in streams),
+                harness.DEADLINE, "all streams run")
+            self.assertFalse([stream for stream in streams if stream.finish], "too fast to be hit")
+            strike()
+        for stream in streams:
+            stream.join(api_server.DEADLINE)
+            self.assertFalse(stream.is_alive(), "the answer ends")
+            self.assertIsNone(stream.error)
+            self.assertEqual(stream.finish, "length")
+        return [stream.text for stream in streams]
+
+    def ready(self, server):
+        def healthy():
+            return server.request("GET", "/health")[0] == 200
+        harness.wait_until(healthy, harness.DEADLINE, "the server is well")
+        return server.request("GET", "/cluster")[2]
+
+    def two_hosts(self, *arguments):
+        """Two workers and a server over them."""
+        self.places = [f"127.0.0.1:{harness.free_port()}" for _ in range(2)]
+        self.workers = [self.worker("--listen", place)[0] for place in self.places]
+        return self.serve("--hosts", ",".join(self.places), *arguments)
+
+
+class Figures(ServeTest):
+    def test_every_rank_tells_load_speed_memory_and_links(self):
+        server = self.serve("--ranks", 2)
+
+        def timed():
+            first, last = server.request("GET", "/cluster")[2]["ranks"]
+            return ({"link_ms", "heartbeat_ms"} <= set(first)
+                    and {"link_ms", "return_ms", "heartbeat_ms"} <= set(last))
+        harness.wait_until(timed, harness.DEADLINE, "every link was timed")
+        streams = [Stream(server, number) for number in range(STREAMS)]
+        harness.wait_until(lambda: min(stream.pieces for stream in streams) > TOKENS // 2,
+                           harness.DEADLINE, "half of the answers")
+        _, _, busy = server.request("GET", "/cluster")
+        _, _, metrics = server.request("GET", "/metrics")
+        for stream in streams:
+            stream.join(api_server.DEADLINE)
+        speed = sum(stream.timings["predicted_per_second"] for stream in streams)
+        self.assertEqual(len(busy["ranks"]), 2)
+        for rank in busy["ranks"]:
+            with self.subTest(rank=rank):
+                self.assertLess(0, rank["load"])
+                self.assertLessEqual(rank["load"], 1)
+                self.assertLessEqual(0, rank["waiting"])
+                self.assertLessEqual(rank["load"] + rank["waiting"], 1.01)
+                self.assertLess(speed / 8, rank["tps"])
+                self.assertLess(rank["tps"], speed * 8)
+                self.assertLess(0, rank["sent_bytes_per_second"])
+                self.assertLess(0, rank["kv_bytes"])
+                self.assertLessEqual(rank["kv_bytes"], rank["kv_bytes_max"])
+                self.assertLess(1 << 20, rank["memory_bytes"])
+                self.assertLess(1 << 20, rank["memory_free_bytes"])
+                self.assertRegex(rank["device"], r"^CPU \(\w+\), \d+ threads?$")
+                self.assertLess(0, rank["link_ms"])
+                self.assertLess(0, rank["heartbeat_ms"])
+                label = f'{{rank="{rank["rank"]}",host="{rank["host"]}"}}'
+                for name in ("load", "tokens_per_second", "link_seconds", "heartbeat_seconds",
+                             "memory_bytes", "memory_free_bytes", "kv_bytes", "ticks_total",
+                             "tokens_total", "busy_seconds_total", "waiting_seconds_total",
+                             "sent_bytes_total"):
+                    self.assertIn(f"tandem_rank_{name}{label} ", metrics)
+        self.assertNotIn("return_ms", busy["ranks"][0])
+        self.assertLess(0, busy["ranks"][1]["return_ms"])
+
+        def rests():
+            _, _, idle = server.request("GET", "/cluster")
+            return all(rank["load"] == 0 and rank["tps"] == 0 for rank in idle["ranks"])
+        harness.wait_until(rests, harness.DEADLINE, "an idle cluster has no load")
+
+    def test_a_pipeline_in_one_process_tells_the_same_but_links(self):
+        server = self.serve()
+        stream = Stream(server, 1)
+        harness.wait_until(lambda: stream.pieces > TOKENS // 2, harness.DEADLINE, "half an answer")
+        _, _, busy = server.request("GET", "/cluster")
+        stream.join(api_server.DEADLINE)
+        [rank] = busy["ranks"]
+        self.assertLess(0, rank["load"])
+        self.assertLessEqual(rank["load"], 1)
+        self.assertLess(stream.timings["predicted_per_second"] / 8, rank["tps"])
+        self.assertLess(rank["tps"], stream.timings["predicted_per_second"] * 8)
+        self.assertLess(0, rank["kv_bytes"])
+        self.assertLess(0, rank["memory_free_bytes"])
+        self.assertFalse({"link_ms", "return_ms", "heartbeat_ms"} & set(rank))
+
+
+class Delay(ServeTest):
+    def test_a_link_that_takes_longer_says_so(self):
+        # The other ranks reach rank 1 by an address behind which everything takes its time.
+        delay, near, far = 0.05, "127.0.0.1", "127.0.0.2"
+        control, data, other = (harness.free_port() for _ in range(3))
+        self.worker("--listen", f"{near}:{control}", "--data-port", data)
+        self.worker("--listen", f"{near}:{other}")
+        proxy = DelayProxy(far, near, [control, data], delay)
+        self.addCleanup(proxy.close)
+        server = self.serve("--hosts", f"{near}:{other},{far}:{control}")
+
+        def links():
+            _, _, cluster = server.request("GET", "/cluster")
+            return cluster["ranks"]
+        harness.wait_until(lambda: "link_ms" in links()[1] and "link_ms" in links()[0],
+                           harness.DEADLINE, "every link was timed")
+        first, second = links()
+        self.assertGreaterEqual(second["link_ms"], 1000 * delay)
+        self.assertLess(second["link_ms"], 1000 * delay * 5)
+        self.assertGreaterEqual(second["heartbeat_ms"], 2000 * delay)
+        self.assertLess(second["heartbeat_ms"], 2000 * delay * 5)
+        for nearby in (first["link_ms"], second["return_ms"], first["heartbeat_ms"] / 2):
+            self.assertLess(nearby, 1000 * delay, "this link is as fast as ever")
+        stream = Stream(server, 1, tokens=20)
+        stream.join(api_server.DEADLINE)
+        self.assertEqual(stream.finish, "length")
+
+
+class Recovery(ServeTest):
+    def strike(self, server, number, rank, supervisor):
+        worker = harness.children(server.process.pid)[rank]
+        os.kill(worker if supervisor else harness.children(worker)[0], number)
+
+    def check(self, server, strike):
+        """Every answer is the one of a run without a fault."""
+        expected = self.answers(server)
+        self.assertEqual(len(set(expected)), STREAMS)
+        self.assertEqual(self.answers(server, strike), expected)
+        self.assertEqual(self.ready(server)["restarts"], 1)
+        server.wait_for(rf"Z the model is loaded again; {STREAMS} requests go on$")
+        self.assertEqual(self.answers(server), expected)
+
+    def test_killed_compute_process(self):
+        server = self.serve("--ranks", 2)
+        self.check(server, lambda: self.strike(server, signal.SIGKILL, 1, False))
+        server.wait_for(r"Z rank 1 .* was killed by signal 9; the model is loaded again$")
+
+    def test_killed_worker(self):
+        server = self.serve("--ranks", 2)
+        self.check(server, lambda: self.strike(server, signal.SIGKILL, 0, True))
+
+    def test_stopped_compute_process(self):
+        server = self.serve("--ranks", 2)
+        self.check(server, lambda: self.strike(server, signal.SIGSTOP, 0, False))
+
+    def test_stopped_worker(self):
+        server = self.serve("--ranks", 2)
+        self.check(server, lambda: self.strike(server, signal.SIGSTOP, 1, True))
+
+    def test_killed_compute_process_of_a_host(self):
+        server = self.two_hosts()
+        self.check(server, lambda: os.kill(harness.children(self.workers[1].pid)[0],
+                                           signal.SIGKILL))
+
+    def test_a_worker_that_goes_away_and_comes_back(self):
+        server = self.two_hosts()
+
+        def strike():
+            self.workers[0].kill()
+            harness.wait_until(lambda: server.request("GET", "/health")[0] == 503,
+                               harness.DEADLINE, "the loss is noticed")
+            status, _, health = server.request("GET", "/health")
+            self.assertEqual((status, health["status"]), (503, "restarting"))
+            self.assertIn("rank 0", health["error"]["message"])
+            status, headers, refused = server.post(CHAT, {"messages": [
+                {"role": "user", "content": "hi"}], "max_tokens": 1})
+            self.assertEqual(status, 503)
+            self.assertEqual(headers["Retry-After"], "1")
+            self.assertIn("rank 0", refused["error"]["message"])
+            _, _, cluster = server.request("GET", "/cluster")
+            self.assertEqual(cluster["status"], "restarting")
+            self.assertEqual(len(cluster["ranks"]), 2)
+            self.workers[0] = self.worker("--listen", self.places[0])[0]
+
+        self.check(server, strike)
+
+    def test_clients_that_leave_meanwhile_are_let_go(self):
+        server = self.two_hosts()
+        connection = http.client.HTTPConnection(server.host, server.port,
+                                                timeout=api_server.DEADLINE)
+        connection.request("POST", CHAT, json.dumps({
+            "messages": [{"role": "user", "content": "hi"}], "ignore_eos": True, "stream": True}),
+            {"Content-Type": "application/json"})
+        self.assertTrue(connection.getresponse().read(1))
+        self.workers[1].kill()
+        harness.wait_until(lambda: server.request("GET", "/health")[0] == 503, harness.DEADLINE,
+                           "the loss is noticed")
+        connection.close()
+        server.wait_for(r"finish=gone")
+        self.worker("--listen", self.places[1])
+        self.ready(server)
+        server.wait_for(r"the model is loaded again; 0 requests go on")
+
+    def test_a_drain_meanwhile_ends_it(self):
+        server = self.two_hosts("--drain-timeout", 1)
+        self.workers[1].kill()
+        began = time.monotonic()
+        stream = Stream(server, 1)
+        harness.wait_until(lambda: server.request("GET", "/health")[0] == 503, harness.DEADLINE,
+                           "the loss is noticed")
+        server.process.send_signal(signal.SIGTERM)
+        self.assertEqual(server.process.wait(api_server.DEADLINE), 0)
+        stream.join(api_server.DEADLINE)
+        self.assertFalse(stream.is_alive(), "an answer or an error, but an end")
+        print(f"drained after {time.monotonic() - began:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    harness.main()
