@@ -77,6 +77,19 @@ void add_limit_flags(CLI::App& app, ServeOptions& options) {
                "Tokens of prompt and answer together; 0: the model's own limit");
   integer_flag(app, "--max-sequences", gateway.engine.engine.sequences_max, 1,
                limits::kSequencesMax, "Answers computed at once");
+  integer_flag(
+      app, "--mixed-rows", gateway.engine.engine.mixed_rows, 0, limits::kPrefillStepMax,
+      "Prompt tokens in a step while others answer; 0: while it takes at most twice as long");
+  value_flag(
+      app, "--prompt-cache-bytes",
+      "KV kept for prompts that begin alike, all ranks together, such as 500M or 4G; 0: none",
+      [&gateway](const std::string& text) -> Status {
+        auto bytes = parse_bytes(text);
+        if (!bytes) return bytes.error();
+        gateway.engine.engine.prefix_bytes = *bytes;
+        return {};
+      })
+      ->type_name("BYTES [what running answers leave]");
   value_flag(app, "--max-waiting", "Answers that may wait for that; more: 429",
              [&gateway](const std::string& text) -> Status {
                auto value = parse_integer(text, 1, limits::kWaitingMax);

@@ -36,6 +36,7 @@ PipelineLimits limits_of(const std::vector<cluster::RankInfo>& ranks) {
                                   size_of(first.hidden_dtype));
   limits.kv_pages = kv_pages(ranks);
   limits.kv_tokens = limits.kv_pages * kPageTokens;
+  for (const cluster::RankInfo& rank : ranks) limits.token_bytes += rank.stage.kv_bytes_per_token;
   return limits;
 }
 
@@ -47,12 +48,13 @@ bool is_refusal(const Error& error) {
 }  // namespace
 
 Engine::State::State(cluster::Pipeline& stages, EngineOptions wanted, PipelineLimits offered)
-    : pipeline(stages),
-      options(std::move(wanted)),
-      limits(offered),
-      memory({.pages = offered.kv_pages,
-              .sharing = options.paged_kv,
-              .idle_tokens = options.prefix_tokens}) {}
+    : pipeline(stages), options(std::move(wanted)), limits(offered), memory(kv_limits()) {}
+
+KvLimits Engine::State::kv_limits() const {
+  return {.pages = limits.kv_pages,
+          .sharing = options.paged_kv,
+          .idle_tokens = options.prefix_bytes / std::max<std::uint64_t>(limits.token_bytes, 1)};
+}
 
 std::uint64_t Engine::State::length_max() const {
   return std::min(static_cast<std::uint64_t>(options.context_max), limits.kv_tokens);
@@ -142,6 +144,11 @@ Result<std::vector<Event>> Engine::step(Deadline deadline) {
     state.refuse(result.error());
   } else {
     return state.die(result.error());
+  }
+  // Stages go on while the caller deals with the events. A single one has nothing else on its way,
+  // and takes what the caller brings first.
+  if (state.pipeline.stages() > 1) {
+    if (auto status = state.fill(); !status.ok()) return state.die(status.error());
   }
   return std::exchange(state.events, {});
 }

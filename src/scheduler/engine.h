@@ -24,9 +24,9 @@ struct EngineOptions {
   int context_max = 0;     // tokens of prompt and completion; 0: the model's limit
   int sequences_max = 64;  // sequences that run together; more wait in order
   int waiting_max = 4096;  // requests that may wait; add() refuses more
-  /// KV of ended sequences that stays for prompts that begin alike, tokens; 0: none. It gives way
-  /// to running ones, so by default it is all the memory that these leave.
-  std::uint64_t prefix_tokens = std::numeric_limits<std::uint64_t>::max();
+  /// KV of ended sequences that stays for prompts that begin alike, bytes of all ranks together; 0:
+  /// none. It gives way to running ones, so by default it is all the memory that these leave.
+  std::uint64_t prefix_bytes = std::numeric_limits<std::uint64_t>::max();
   /// Whether the stages keep KV in pages, which sequences can share: the CPU's kernels do. Else
   /// (MLX's operations) a prefix is handed on or counts once for each sequence that has it.
   bool paged_kv = true;
@@ -101,8 +101,9 @@ class Engine {
   /// True while any request is unfinished or a tick is on its way, a cancelled request's too: every
   /// tick has to be collected by step().
   bool busy() const;
-  /// Fills the pipeline and waits for one result. Empty when idle. After an error the pipeline is
-  /// dead: every later step returns the same error, until pipeline_reopened().
+  /// Fills the pipeline, waits for one result and, with several stages, fills it again: they
+  /// compute while the caller deals with the events. Empty when idle. After an error the pipeline
+  /// is dead: every later step returns the same error, until pipeline_reopened().
   Result<std::vector<Event>> step(Deadline deadline);
   /// The pipeline failed for `reason` and was opened anew, with nothing in it: every unfinished
   /// request is computed again from its log, to the same tokens. One that was on its way in several

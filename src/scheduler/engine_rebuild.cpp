@@ -45,9 +45,7 @@ void Engine::State::blame() {
 
 void Engine::State::rebuild(const Error& reason, PipelineLimits offered) {
   limits = offered;
-  memory = KvMemory({.pages = offered.kv_pages,
-                     .sharing = options.paged_kv,
-                     .idle_tokens = options.prefix_tokens});
+  memory = KvMemory(kv_limits());
   blame();
   by_kv.clear();
   while (!running.empty()) {

@@ -22,7 +22,8 @@ struct PipelineLimits {
   std::int32_t vocabulary = 0;
   std::uint32_t rows_max = 1;  // tokens of one tick
   std::uint64_t kv_pages = 0;
-  std::uint64_t kv_tokens = 0;  // in these pages
+  std::uint64_t kv_tokens = 0;    // in these pages
+  std::uint64_t token_bytes = 0;  // KV of a token, of all ranks together
 };
 
 struct Engine::State {
@@ -46,6 +47,7 @@ struct Engine::State {
   EngineStats stats;
   std::optional<Error> dead;
 
+  KvLimits kv_limits() const;
   /// Tokens that a sequence may have at most.
   std::uint64_t length_max() const;
 

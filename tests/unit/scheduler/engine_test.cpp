@@ -162,8 +162,8 @@ TEST(Engine, PrefillChunksFillThePipeline) {
   Engine engine(pipeline, {.prefill_step_size = 10});
   ASSERT_TRUE(engine.add(request_of(std::vector<std::int32_t>(100, 1), 2)).ok());
   ASSERT_TRUE(engine.step(soon()).ok());
-  EXPECT_EQ(pipeline.ticks(), 3U);
-  EXPECT_EQ(pipeline.in_flight(), 2U);
+  EXPECT_EQ(pipeline.ticks(), 4U);
+  EXPECT_EQ(pipeline.in_flight(), 3U);
   run_all(engine);
   EXPECT_THAT(pipeline.broken(), IsEmpty());
 }
@@ -215,12 +215,12 @@ TEST(Engine, IsBusyUntilTheTicksOfACancelledRequestAreCollected) {
   Engine engine(pipeline, {.prefill_step_size = 4});
   const auto gone = engine.add(request_of(std::vector<std::int32_t>(40, 2), 10));
   ASSERT_TRUE(engine.step(soon()).ok());
-  ASSERT_EQ(pipeline.in_flight(), 2U);
+  ASSERT_EQ(pipeline.in_flight(), 3U);
   engine.cancel(*gone);
   EXPECT_TRUE(engine.busy());
   EXPECT_TRUE(run_all(engine).empty());
   EXPECT_EQ(pipeline.in_flight(), 0U);
-  EXPECT_EQ(pipeline.ticks(), 3U);
+  EXPECT_EQ(pipeline.ticks(), 4U);
   const auto next = engine.add(request_of({9, 9}, 3));
   EXPECT_EQ(run_all(engine).at(*next).ids, expected({9, 9}, 3));
   EXPECT_THAT(pipeline.broken(), IsEmpty());

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -43,10 +44,12 @@ class Workload {
     EngineOptions options{.prefill_step_size = pick(1, 300),
                           .mixed_rows = pick(0, 1) * pick(1, 100),
                           .sequences_max = pick(1, 12)};
-    if (pick(0, 2) == 0) options.prefix_tokens = static_cast<std::uint64_t>(pick(0, 1000));
+    if (pick(0, 2) == 0) {
+      limit_ = static_cast<std::uint64_t>(pick(0, 1000));
+      options.prefix_bytes = limit_ * pipeline_.token_bytes();
+    }
     options.paged_kv = sharing_ = pick(0, 3) > 0;
     options.now = [this] { return pipeline_.now(); };
-    limit_ = options.prefix_tokens;
     engine_.emplace(pipeline_, options);
   }
 
@@ -170,7 +173,7 @@ class Workload {
   std::mt19937_64& random_;
   FakePipeline pipeline_;
   std::optional<Engine> engine_;
-  std::uint64_t limit_ = 0;
+  std::uint64_t limit_ = std::numeric_limits<std::uint64_t>::max();
   bool refuses_ = false;
   bool sharing_ = true;
   std::map<std::uint64_t, Asked> asked_;

@@ -105,6 +105,10 @@ class FakePipeline final : public cluster::Pipeline {
   void costs(std::function<double(std::size_t)> seconds) { seconds_ = std::move(seconds); }
 
   stage::StageInfo& info() { return info_; }
+  /// KV of a token in all stages.
+  std::uint64_t token_bytes() const {
+    return info_.kv_bytes_per_token * static_cast<std::uint64_t>(stages_);
+  }
   Clock::time_point now() const { return now_; }
   const std::vector<std::string>& broken() const { return broken_; }
   std::size_t in_flight() const { return in_flight_.size(); }

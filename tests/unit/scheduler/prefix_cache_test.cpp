@@ -130,14 +130,14 @@ TEST(PrefixCache, OtherSaltsComputeForThemselves) {
 TEST(PrefixCache, ACancelledRequestIsABeginningToo) {
   FakePipeline pipeline(3);
   Engine engine(pipeline, {.prefill_step_size = 10});
-  const Ids prompt = tokens(35, 4);
+  const Ids prompt = tokens(45, 4);
   const auto stopped = engine.add(request_of(prompt, 50));
   ASSERT_TRUE(engine.step(soon()).ok());
   engine.cancel(*stopped);
   const auto again = engine.add(request_of(prompt, 3));
   const auto outcomes = run_all(engine);
   EXPECT_EQ(outcomes.at(*again).ids, expected(prompt, 3));
-  EXPECT_EQ(outcomes.at(*again).cached, 30U);
+  EXPECT_EQ(outcomes.at(*again).cached, 40U);
   EXPECT_THAT(pipeline.broken(), IsEmpty());
 }
 
@@ -193,8 +193,8 @@ TEST(PrefixCache, WithoutPagesABeginningIsHandedOnOrCountsTwice) {
 
 TEST(PrefixCache, ItsLimitHolds) {
   for (const std::uint64_t limit : {0U, 64U, 300U}) {
-    FakePipeline pipeline(1);
-    Engine engine(pipeline, {.prefix_tokens = limit});
+    FakePipeline pipeline(limit == 300 ? 3 : 1);
+    Engine engine(pipeline, {.prefix_bytes = limit * pipeline.token_bytes()});
     for (std::int32_t i = 1; i <= 10; ++i) {
       ASSERT_TRUE(engine.add(request_of(tokens(150, i), 3)).ok());
     }

@@ -117,14 +117,14 @@ TEST_P(RealModel, EveryRequestAnswersAsItDoesAlone) {
   ASSERT_NE(first, nullptr);
   const stage::StageInfo info = first->ranks().front().stage;
   const std::vector<Request> asked = requests(info.vocabulary);
-  Engine alone(*first, {.prefix_tokens = 0});
+  Engine alone(*first, {.prefix_bytes = 0});
   const std::vector<Trace> expected = run(alone, asked, 0);
   EXPECT_EQ(alone.stats().prefix_hits, 0U);
   const Variant variants[] = {
       {"together", 1000, {}},
       {"in small chunks", 1000, {.prefill_step_size = 7, .mixed_rows = 3}},
       {"with little memory", 5, {.prefill_step_size = 50}},
-      {"without prefixes", 8, {.mixed_rows = 1, .prefix_tokens = 0}},
+      {"without prefixes", 8, {.mixed_rows = 1, .prefix_bytes = 0}},
   };
   std::uint64_t preemptions = 0;
   std::uint64_t found = 0;
