@@ -125,6 +125,7 @@ class Others(api_server.ServerTest):
         [model] = models["data"]
         self.assertEqual((model["id"], model["object"]), ("tandem-demo", "model"))
         self.assertEqual(model["meta"]["n_ctx"], 2048)
+        self.assertEqual(self.server.request("GET", "/models")[2], models)
         _, _, one = self.server.request("GET", "/v1/models/tandem-demo")
         self.assertEqual(one, model)
         status, _, error = self.server.request("GET", "/v1/models/gpt-4o")
@@ -179,9 +180,13 @@ class Others(api_server.ServerTest):
         self.assertEqual((status, answer["error"]["message"]),
                          (404, "Invalid URL (GET /v1/nothing)"))
         status, headers, _ = self.server.request("GET", CHAT)
-        self.assertEqual((status, headers["Allow"]), (405, "POST"))
+        self.assertEqual((status, headers["Allow"]), (405, "POST, OPTIONS"))
         status, headers, _ = self.server.request("POST", "/v1/models", {})
-        self.assertEqual((status, headers["Allow"]), (405, "GET"))
+        self.assertEqual((status, headers["Allow"]), (405, "GET, HEAD, OPTIONS"))
+        status, headers, body = self.server.request("OPTIONS", CHAT)
+        self.assertEqual((status, headers["Allow"], body), (204, "POST, OPTIONS", ""))
+        for path in (CHAT + "/", "/v1/models/", "//v1/models", "/V1/models"):
+            self.assertEqual(self.server.request("GET", path)[0], 404, path)
         status, _, answer = self.server.request("POST", CHAT, b"{}", {"Content-Type": "text/plain"})
         self.assertEqual((status, answer["error"]["code"]), (415, "unsupported_media_type"))
         self.assertEqual(self.server.request("POST", CHAT, b"{}")[0], 415)

@@ -90,8 +90,20 @@ TEST(MetricsText, BucketsAddUp) {
   metrics.token_gap(100);
   RequestRecord record;
   record.status = 200;
+  record.prompt_tokens = 4;
+  record.queue_ms = 3;
+  record.finish = "stop";
   metrics.request(record, "/v1/completions");
-  const std::string text = metrics.text({}, {});
+  EngineView view;
+  view.stats.kv_tokens_idle = 7;
+  const std::string text = metrics.text(view, {.requests = 5, .evicted = 2});
+  for (const char* line :
+       {"tandem_kv_tokens_idle 7", "tandem_http_requests_total 5",
+        "tandem_http_connections_evicted_total 2", "tandem_queue_seconds_bucket{le=\"0.0025\"} 0",
+        "tandem_queue_seconds_bucket{le=\"0.005\"} 1",
+        "tandem_finished_total{reason=\"stop\"} 1"}) {
+    EXPECT_NE(text.find(std::string(line) + "\n"), std::string::npos) << line;
+  }
   EXPECT_NE(text.find("tandem_token_gap_seconds_bucket{le=\"0.005\"} 1\n"), std::string::npos);
   EXPECT_NE(text.find("tandem_token_gap_seconds_bucket{le=\"60\"} 2\n"), std::string::npos);
   EXPECT_NE(text.find("tandem_token_gap_seconds_bucket{le=\"+Inf\"} 3\n"), std::string::npos);
