@@ -43,16 +43,15 @@ void int8_pair(const Product& product, int tile, int first, bool fetch) {
   Int8Row rows[Rows];
   for (int r = 0; r < Rows; ++r) rows[r] = int8_row(product, first + r);
   alignas(64) float sums[2][Rows][kTileRows] = {};
-  const std::byte* p = w.tiles + static_cast<std::size_t>(tile) * w.tile_bytes;
+  const std::byte* const start = w.tiles + static_cast<std::size_t>(tile) * w.tile_bytes;
+  const std::byte* p = start;
   const std::size_t header = header_bytes(w.stored);
   const std::size_t bytes =
       header + static_cast<std::size_t>(w.group / kBlockCols * Bits) * kVectorBytes;
   for (int g = 0, col = 0; col < w.cols; ++g, col += w.group, p += bytes) {
-    if (fetch) {
-      for (std::size_t at = 0; at < bytes; at += kVectorBytes) {
-        L::prefetch(p + kPrefetchBytes + at);
-        L::prefetch(p + w.tile_bytes + kPrefetchBytes + at);
-      }
+    if (fetch) {  // the next pair, as one stream of memory
+      const std::byte* next = p + 2 * w.tile_bytes + static_cast<std::size_t>(p - start);
+      for (std::size_t at = 0; at < 2 * bytes; at += kVectorBytes) L::prefetch(next + at);
     }
     typename L::Int dots[2][Rows];
     pair_dots<L, Bits, Rows>(p + header, w.tile_bytes, w.group, col, rows, dots);
@@ -78,7 +77,7 @@ void int8_pair(const Product& product, int tile, int first, bool fetch) {
 template <class L, int Bits>
 int int8_pairs(const Product& product, int begin, int end, int first, int count) {
   if constexpr (L::kPairs && (Bits == 4 || Bits == 8)) {
-    if (count < 2 * L::kMaxRows) return 0;  // from memory, one stream is faster than two
+    if (count < L::kMaxRows) return 0;
     const int taken = count / L::kMaxRows * L::kMaxRows;
     for (int tile = begin; tile + 2 <= end; tile += 2) {
       for (int row = first; row < first + taken; row += L::kMaxRows) {
