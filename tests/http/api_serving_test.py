@@ -78,6 +78,20 @@ class ServingTest(unittest.TestCase):
         events = running.join()
         self.assertNotEqual(events[-1], "[DONE]")
 
+    def test_the_time_in_the_queue_is_told_apart(self):
+        server = self.serve("--max-sequences", 1)
+        running = Running(server, max_tokens=500)
+        self.assertTrue(running.first.wait(api_server.DEADLINE))
+        _, _, answer = server.post(CHAT, {**LONG, "max_tokens": 2})
+        running.join()
+        timings = answer["timings"]
+        self.assertGreater(timings["queue_ms"], timings["prompt_ms"], "behind 500 tokens")
+        self.assertGreater(timings["prompt_ms"], 0)
+        line = server.wait_for(r" completion=2 ")
+        self.assertIn(" queue_ms=", line)
+        _, _, metrics = server.request("GET", "/metrics")
+        self.assertIn("tandem_queue_seconds_count 2\n", metrics)
+
     def test_a_long_prompt_tells_how_far_it_is(self):
         server = self.serve("--prefill-step-size", 16)
         words = " ".join(f"word{i}" for i in range(300))
@@ -112,9 +126,12 @@ class ServingTest(unittest.TestCase):
 
     def test_requests_of_a_key_are_limited(self):
         server = self.serve("--api-key", "k" * 20, "--max-per-key", 1)
-        status, headers, _ = server.post(CHAT, {**LONG, "max_tokens": 1},
-                                         Authorization="Bearer " + "k" * 20)
-        self.assertEqual(status, 200)
+        # A client that has its answer whole finds its place free.
+        for turn in range(40):
+            status, _, text = server.post(
+                CHAT, {**LONG, "max_tokens": 1, "stream": turn % 2 == 1},
+                Authorization="Bearer " + "k" * 20)
+            self.assertEqual(status, 200, text)
         seen = []
 
         def ask():

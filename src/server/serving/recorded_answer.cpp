@@ -25,8 +25,8 @@ void RecordedAnswer::finish() {
 
 void RecordedAnswer::send(HttpResponse response) {
   record_.status = response.status;
-  responder_->send(std::move(response));
   finish();
+  responder_->send(std::move(response));
 }
 
 void RecordedAnswer::fail(const ApiError& error) {
@@ -41,9 +41,10 @@ void RecordedAnswer::begin(HttpResponse response) {
 
 bool RecordedAnswer::write(std::string piece) { return responder_->write(std::move(piece)); }
 
-void RecordedAnswer::end() {
-  responder_->end();
+void RecordedAnswer::end(std::string last) {
   finish();
+  responder_->write(std::move(last));
+  responder_->end();
 }
 
 }  // namespace tandem::server

@@ -12,8 +12,9 @@
 
 namespace tandem::server {
 
-/// A Responder that keeps the request's record and hands it on once the answer has ended, however
-/// it did. One thread at a time: whoever makes the answer.
+/// A Responder that keeps the request's record and hands it on when the answer ends, however it
+/// does: just before its last bytes go out, so that a client that has them finds itself counted and
+/// its place free. One thread at a time: whoever makes the answer.
 class RecordedAnswer {
  public:
   using Done = std::function<void(const RequestRecord&)>;
@@ -28,7 +29,7 @@ class RecordedAnswer {
   void begin(HttpResponse response);
   /// False: nobody reads on.
   bool write(std::string piece);
-  void end();
+  void end(std::string last);
   bool closed() const { return responder_->closed(); }
   /// Something that ends with this answer (a place in a limit).
   void hold(std::shared_ptr<void> place) { held_ = std::move(place); }

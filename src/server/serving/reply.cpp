@@ -193,8 +193,7 @@ void Reply::finish_answer() {
   if (options_.stream) {
     if (options_.include_usage) out_ += sse(format_->usage_chunk(head_, used));
     out_ += "data: [DONE]\n\n";
-    answer_->write(std::exchange(out_, {}));
-    answer_->end();
+    answer_->end(std::exchange(out_, {}));
     return;
   }
   std::vector<ChoicePart> parts;
@@ -235,8 +234,7 @@ void Reply::fail(const ApiError& error) {
     return;
   }
   answer_->record().error = error.message;
-  answer_->write(fmt::format("{}data: {}\n\n", out_, error_body(error)));
-  answer_->end();
+  answer_->end(fmt::format("{}data: {}\n\n", out_, error_body(error)));
 }
 
 void Reply::failed(const Error& error) {
