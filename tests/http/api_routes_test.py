@@ -2,9 +2,13 @@
 
 import json
 import math
+import pathlib
+import re
 import time
 
 import api_server
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
 
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
@@ -174,6 +178,14 @@ class Others(api_server.ServerTest):
         key = 'tandem_requests_total{route="/v1/chat/completions",status="200"}'
         self.assertGreaterEqual(sample(key), 2)
         self.assertGreaterEqual(sample("tandem_token_gap_seconds_count"), 2)
+
+    def test_every_metric_is_in_the_documentation(self):
+        _, _, text = self.server.request("GET", "/metrics")
+        names = re.findall(r"^# TYPE tandem_(\w+) ", text, re.M)
+        self.assertGreater(len(names), 30)
+        documented = (ROOT / "docs/api.md").read_text()
+        for name in names:
+            self.assertRegex(documented, f"`{name}[`{{]", name)
 
     def test_wrong_paths_methods_and_types(self):
         status, _, answer = self.server.request("GET", "/v1/nothing")
