@@ -58,6 +58,21 @@ def tandem(prompt, generate, *flags, model=None):
     return measure
 
 
+def tandem_context(context, *flags):
+    """Decode after a context, three times, each right behind decode after a few tokens: `cost` is
+    of such pairs, because a shared machine changes its speed within seconds."""
+
+    def measure(tools):
+        got = json.loads(output([tools.tandem, "bench", tools.model, "--contexts",
+                                 tools.tokens(context), "-n", tools.tokens(32), "-r", 3, "--json",
+                                 *flags]))
+        found, = got["contexts"]
+        return {"decode_tps": found["decode_tps"]["median"], "cost": found["cost"]["median"],
+                "kv_bytes_per_token": got["kv_bytes_per_token"]}
+
+    return measure
+
+
 def llama_bench(threads, *flags):
     """llama-bench: one repetition after its warm-up."""
 
@@ -146,9 +161,10 @@ LINES = {
     "llama-prompt-2": llama_bench(2, *LLAMA_PROMPT),
     "batch-8": tandem(16, 32, "--threads", 2, "--concurrency", 8),
     "llama-batch-8": llama_batch(2, 8),
-    "context-1024": tandem(1024, 32, "--threads", 2),
+    "context-1024": tandem_context(1024, "--threads", 2),
     "llama-context-1024": llama_bench(2, "-p", 0, "-n", 32, "-d", 1024),
-    "context-8192": tandem(8192, 32, "--threads", 2),
+    "context-8192": tandem_context(8192, "--threads", 2),
+    "context-8192-kv8": tandem_context(8192, "--threads", 2, "--kv-bits", 8),
     "ranks-one": tandem(16, 64, *TWO_RANKS),
     "ranks-two": tandem(16, 64, *TWO_RANKS, "--concurrency", 2),
     "ranks-prompt": tandem(512, 1, *TWO_RANKS),

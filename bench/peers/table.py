@@ -34,6 +34,7 @@ class Results:
     def __init__(self, path, since=0.0):
         self.values = {}
         self.bandwidth = {}
+        self.costs = {}
         with open(path, encoding="utf-8") as file:
             for text in file:
                 got = json.loads(text)
@@ -42,6 +43,8 @@ class Results:
                 for kind in ("prompt", "decode"):
                     if kind + "_tps" in got:
                         self.values.setdefault((got["line"], kind), []).append(got[kind + "_tps"])
+                if "cost" in got:
+                    self.costs.setdefault(got["line"], []).append(got["cost"])
                 if got.get("read_bytes_per_second") and "decode_tps" in got:
                     used = got["decode_tps"] * got["weight_bytes"] / got["read_bytes_per_second"]
                     self.bandwidth.setdefault(got["line"], []).append(used)
@@ -56,6 +59,11 @@ class Results:
     def median(self, line, kind):
         found = self.spread(line, kind)
         return None if found is None else found.median
+
+    def cost(self, line):
+        """Of a context; None where nothing was measured."""
+        values = self.costs.get(line)
+        return statistics.median(values) if values else None
 
     def bandwidth_share(self, line):
         """Weights read a second, of what a plain read of the same run reached."""

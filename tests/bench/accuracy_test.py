@@ -46,7 +46,7 @@ class Script(unittest.TestCase):
             file.flush()
             done = subprocess.run(
                 [sys.executable, TOOLS / "accuracy.py", "--tandem", Options.tandem, "--packages",
-                 file.name, "--count", "2", "--activations", "f32,f32,int8"],
+                 file.name, "--count", "2", "--activations", "f32,f32,int8,int8+kv8"],
                 capture_output=True, text=True, check=False, timeout=250)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(len(re.findall(r"tokens: perplexity [\d.]+ with f32", done.stdout)), 2)
@@ -54,6 +54,7 @@ class Script(unittest.TestCase):
                                         r"KL 0.000000, same likeliest token 100.00 %",
                                         done.stdout)), 2)
         self.assertEqual(len(re.findall(r"int8: [\d.]+, [+-][\d.]+ %", done.stdout)), 2)
+        self.assertEqual(len(re.findall(r"int8\+kv8: [\d.]+, [+-][\d.]+ %", done.stdout)), 2)
         self.assertIn("greedy answers, f32: 4 of 4 the same as with f32, 100.00 %", done.stdout)
 
 

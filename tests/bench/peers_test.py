@@ -62,13 +62,14 @@ class Run(Folder):
         return done
 
     def test_results_become_a_table(self):
-        names = ("decode-1", "decode-2", "prompt-2", "batch-8", "ranks-two")
+        names = ("decode-1", "decode-2", "prompt-2", "batch-8", "ranks-two", "context-8192-kv8")
         self.run_lines(*names)
         records = [json.loads(text) for text in
                    (self.folder / "results.jsonl").read_text().splitlines()]
         self.assertEqual([got["line"] for got in records], [*names, *names])
         for got in records:
-            self.assertGreater(got["prompt_tps"], 0)
+            self.assertLess(got.get("cost", 0), 1)
+            self.assertEqual("prompt_tps" in got, "cost" not in got)
             self.assertEqual("decode_tps" in got, got["line"] != "prompt-2")
         done = python(BENCH / "peers" / "table.py", self.folder)
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -144,7 +145,7 @@ class Arithmetic(Folder):
             *({"line": "llama-decode-2", "decode_tps": value} for value in (8.0, 16.0, 7.0)),
             {"line": "mlx-lm", "decode_tps": 0.25, "prompt_tps": 1.0},
             {"line": "mlx-lm-f32", "decode_tps": 0.5, "prompt_tps": 2.0},
-            {"line": "context-1024", "decode_tps": 14.0})
+            {"line": "context-1024", "decode_tps": 14.0, "cost": 0.125})
         self.assertEqual(results.spread("decode-2", "decode"), table.Spread(16.0, 12.0, 18.0, 3))
         values = {goal.title: goal.value(results) for goal in wanted.GOALS}
         self.assertEqual(values["decode, 2 threads, to llama.cpp"], 2.0)

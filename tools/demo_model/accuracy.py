@@ -1,6 +1,7 @@
 """What int8 activations cost: perplexity, divergence and greedy agreement against float32.
 
     python3 accuracy.py --tandem ../../build/release/src/tandem --packages packages.json.xz
+    python3 accuracy.py … --activations int8,int8+kv8       # what KV in 8 bits adds to that
 
 Needs the Python package tokenizers (./test puts it into .deps/oracle). Two sets of held-out text:
 synopses asked for in phrasings that are held out of training, and descriptions of packages whose
@@ -34,13 +35,19 @@ def run(command):
                                      capture_output=True, text=True).stdout)
 
 
+def precision_flags(kind):
+    """"int8+kv8" -> activations in int8, KV too."""
+    activations, _, kv = kind.partition("+kv")
+    return ["--activations", activations, *(["--kv-bits", kv] if kv else [])]
+
+
 def score(tandem, ids, activations):
     """What the model says before each of ids[1:]: its log-probability and the likeliest tokens."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(ids, file)
         file.flush()
         out = run([tandem, "score", MODEL, "--ids", file.name, "--top-logprobs", CANDIDATES,
-                   "--json", "--activations", activations])
+                   "--json", *precision_flags(activations)])
     return [(token["logprob"], {top["id"]: top["logprob"] for top in token["top"]})
             for token in out["tokens"]]
 
@@ -121,7 +128,7 @@ def compare(name, tandem, talks, reference, others):
 
 def answers(tandem, questions, activations):
     return [run([tandem, "generate", MODEL, "-p", question, "-m", GREEDY_TOKENS, "--json",
-                 "--activations", activations])["ids"] for question in questions]
+                 *precision_flags(activations)])["ids"] for question in questions]
 
 
 def greedy(tandem, questions, reference, others):
@@ -141,7 +148,8 @@ def main():
     parser.add_argument("--packages", type=Path, required=True)
     parser.add_argument("--count", type=int, default=200, help="conversations of each set, at most")
     parser.add_argument("--activations", default="f32,bf16,int8",
-                        help="the first is what the others are compared with")
+                        help="the first is what the others are compared with; +kv8 behind one: KV "
+                        "in 8 bits")
     args = parser.parse_args()
     reference, *others = args.activations.split(",")
     packages = json.loads(lzma.decompress(args.packages.read_bytes()))
