@@ -11,6 +11,7 @@ import time
 from http_peer import ServerTest, main, request
 
 aborts_wanted = 2000
+ROUNDS = 4
 GROWTH_MAX = 4 << 20  # bytes that the allocator may keep in one place or another
 
 KINDS = [
@@ -48,14 +49,19 @@ class Aborts(ServerTest):
     def test_nothing_of_clients_that_left_stays(self):
         self.abort_many(max(200, aborts_wanted // 10))
         before = self.settled()
-        start = time.monotonic()
-        self.abort_many(aborts_wanted)
-        after = self.settled()
-        grown = after["resident"] - before["resident"]
-        print(f"{aborts_wanted} aborts in {time.monotonic() - start:.1f} s: resident memory "
-              f"{grown / 1024:+.0f} KiB, descriptors "
-              f"{after['descriptors'] - before['descriptors']:+d}", file=sys.stderr)
-        self.assertEqual(after["descriptors"], before["descriptors"])
+        # What the allocator keeps of a crowded moment comes once or twice; a leak comes every time.
+        for _ in range(ROUNDS):
+            start = time.monotonic()
+            self.abort_many(aborts_wanted)
+            after = self.settled()
+            grown = after["resident"] - before["resident"]
+            print(f"{aborts_wanted} aborts in {time.monotonic() - start:.1f} s: resident memory "
+                  f"{grown / 1024:+.0f} KiB, descriptors "
+                  f"{after['descriptors'] - before['descriptors']:+d}", file=sys.stderr)
+            self.assertEqual(after["descriptors"], before["descriptors"])
+            if grown < GROWTH_MAX:
+                break
+            before = after
         self.assertLess(grown, GROWTH_MAX)
         self.assertEqual(self.server.get("/health").status, 200)
 
