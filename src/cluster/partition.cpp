@@ -59,6 +59,11 @@ Table least_costs(const Loads& loads, const Cost& cost) {
 
 }  // namespace
 
+ModelSizes read_by_token(ModelSizes model) {
+  model.embedding = 0;
+  return model;
+}
+
 std::uint64_t range_bytes(const ModelSizes& model, models::LayerRange range) {
   const auto prefix = prefix_bytes(model);
   std::uint64_t bytes = prefix[range.last] - prefix[range.first];

@@ -19,6 +19,10 @@ struct ModelSizes {
   std::uint64_t kv_per_layer = 0;     // KV bytes wanted for each layer, 0 when not known
 };
 
+/// What one token reads of it: of the embedding a row, which is nothing. Ranks that read the same
+/// take the same time, so none waits for another.
+ModelSizes read_by_token(ModelSizes model);
+
 /// Contiguous ranges in rank order, each of at least one layer and each layer in exactly one. A
 /// range's load is its weight bytes (with embedding and head) and KV bytes divided by its rank's
 /// share; the largest load is as small as it can be, the others are as even as then possible, and

@@ -240,7 +240,7 @@ stage::StageOptions shared_memory(stage::StageOptions options, std::size_t local
 
 Status assign_layers(Members& members, const ModelSizes& sizes) {
   const std::vector<double> shares(members.size(), 1.0);
-  auto ranges = partition(sizes, shares);
+  auto ranges = partition(read_by_token(sizes), shares);
   if (!ranges) return ranges.error();
   for (std::size_t rank = 0; rank < members.size(); ++rank) {
     members[rank].layers = (*ranges)[rank];

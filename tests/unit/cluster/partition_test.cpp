@@ -111,6 +111,18 @@ TEST(Partition, EmbeddingAndHeadCount) {
   EXPECT_EQ((*last_holds_more)[0], (LayerRange{0, 2}));
 }
 
+// Tied: the first rank holds the embedding, the last one reads it whole as the head.
+TEST(Partition, ByWhatATokenReadsTheEmbeddingWeighsNothing) {
+  const ModelSizes tied{std::vector<std::uint64_t>(16, 34), 148, 148, 0};
+  const std::vector<double> even(2, 1.0);
+  const auto by_bytes = partition(tied, even);
+  ASSERT_TRUE(by_bytes.ok());
+  EXPECT_EQ((*by_bytes)[0], (LayerRange{0, 8}));
+  const auto by_reading = partition(read_by_token(tied), even);
+  ASSERT_TRUE(by_reading.ok());
+  EXPECT_EQ((*by_reading)[0], (LayerRange{0, 10}));
+}
+
 TEST(Partition, SharesWeighTheRanks) {
   const ModelSizes model{std::vector<std::uint64_t>(12, 100), 0, 0, 0};
   const auto ranges = partition(model, std::vector<double>{3.0, 1.0});
