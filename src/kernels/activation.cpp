@@ -23,6 +23,29 @@ mx::array mlx_act(const mx::array& x, GatedActivation act, mx::Stream s) {
   return mx::multiply(mx::multiply(x, c(0.5), s), mx::add(erf, c(1), s), s);
 }
 
+/// act(gate) * up in float32, in the inputs' type.
+template <GatedActivation kAct>
+std::vector<mx::array> mlx_gated_parts(const std::vector<mx::array>& inputs) {
+  const mx::Stream s = mx::default_stream(mx::default_device());
+  const auto wide = [&](const mx::array& x) { return mx::astype(x, mx::float32, s); };
+  const mx::array on = mlx_act(wide(inputs[0]), kAct, s);
+  return {mx::astype(mx::multiply(on, wide(inputs[1]), s), inputs[0].dtype(), s)};
+}
+
+mx::array mlx_gated(const Context& context, const mx::array& gate, const mx::array& up,
+                    GatedActivation act) {
+  using Parts = std::vector<mx::array> (*)(const std::vector<mx::array>&);
+  const Parts parts = act == GatedActivation::kSwiGlu ? mlx_gated_parts<GatedActivation::kSwiGlu>
+                      : act == GatedActivation::kGeGlu
+                          ? mlx_gated_parts<GatedActivation::kGeGlu>
+                          : mlx_gated_parts<GatedActivation::kGeGluTanh>;
+  const std::vector<mx::array> inputs = {activation(context, gate), activation(context, up)};
+  // What is traced takes the default stream, and MLX keeps a trace for each.
+  const mx::StreamContext stream(context.stream);
+  // One kernel on a GPU. On a CPU MLX would run a compiler of the machine's for it.
+  return (on_gpu(context) ? mx::compile(parts, /*shapeless=*/true)(inputs) : parts(inputs))[0];
+}
+
 /// One loop over all elements; loop(inputs' bytes at a range, output's bytes there, elements).
 template <class Loop>
 mx::array element_loop(const Context& context, const char* name, std::vector<mx::array> inputs,
@@ -51,10 +74,7 @@ const RowLoops& loops_of(const Context& context) {
 mx::array gated(const Context& context, const mx::array& gate, const mx::array& up,
                 GatedActivation act) {
   check(gate.shape() == up.shape(), "a gate and what it gates have one shape");
-  if (context.backend == Backend::kMlx) {
-    const mx::array on = mlx_act(as_f32(context, gate), act, context.stream);
-    return activation(context, mx::multiply(on, as_f32(context, up), context.stream));
-  }
+  if (context.backend == Backend::kMlx) return mlx_gated(context, gate, up, act);
   return element_loop(
       context, "gated", {gate, up},
       [run = loops_of(context).gated, act](const std::byte* g, const std::byte* u, std::byte* out,
@@ -78,7 +98,8 @@ mx::array softcap(const Context& context, const mx::array& x, float cap) {
 mx::array add(const Context& context, const mx::array& a, const mx::array& b) {
   check(a.shape() == b.shape(), "sums are of one shape");
   if (context.backend == Backend::kMlx) {
-    return activation(context, mx::add(as_f32(context, a), as_f32(context, b), context.stream));
+    // One rounding of the exact sum, whichever the type: MLX adds bfloat16 as float32.
+    return mx::add(activation(context, a), activation(context, b), context.stream);
   }
   return element_loop(
       context, "add", {a, b},

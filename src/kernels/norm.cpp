@@ -1,12 +1,15 @@
 #include "kernels/norm.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
+#include "kernels/activation.h"
 #include "kernels/cpu_run.h"
 #include "kernels/row_loops.h"
 #include "kernels/rows.h"
+#include "kernels/stored.h"
 
 namespace tandem::kernels {
 namespace {
@@ -22,17 +25,33 @@ RowShape rows_of(const mx::array& x) {
 }
 
 void check_weight(const mx::array& x, const mx::array& weight) {
-  check(weight.ndim() == 1 && weight.dtype() == mx::float32 && weight.shape(0) == x.shape(-1),
-        "a norm's weight is float32, as long as a row");
+  check(weight.ndim() == 1 && weight.shape(0) == x.shape(-1),
+        "a norm's weight is as long as a row");
 }
 
 mx::array mlx_rms_norm(const Context& context, const mx::array& x, const mx::array& weight,
                        float epsilon) {
-  const mx::array wide = as_f32(context, x);
-  return activation(context, mx::fast::rms_norm(wide, weight, epsilon, context.stream));
+  // Float32 inside either way; in one type it is one kernel.
+  const bool alike = x.dtype() == weight.dtype();
+  const mx::array in = alike ? x : as_f32(context, x);
+  const mx::array by = alike ? weight : as_f32(context, weight);
+  return activation(context, mx::fast::rms_norm(in, by, epsilon, context.stream));
 }
 
 }  // namespace
+
+mx::array norm_weight(const Context& context, const mx::array& weight) {
+  check(weight.ndim() == 1 && weight.dtype() == mx::float32, "a norm's weight is float32 [n]");
+  if (!on_gpu(context) || context.dtype() == mx::float32) return weight;
+  const float* values = weight.data<float>();
+  const bool exact = std::all_of(values, values + weight.size(), [](float value) {
+    return float_of_bf16(bf16_of_float(value)) == value;
+  });
+  if (!exact) return weight;
+  mx::array narrow = mx::astype(weight, context.dtype(), context.stream);
+  narrow.eval();
+  return narrow;
+}
 
 mx::array rms_norm(const Context& context, const mx::array& x, const mx::array& weight,
                    float epsilon) {
@@ -62,8 +81,7 @@ Residual add_rms_norm(const Context& context, const mx::array& x, const mx::arra
   check_weight(x, weight);
   check(x.shape() == delta.shape(), "a residual has the shape of what it is added to");
   if (context.backend == Backend::kMlx) {
-    const mx::array sum =
-        activation(context, mx::add(as_f32(context, x), as_f32(context, delta), context.stream));
+    const mx::array sum = add(context, x, delta);
     return {sum, mlx_rms_norm(context, sum, weight, epsilon)};
   }
   const Element element = element_of(context);

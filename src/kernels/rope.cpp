@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "kernels/cpu_run.h"
+#include "kernels/layout.h"
 #include "kernels/row_loops.h"
 #include "kernels/rows.h"
 
@@ -45,6 +46,33 @@ mx::array mlx_rope(const Context& context, const mx::array& x, const mx::array& 
   return activation(context, pieces.size() == 1 ? pieces[0] : mx::concatenate(pieces, 2, s));
 }
 
+/// MLX's own kernel: a token is a batch of one position, as positions may be any.
+mx::array mlx_turned(const Context& context, const mx::array& part, const mx::array& positions,
+                     const RopeSpec& spec) {
+  const mx::Stream s = context.stream;
+  const int dim = part.shape(2);
+  // It rounds to the type of its input; a magnitude is applied before that.
+  const mx::array in = spec.magnitude == 1 ? part : as_f32(context, part);
+  const mx::array batch = mx::expand_dims(in, 2, s);  // [T, heads, 1, dim]
+  mx::array out =
+      mx::fast::rope(batch, dim, spec.interleaved, std::nullopt, 1.0F, positions, spec.periods, s);
+  if (spec.magnitude != 1) out = mx::multiply(out, mx::array(spec.magnitude), s);
+  return activation(context, mx::squeeze(out, 2, s));
+}
+
+mx::array mlx_fast_rope(const Context& context, const mx::array& x, const mx::array& positions,
+                        const RopeSpec& spec) {
+  const int end = spec.begin + 2 * static_cast<int>(spec.inverse_frequency.size());
+  const mx::array wide = activation(context, x);
+  const mx::array turned =
+      mlx_turned(context, slice_last(context, wide, spec.begin, end), positions, spec);
+  std::vector<mx::array> pieces;
+  if (spec.begin > 0) pieces.push_back(slice_last(context, wide, 0, spec.begin));
+  pieces.push_back(turned);
+  if (end < x.shape(2)) pieces.push_back(slice_last(context, wide, end, x.shape(2)));
+  return pieces.size() == 1 ? pieces[0] : mx::concatenate(pieces, 2, context.stream);
+}
+
 /// What the loop needs; all heads of a token share its angles.
 struct RopeWork {
   const RowLoops& loops;
@@ -75,6 +103,14 @@ struct RopeWork {
 
 }  // namespace
 
+RopeSpec with_periods(RopeSpec spec) {
+  std::vector<float> periods;
+  for (const float frequency : spec.inverse_frequency) periods.push_back(1 / frequency);
+  spec.periods =
+      mx::array(periods.begin(), mx::Shape{static_cast<int>(periods.size())}, mx::float32);
+  return spec;
+}
+
 mx::array rope(const Context& context, const mx::array& x, const mx::array& positions,
                const RopeSpec& spec) {
   check(x.ndim() == 3 && positions.ndim() == 1 && positions.shape(0) == x.shape(0) &&
@@ -84,7 +120,10 @@ mx::array rope(const Context& context, const mx::array& x, const mx::array& posi
             static_cast<std::size_t>(spec.begin) + 2 * spec.inverse_frequency.size() <=
                 static_cast<std::size_t>(x.shape(2)),
         "rope's rotated dimensions lie within a head");
-  if (context.backend == Backend::kMlx) return mlx_rope(context, x, positions, spec);
+  if (context.backend == Backend::kMlx) {
+    return spec.periods ? mlx_fast_rope(context, x, positions, spec)
+                        : mlx_rope(context, x, positions, spec);
+  }
   const Element element = element_of(context);
   const RopeWork work{row_table(context.isa)[element], spec, bytes_of(element),
                       static_cast<std::size_t>(x.shape(1)), static_cast<std::size_t>(x.shape(2))};

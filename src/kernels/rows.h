@@ -24,6 +24,8 @@ inline mx::array as_f32(const Context& context, const mx::array& x) {
   return x.dtype() == mx::float32 ? x : mx::astype(x, mx::float32, context.stream);
 }
 
+inline bool on_gpu(const Context& context) { return context.stream.device == mx::Device::gpu; }
+
 inline const std::byte* bytes_at(const mx::array& x) { return x.data<std::byte>(); }
 inline std::byte* bytes_at(mx::array& x) { return x.data<std::byte>(); }
 

@@ -80,7 +80,7 @@ class ArchitectureDecoder final : public Decoder {
 
  private:
   void load_head(WeightReader& reader, const ModelPlan& plan) {
-    final_norm_ = reader.vector(plan.final_norm);
+    final_norm_ = reader.norm(plan.final_norm);
     if (plan.head) {
       head_ = reader.linear(*plan.head);
     } else if (range_.first == 0) {

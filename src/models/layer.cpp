@@ -95,10 +95,10 @@ Layer::Layer(WeightReader& reader, const LayerPlan& plan, const Architecture& mo
       attention_(load_attention(reader, plan, model, model.layers[static_cast<std::size_t>(index)],
                                 kv_type)),
       mlp_(load_mlp(reader, plan, model)),
-      input_norm_(reader.vector(plan.input_norm)),
-      mlp_norm_(reader.vector(plan.mlp_norm)) {
-  if (plan.attention_out_norm) attention_out_norm_ = reader.vector(*plan.attention_out_norm);
-  if (plan.mlp_out_norm) mlp_out_norm_ = reader.vector(*plan.mlp_out_norm);
+      input_norm_(reader.norm(plan.input_norm)),
+      mlp_norm_(reader.norm(plan.mlp_norm)) {
+  if (plan.attention_out_norm) attention_out_norm_ = reader.norm(*plan.attention_out_norm);
+  if (plan.mlp_out_norm) mlp_out_norm_ = reader.norm(*plan.mlp_out_norm);
 }
 
 const kernels::KvSpec& Layer::kv() const {

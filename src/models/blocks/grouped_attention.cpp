@@ -31,7 +31,8 @@ GroupedAttentionBlock::Plan GroupedAttentionBlock::plan(WeightPlanner& planner,
 GroupedAttentionBlock::GroupedAttentionBlock(WeightReader& reader, const Plan& plan,
                                              const Architecture& model, const LayerSpec& layer,
                                              kernels::KvType kv_type)
-    : rope_(model.ropes[static_cast<std::size_t>(layer.rope)]), epsilon_(model.norm_epsilon) {
+    : rope_(reader.rope(model.ropes[static_cast<std::size_t>(layer.rope)])),
+      epsilon_(model.norm_epsilon) {
   const auto& spec = std::get<GroupedAttention>(model.attention);
   spec_.heads = spec.heads;
   spec_.kv = {spec.kv_heads, spec.head_dim, spec.head_dim, false, kv_type};
@@ -42,8 +43,8 @@ GroupedAttentionBlock::GroupedAttentionBlock(WeightReader& reader, const Plan& p
   const int parts[] = {spec.heads * spec.head_dim, kv_rows, kv_rows};
   qkv_ = reader.projection(plan.qkv, parts);
   out_ = reader.linear(plan.out);
-  if (plan.q_norm) q_norm_ = reader.vector(*plan.q_norm);
-  if (plan.k_norm) k_norm_ = reader.vector(*plan.k_norm);
+  if (plan.q_norm) q_norm_ = reader.norm(*plan.q_norm);
+  if (plan.k_norm) k_norm_ = reader.norm(*plan.k_norm);
 }
 
 mx::array GroupedAttentionBlock::heads(const kernels::Context& context, const mx::array& x,

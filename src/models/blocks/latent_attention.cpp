@@ -69,10 +69,10 @@ LatentAttentionBlock::Plan LatentAttentionBlock::plan(WeightPlanner& planner,
 LatentAttentionBlock::LatentAttentionBlock(WeightReader& reader, const Plan& plan,
                                            const Architecture& model, const LayerSpec& layer,
                                            kernels::KvType kv_type)
-    : q_rope_(model.ropes[static_cast<std::size_t>(layer.rope)]),
+    : q_rope_(reader.rope(model.ropes[static_cast<std::size_t>(layer.rope)])),
       k_rope_(q_rope_),
       nope_dim_(std::get<LatentAttention>(model.attention).nope_dim),
-      kv_norm_(reader.vector(plan.kv_norm)) {
+      kv_norm_(reader.norm(plan.kv_norm)) {
   const auto& spec = std::get<LatentAttention>(model.attention);
   q_rope_.begin = spec.nope_dim;
   k_rope_.begin = spec.kv_rank;
@@ -83,7 +83,7 @@ LatentAttentionBlock::LatentAttentionBlock(WeightReader& reader, const Plan& pla
   const int q_part = spec.q_rank > 0 ? spec.q_rank : spec.heads * (spec.nope_dim + spec.rope_dim);
   const int parts[] = {q_part, spec.kv_rank, spec.rope_dim};
   down_ = reader.projection(plan.down, parts);
-  if (plan.q_norm) q_norm_ = reader.vector(*plan.q_norm);
+  if (plan.q_norm) q_norm_ = reader.norm(*plan.q_norm);
   if (plan.q_up) q_up_ = reader.linear(*plan.q_up);
   to_latent_ = reader.linear(plan.to_latent);
   from_latent_ = reader.linear(plan.from_latent);

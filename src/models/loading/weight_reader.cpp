@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "kernels/mlx_faults.h"
+#include "kernels/norm.h"
+#include "kernels/rows.h"
 #include "models/loading/gather.h"
 
 namespace tandem::models {
@@ -85,6 +87,15 @@ mx::array WeightReader::vector(const VectorPlan& plan) {
   footprint_.held += values->size() * sizeof(float);
   footprint_.per_token += values->size() * sizeof(float);
   return mx::array(values->data(), {plan.size}, mx::float32);
+}
+
+mx::array WeightReader::norm(const VectorPlan& plan) {
+  const mx::array weight = vector(plan);
+  return status_.ok() ? kernels::norm_weight(context_, weight) : weight;
+}
+
+kernels::RopeSpec WeightReader::rope(const kernels::RopeSpec& spec) const {
+  return kernels::on_gpu(context_) ? kernels::with_periods(spec) : spec;
 }
 
 }  // namespace tandem::models

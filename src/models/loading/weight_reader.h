@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/context.h"
+#include "kernels/rope.h"
 #include "models/decoder.h"
 #include "models/loading/linear.h"
 #include "models/loading/weight_plan.h"
@@ -40,6 +41,10 @@ class WeightReader {
   /// A table of which a token reads one row.
   Linear table(const MatrixPlan& plan);
   mx::array vector(const VectorPlan& plan);
+  /// The weight of a norm.
+  mx::array norm(const VectorPlan& plan);
+  /// A table of angles, ready for the backend.
+  kernels::RopeSpec rope(const kernels::RopeSpec& spec) const;
 
   /// Counts a table that is the head too: then every token reads it whole.
   void count_as_head(const Linear& table);

@@ -69,6 +69,19 @@ TEST(Norm, ResidualIsTheSumAndTheNormOfTheSumAsStored) {
   }
 }
 
+TEST(Norm, AWeightInTheTypeOfTheRowsIsTakenAsItIs) {
+  Rng rng(13);
+  const mx::array weight = array_of(random_values(rng, 256), {256}, mx::bfloat16);
+  const mx::array x = array_of(random_values(rng, 7 * 256, 3), {7, 256}, mx::bfloat16);
+  const Isa isa = available_isas().front();
+  const Context context = test_context(Backend::kMlx, Activations::kBF16, isa, nullptr);
+  const mx::array got = rms_norm(context, x, weight, 1e-6f);
+  EXPECT_EQ(got.dtype(), mx::bfloat16);
+  const mx::array wide = array_of(values_of(weight), {256});
+  EXPECT_LE(largest_difference(values_of(got), values_of(rms_norm(context, x, wide, 1e-6f))), 0.04);
+  EXPECT_EQ(norm_weight(context, wide).id(), wide.id()) << "a CPU takes float32";
+}
+
 TEST(Norm, ZeroRowsAndZeroValuesAreFine) {
   const Context context =
       test_context(Backend::kCpu, Activations::kF32, available_isas().front(), nullptr);
