@@ -8,31 +8,31 @@
 #include <map>
 #include <random>
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include "models/architecture.h"
 #include "support/stages.h"
 #include "support/temp_folder.h"
-#include "support/tiny_checkpoint.h"
+#include "unit/stage/families.h"
 
 namespace tandem::stage {
 namespace {
 
 using tandem::testing::Stages;
 using tandem::testing::TempFolder;
-using tandem::testing::TinyCheckpoint;
 
-constexpr int kLayers = 4;
-constexpr auto kVocabulary = static_cast<std::uint32_t>(TinyCheckpoint::kVocabulary);
+constexpr int kLayers = 5;
+constexpr std::uint32_t kVocabulary = testing::kFamilyVocabulary;
 
-struct Model {
+struct Precision {
   std::string name;
-  bool deepseek = false;
-  bool quantized = false;
+  int weight_bits = 0;
   kernels::Activations activations = kernels::Activations::kF32;
   int kv_bits = 0;
 };
 
-void PrintTo(const Model& model, std::ostream* out) { *out << model.name; }
+void PrintTo(const Precision& precision, std::ostream* out) { *out << precision.name; }
 
 /// Bits of every log-probability of every position, and the token drawn after each.
 struct Trace {
@@ -49,24 +49,24 @@ std::vector<std::uint32_t> bits_of(const std::vector<TokenLogprob>& top) {
   return bits;
 }
 
-class SameBits : public ::testing::TestWithParam<Model> {
+/// A family and how it computes.
+class SameBits : public ::testing::TestWithParam<std::tuple<std::string, Precision>> {
  protected:
   void SetUp() override {
     seed_ = std::random_device{}();
     random_.seed(seed_);
-    const Model& model = GetParam();
-    (model.deepseek ? TinyCheckpoint::deepseek_v3(kLayers, model.quantized)
-                    : TinyCheckpoint::llama(kLayers, model.quantized))
+    testing::family_model(std::get<0>(GetParam()), kLayers, precision().weight_bits, seed_)
         .write(folder_.path());
   }
 
+  const Precision& precision() const { return std::get<1>(GetParam()); }
   std::size_t pick(std::size_t n) { return random_() % n; }
 
   Stages stages(int threads, std::vector<int> cuts) {
     StageOptions options;
     options.folder = folder_.path();
-    options.activations = GetParam().activations;
-    options.kv_bits = GetParam().kv_bits;
+    options.activations = precision().activations;
+    options.kv_bits = precision().kv_bits;
     options.threads = threads;
     options.kv_bytes_max = std::uint64_t{1} << 30;
     return {options, std::move(cuts), kLayers};
@@ -76,7 +76,7 @@ class SameBits : public ::testing::TestWithParam<Model> {
     for (int layer = 1; layer < kLayers; ++layer) {
       if (pick(2) == 0) cuts.push_back(layer);
     }
-    return stages(1 + static_cast<int>(pick(3)), cuts);
+    return stages(1 + static_cast<int>(pick(4)), cuts);
   }
 
   std::vector<std::int32_t> random_tokens(std::size_t count) {
@@ -152,9 +152,9 @@ class SameBits : public ::testing::TestWithParam<Model> {
     return traces;
   }
 
-  /// Random chunks of random sequences in random order and company.
+  /// Chunks of random sequences in random order and company; of `chunk` tokens, or random (0).
   std::map<std::uint64_t, Trace> at_random(
-      const std::map<std::uint64_t, std::vector<std::int32_t>>& sequences) {
+      const std::map<std::uint64_t, std::vector<std::int32_t>>& sequences, std::size_t chunk) {
     std::map<std::uint64_t, Trace> traces;
     std::map<std::uint64_t, std::size_t> done;
     Stages pipeline = random_stages();
@@ -170,7 +170,8 @@ class SameBits : public ::testing::TestWithParam<Model> {
       for (const std::uint64_t name : open) {
         const auto& tokens = sequences.at(name);
         const std::size_t left = tokens.size() - done[name];
-        const std::size_t count = pick(3) == 0 ? 1 : 1 + pick(left);
+        const std::size_t some = pick(3) == 0 ? 1 : 1 + pick(left);
+        const std::size_t count = chunk == 0 ? some : std::min(chunk, left);
         tick.entries.push_back(entry(name, tokens, done[name], done[name] + count));
         done[name] += count;
       }
@@ -193,14 +194,14 @@ TEST_P(SameBits, InAnyScheduleSplitAndThreadCount) {
     sequences[sequences.size() + 1] = random_tokens(length);
   }
   const auto expected = one_by_one(sequences);
-  for (int round = 0; round < 6; ++round) {
-    const auto actual = at_random(sequences);
+  for (const std::size_t chunk : {512U, 7U, 1U, 0U, 0U, 0U}) {
+    const auto actual = at_random(sequences, chunk);
     for (const auto& [name, trace] : expected) {
       const Trace& other = actual.at(name);
       ASSERT_EQ(other.rows.size(), trace.rows.size());
       for (std::size_t i = 0; i < trace.rows.size(); ++i) {
         ASSERT_EQ(other.rows[i], trace.rows[i])
-            << "sequence " << name << ", position " << i + 1 << ", round " << round;
+            << "sequence " << name << ", position " << i + 1 << ", chunks of " << chunk;
       }
       for (const auto& [position, id] : other.drawn) {
         ASSERT_EQ(id, trace.drawn.at(position)) << "sequence " << name << " at " << position;
@@ -273,17 +274,16 @@ TEST_P(SameBits, AfterACopiedPrefixOrATruncation) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Models, SameBits,
-    ::testing::Values(Model{"llama_f32", false, false, kernels::Activations::kF32},
-                      Model{"llama_bf16", false, false, kernels::Activations::kBF16},
-                      Model{"llama_int8", false, true, kernels::Activations::kInt8},
-                      Model{"llama_int8_kv8", false, true, kernels::Activations::kInt8, 8},
-                      Model{"deepseek_f32", true, false, kernels::Activations::kF32},
-                      Model{"deepseek_bf16", true, true, kernels::Activations::kBF16},
-                      Model{"deepseek_int8", true, true, kernels::Activations::kInt8},
-                      Model{"deepseek_int8_kv8", true, true, kernels::Activations::kInt8, 8},
-                      Model{"deepseek_f32_kv8", true, false, kernels::Activations::kF32, 8}),
-    [](const auto& tested) { return tested.param.name; });
+    Families, SameBits,
+    ::testing::Combine(::testing::ValuesIn(models::known_model_types()),
+                       ::testing::Values(Precision{"f32", 0, kernels::Activations::kF32},
+                                         Precision{"bf16", 0, kernels::Activations::kBF16},
+                                         Precision{"int8", 4, kernels::Activations::kInt8},
+                                         Precision{"int8_kv8", 4, kernels::Activations::kInt8, 8},
+                                         Precision{"f32_kv8", 0, kernels::Activations::kF32, 8})),
+    [](const auto& tested) {
+      return std::get<0>(tested.param) + "_" + std::get<1>(tested.param).name;
+    });
 
 }  // namespace
 }  // namespace tandem::stage

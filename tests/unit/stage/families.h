@@ -1,0 +1,144 @@
+#pragma once
+// A tiny random model of every family that runs, with what tells it apart: windows, soft caps,
+// biases, fused projections, norms, experts, latent attention.
+
+#include <cstdint>
+#include <string>
+
+#include "unit/models/tiny_model.h"
+
+namespace tandem::stage::testing {
+
+using models::testing::add_experts;
+using models::testing::add_mlp;
+using models::testing::TinyModel;
+
+inline constexpr int kFamilyVocabulary = 96;
+/// Of families that have windows: one ends inside a KV page.
+inline constexpr int kFamilyWindow = 70;
+
+/// How a family with grouped heads differs from llama.
+struct GroupedFamily {
+  bool qkv_bias = false;
+  bool head_norms = false;
+  bool fused = false;      // projections of attention and of the MLP
+  bool sandwich = false;   // Gemma's norms, less one, and its tied head
+  bool w_experts = false;  // Mixtral's
+  nlohmann::json config;   // over the common fields
+};
+
+inline GroupedFamily grouped_family(const std::string& name) {
+  if (name == "llama") return {};
+  if (name == "mistral") return {.config = {{"sliding_window", kFamilyWindow}}};
+  if (name == "mixtral") {
+    return {.w_experts = true,
+            .config = {{"num_local_experts", 4}, {"sliding_window", kFamilyWindow}}};
+  }
+  if (name == "phi3") return {.fused = true, .config = {{"sliding_window", kFamilyWindow}}};
+  if (name == "qwen2") {
+    return {.qkv_bias = true,
+            .config = {{"use_sliding_window", true},
+                       {"sliding_window", kFamilyWindow},
+                       {"max_window_layers", 2}}};
+  }
+  const nlohmann::json gemma = {{"head_dim", 16},
+                                {"query_pre_attn_scalar", 16},
+                                {"sliding_window", kFamilyWindow},
+                                {"tie_word_embeddings", true},
+                                {"attn_logit_softcapping", 20},
+                                {"final_logit_softcapping", 30}};
+  GroupedFamily family{.sandwich = true, .config = gemma};
+  if (name == "gemma3_text") {
+    family.head_norms = true;
+    family.config["sliding_window_pattern"] = 2;
+  }
+  return family;
+}
+
+inline void add_grouped_layer(TinyModel& model, const GroupedFamily& family,
+                              const std::string& layer) {
+  const float norm = family.sandwich ? 0 : 1;
+  const std::string attention = layer + "self_attn.";
+  if (family.fused) {
+    model.add_linear(attention + "qkv_proj", 128, 64);
+    model.add_linear(layer + "mlp.gate_up_proj", 192, 64);
+    model.add_linear(layer + "mlp.down_proj", 64, 96);
+  } else {
+    model.add_linear(attention + "q_proj", 64, 64);
+    model.add_linear(attention + "k_proj", 32, 64);
+    model.add_linear(attention + "v_proj", 32, 64);
+  }
+  if (family.qkv_bias) {
+    model.add(attention + "q_proj.bias", {64}, 0.3F);
+    model.add(attention + "k_proj.bias", {32}, 0.3F);
+    model.add(attention + "v_proj.bias", {32}, 0.3F);
+  }
+  model.add_linear(attention + "o_proj", 64, 64);
+  if (family.head_norms) {
+    model.add(attention + "q_norm.weight", {16}, 0.1F, norm);
+    model.add(attention + "k_norm.weight", {16}, 0.1F, norm);
+  }
+  for (const char* name : {"input_layernorm", "post_attention_layernorm"}) {
+    model.add(layer + name + ".weight", {64}, 0.1F, norm);
+  }
+  if (family.sandwich) {
+    model.add(layer + "pre_feedforward_layernorm.weight", {64}, 0.1F, norm);
+    model.add(layer + "post_feedforward_layernorm.weight", {64}, 0.1F, norm);
+  }
+  if (family.w_experts) {
+    const std::string mixture = layer + "block_sparse_moe.";
+    model.add_linear(mixture + "gate", 4, 64);
+    for (int expert = 0; expert < 4; ++expert) {
+      const std::string own = mixture + "experts." + std::to_string(expert) + ".";
+      model.add_linear(own + "w1", 96, 64);
+      model.add_linear(own + "w2", 64, 96);
+      model.add_linear(own + "w3", 96, 64);
+    }
+  } else if (!family.fused) {
+    add_mlp(model, layer + "mlp.", 96);
+  }
+}
+
+inline void add_family_ends(TinyModel& model, float norm, bool head) {
+  model.add_linear("model.embed_tokens", kFamilyVocabulary, 64);
+  model.add("model.norm.weight", {64}, 0.1F, norm);
+  if (head) model.add_linear("lm_head", kFamilyVocabulary, 64);
+}
+
+/// Qwen 3's two and DeepSeek's two are those of the model tests, with this vocabulary; DeepSeek
+/// routes within groups of experts.
+inline TinyModel known_family(const std::string& name, int layers, int bits, std::uint64_t seed) {
+  const bool latent = name.starts_with("deepseek");
+  TinyModel model = latent
+                        ? models::testing::latent_model(layers, bits, seed)
+                        : models::testing::grouped_model(layers, bits, name == "qwen3_moe", seed);
+  model.config().update({{"model_type", name}, {"vocab_size", kFamilyVocabulary}});
+  if (latent) model.config().update({{"n_group", 2}, {"topk_group", 1}});
+  if (name == "deepseek_v2") {
+    model.config()["topk_method"] = "group_limited_greedy";
+    std::erase_if(model.tensors(), [](const auto& tensor) {
+      return tensor.first.ends_with("e_score_correction_bias");
+    });
+  }
+  add_family_ends(model, 1, true);
+  return model;
+}
+
+/// `name`: a model_type. bits: 0: dense float32 weights, else MLX's groups of 32.
+inline TinyModel family_model(const std::string& name, int layers, int bits, std::uint64_t seed) {
+  if (name.starts_with("deepseek") || name.starts_with("qwen3")) {
+    return known_family(name, layers, bits, seed);
+  }
+  const GroupedFamily family = grouped_family(name);
+  TinyModel model(models::testing::common_config(name, layers), seed);
+  model.config()["vocab_size"] = kFamilyVocabulary;
+  if (!family.config.is_null()) model.config().update(family.config);
+  if (bits > 0) model.quantize(bits);
+  for (int i = 0; i < layers; ++i) {
+    add_grouped_layer(model, family, "model.layers." + std::to_string(i) + ".");
+  }
+  add_family_ends(model, family.sandwich ? 0 : 1, !family.sandwich);
+  return model;
+}
+
+}  // namespace tandem::stage::testing
