@@ -23,7 +23,7 @@ endif()
 # expressions of tokenizers) with the address sanitizer.
 option(TANDEM_FUZZ_RUST "Build the Rust library of the fuzz targets with coverage" OFF)
 set(FUZZ_RUST_LIB ${TEXT_FFI_LIB})
-set(FUZZ_RUST_DEPENDS text_ffi_build)
+set(FUZZ_RUST_DEPENDS text_ffi_build ${TEXT_FFI_LIB})
 if(TANDEM_FUZZ_RUST)
   set(FUZZ_RUST_TARGET ${CMAKE_CURRENT_BINARY_DIR}/fuzz_rust)
   execute_process(COMMAND rustc -vV OUTPUT_VARIABLE FUZZ_RUSTC COMMAND_ERROR_IS_FATAL ANY)
@@ -93,17 +93,18 @@ add_custom_command(OUTPUT ${FUZZ_LIBRARY}
   DEPENDS ${FUZZ_OBJECTS} VERBATIM COMMENT "Library of the fuzz targets")
 add_custom_target(fuzz)
 
-# tandem_fuzz(NAME RUNS inputs [MAX_LEN bytes]): tests/fuzz/NAME.cpp, its corpus corpus/NAME and,
-# where there is one, its words NAME.dict.
+# tandem_fuzz(NAME RUNS inputs MAX_LEN bytes [LIBS linker words...])
+# The target is tests/fuzz/NAME.cpp, with its corpus in corpus/NAME and, where there is one, its words
+# in NAME.dict.
 function(tandem_fuzz name)
-  cmake_parse_arguments(FUZZ "" "RUNS;MAX_LEN" "" ${ARGN})
+  cmake_parse_arguments(FUZZ "" "RUNS;MAX_LEN" "LIBS" ${ARGN})
   set(binary ${CMAKE_CURRENT_BINARY_DIR}/fuzz_${name})
   set(object ${FUZZ_BUILD}/tests/${name}.cpp.o)
   tandem_fuzz_object(${object} ${FUZZ_HERE}/${name}.cpp)
   add_custom_command(OUTPUT ${binary}
     COMMAND ${TANDEM_FUZZ_CXX} -fsanitize=fuzzer,address,undefined ${object} ${FUZZ_LIBRARY}
             ${FUZZ_RUST_LIB} $<TARGET_FILE:fmt::fmt> $<TARGET_FILE:protobuf::libprotobuf>
-            $<TARGET_FILE:OpenSSL::Crypto> -lpthread -ldl -lm -o ${binary}
+            $<TARGET_FILE:OpenSSL::Crypto> ${FUZZ_LIBS} -lpthread -ldl -lm -o ${binary}
     DEPENDS ${object} ${FUZZ_LIBRARY} ${FUZZ_RUST_DEPENDS}
     COMMAND_EXPAND_LISTS VERBATIM COMMENT "Fuzz target ${name}")
   add_custom_target(fuzz_${name}_target ALL DEPENDS ${binary})
@@ -124,8 +125,10 @@ tandem_fuzz(http_request RUNS 100000 MAX_LEN 2000)
 tandem_fuzz(grammar RUNS 1000 MAX_LEN 500)
 tandem_fuzz(request_body RUNS 20000 MAX_LEN 4000)
 tandem_fuzz(chat_template RUNS 1000 MAX_LEN 2000)
-tandem_fuzz(tokenizer RUNS 3000 MAX_LEN 8000)
-tandem_fuzz(model_config RUNS 30000 MAX_LEN 3000)
+tandem_fuzz(tokenizer RUNS 1000 MAX_LEN 8000)
+# Specs of layers are declared beside operations on arrays.
+tandem_fuzz(model_config RUNS 30000 MAX_LEN 3000
+  LIBS $<TARGET_FILE:mlx> -Wl,-rpath,$<TARGET_FILE_DIR:mlx>)
 tandem_fuzz(safetensors RUNS 50000 MAX_LEN 2000)
 tandem_fuzz(rank_frame RUNS 50000 MAX_LEN 2000)
 tandem_fuzz(hosts RUNS 50000 MAX_LEN 1000)
