@@ -97,6 +97,8 @@ class LocalPipeline final : public Pipeline {
     return std::move(*output->result);
   }
 
+  std::optional<Error> failure() override { return dead_; }
+
  private:
   Result<stage::StageOutput> run(const Tick& tick) {
     std::uint64_t tokens = 0;

@@ -59,6 +59,8 @@ class Pipeline {
   /// rank; the pipeline lives on when its code is kInvalidArgument or kResourceLimit. A rank that
   /// died or stalled is an error that names it, noticed without waiting for `deadline`.
   virtual Result<TickResult> next(Deadline deadline) = 0;
+  /// Why the pipeline is dead, known also while no tick is in flight. The thread of next().
+  virtual std::optional<Error> failure() { return std::nullopt; }
 };
 
 /// One stage in this process, no sockets. submit() computes nothing: next() does.

@@ -61,6 +61,7 @@ class RemotePipeline final : public Pipeline {
   int stages() const override { return static_cast<int>(members_.size()); }
   Status submit(Tick tick) override;
   Result<TickResult> next(Deadline deadline) override;
+  std::optional<Error> failure() override { return dead_ ? dead_ : watch_->failure(); }
 
  private:
   Error broken(Error reason);

@@ -1,5 +1,6 @@
 #include "server/serving/engine_loop.h"
 
+#include <optional>
 #include <utility>
 
 #include "server/serving/engine_loop_state.h"
@@ -100,11 +101,14 @@ Status EngineLoop::Impl::run(const Open& open, const std::function<void()>& load
       arrived.pop_front();
     }
     if (!alive) continue;
+    // A rank that dies while nothing is asked of it is replaced before the next request comes.
+    std::optional<Error> failure = engine.busy() ? std::nullopt : slot.failure();
     if (engine.busy()) {
-      if (auto status = step(engine); !status.ok()) {
-        alive = restart(engine, open, status.error());
-        continue;
-      }
+      if (auto status = step(engine); !status.ok()) failure = status.error();
+    }
+    if (failure) {
+      alive = restart(engine, open, *failure);
+      continue;
     }
     publish(engine);
   }

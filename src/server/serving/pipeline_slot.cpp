@@ -39,4 +39,9 @@ Result<TickResult> PipelineSlot::next(Deadline deadline) {
   return pipeline_->next(deadline);
 }
 
+std::optional<Error> PipelineSlot::failure() {
+  if (!pipeline_) return empty();
+  return pipeline_->failure();
+}
+
 }  // namespace tandem::server

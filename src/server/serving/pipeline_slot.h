@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "cluster/pipeline.h"
@@ -23,6 +24,7 @@ class PipelineSlot final : public cluster::Pipeline {
   /// kUnavailable while the slot is empty, as next().
   Status submit(Tick tick) override;
   Result<TickResult> next(Deadline deadline) override;
+  std::optional<Error> failure() override;
 
  private:
   std::unique_ptr<cluster::Pipeline> pipeline_;  // changed under the mutex

@@ -188,6 +188,33 @@ TEST(EngineLoop, WhileItRestartsItRefusesWithTheReasonAndLooksAfterItsJobs) {
   EXPECT_EQ(job->ids(), scheduler::expected(Ids(20, 1), 50));
 }
 
+/// Stages that can be lost while nothing is asked of them.
+class Losable final : public cluster::Pipeline {
+ public:
+  explicit Losable(const std::atomic<bool>& lost) : lost_(lost) {}
+  std::vector<cluster::RankInfo> ranks() override { return stages_.ranks(); }
+  int stages() const override { return stages_.stages(); }
+  Status submit(Tick tick) override { return stages_.submit(std::move(tick)); }
+  Result<TickResult> next(Deadline deadline) override { return stages_.next(deadline); }
+  std::optional<Error> failure() override { return lost_ ? std::optional(kKilled) : std::nullopt; }
+
+ private:
+  FakePipeline stages_{2};
+  const std::atomic<bool>& lost_;
+};
+
+TEST(EngineLoop, ARankThatDiesWhileNothingIsAskedIsReplacedToo) {
+  std::atomic<bool> lost{false};
+  RunningLoop running(kQuick, {[&] { return Opened(std::make_unique<Losable>(lost)); },
+                               [] { return Opened(stages()); }});
+  lost = true;
+  while (running.loop().view().restarts == 0) std::this_thread::yield();
+  EXPECT_EQ(running.loop().view().phase, Phase::kReady);
+  const auto job = running.ask(Ids(20, 1), 10);
+  job->wait();
+  EXPECT_EQ(job->ids(), scheduler::expected(Ids(20, 1), 10));
+}
+
 TEST(EngineLoop, APipelineThatCannotBeOpenedAgainFailsItsJobs) {
   RunningLoop running({.patience = seconds(0)}, {[] { return Opened(stages(5)); }});
   const auto job = running.ask(Ids(20, 1), 50);
