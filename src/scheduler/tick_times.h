@@ -40,8 +40,11 @@ class TickTimes {
   struct Mean {
     double rows = 0;
     double seconds = 0;
-    bool known = false;
-    void take(double more_rows, double more_seconds);
+    int ticks = 0;  // 0: unknown
+    bool known() const { return ticks > 0; }
+    /// What a tick of so many rows should take when each costs `row` seconds.
+    double expects(double those_rows, double row) const;
+    void take(double those_rows, double took, double row);
   };
   double row_seconds() const;
   void note_spread(double rows, double seconds);
