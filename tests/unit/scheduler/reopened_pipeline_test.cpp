@@ -54,9 +54,7 @@ TEST(ReopenedPipeline, EveryRequestEndsWithTheTokensOfAFaultFreeRun) {
   const std::uint32_t seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
-  const auto upto = [&](int max) {
-    return std::uniform_int_distribution<int>(1, max)(random);
-  };
+  const auto upto = [&](int max) { return std::uniform_int_distribution<int>(1, max)(random); };
   for (int round = 0; round < 60; ++round) {
     const int stages = upto(4);
     const auto pages = static_cast<std::uint64_t>(8 + upto(24));
