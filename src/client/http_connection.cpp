@@ -17,7 +17,7 @@
 #include <boost/beast/ssl/ssl_stream.hpp>
 #include <chrono>
 #include <limits>
-#include <optional>
+#include <memory>
 #include <type_traits>
 #include <utility>
 
@@ -27,6 +27,7 @@ namespace {
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using boost::system::error_code;
+using Parser = http::response_parser<http::buffer_body>;
 using TlsStream = beast::ssl_stream<beast::tcp_stream>;
 
 constexpr std::size_t kBlockBytes = 16U << 10;
@@ -44,11 +45,11 @@ class Connection final : public HttpConnection {
     error_code error;
     bool stale = false;
     do {
-      const bool reused = stream_.has_value();
+      const bool reused = stream_ != nullptr;
       if (!reused) co_await open(deadline, error);
       if (error) break;
       beast::get_lowest_layer(*stream_).expires_at(deadline);
-      parser_.emplace();
+      parser_ = std::make_unique<Parser>();
       co_await send(request, error);
       if (!error) co_await http::async_read_header(*stream_, buffer_, *parser_, into(error));
       // A server may close what it found idle just while the next request was on its way.
@@ -70,9 +71,9 @@ class Connection final : public HttpConnection {
   asio::awaitable<void> open(Deadline deadline, error_code& error) {
     buffer_.clear();
     if constexpr (kTls) {
-      stream_.emplace(executor_, *server_->tls);
+      stream_ = std::make_unique<S>(executor_, *server_->tls);
     } else {
-      stream_.emplace(executor_);
+      stream_ = std::make_unique<S>(executor_);
     }
     beast::tcp_stream& lowest = beast::get_lowest_layer(*stream_);
     lowest.expires_at(std::min(deadline, after(kConnectTime)));
@@ -147,8 +148,8 @@ class Connection final : public HttpConnection {
 
   asio::any_io_executor executor_;
   const Server* server_;
-  std::optional<S> stream_;
-  std::optional<http::response_parser<http::buffer_body>> parser_;
+  std::unique_ptr<S> stream_;       // null: not connected
+  std::unique_ptr<Parser> parser_;  // of the answer under way
   beast::flat_buffer buffer_;
   std::array<char, kBlockBytes> block_{};
 };

@@ -178,7 +178,7 @@ Status LoadClient::drive(asio::io_context& io) const {
 
 Result<ModelEntry> LoadClient::ask_model() {
   asio::io_context io(1);
-  std::optional<Result<HttpReply>> reply;
+  Result<HttpReply> reply = Error{ErrorCode::kInternal, "nothing was asked"};
   const HttpRequest request{"/models", ""};
   const HttpConnection::OnBytes none = [](std::string_view) { return Status(); };
   const auto ask = [&]() -> asio::awaitable<void> {
@@ -187,9 +187,9 @@ Result<ModelEntry> LoadClient::ask_model() {
   };
   asio::co_spawn(io, ask, asio::detached);
   if (auto status = drive(io); !status.ok()) return status.error();
-  if (!*reply) return reply->error();
-  if ((*reply)->status != 200) return refused(**reply);
-  return first_model((*reply)->body);
+  if (!reply) return reply.error();
+  if (reply->status != 200) return refused(*reply);
+  return first_model(reply->body);
 }
 
 Status LoadClient::warm_up() {
@@ -197,7 +197,7 @@ Status LoadClient::warm_up() {
   asio::io_context io(1);
   asio::co_spawn(io, run.stream(io.get_executor()), asio::detached);
   if (auto status = drive(io); !status.ok()) return status;
-  if (run.error()) return *run.error();
+  if (const auto& failed = run.error()) return *failed;
   server_counts_ = run.counted();
   if (server_counts_ && options_.workload.prompts == PromptKind::kWords) {
     prompt_size_ = words_for(options_.workload.prompt_tokens, prompt_size_,

@@ -15,10 +15,10 @@ constexpr std::size_t kShownMax = 200;  // bytes of a body that is not understoo
 
 /// A member of an object; null when there is none.
 const json& member(const json& object, const char* name) {
-  static const json kNone;
-  if (!object.is_object()) return kNone;
+  static const json none;
+  if (!object.is_object()) return none;
   const auto found = object.find(name);
-  return found == object.end() ? kNone : *found;
+  return found == object.end() ? none : *found;
 }
 
 std::uint64_t count(const json& object, const char* name) {
