@@ -69,6 +69,24 @@ TEST_F(HostileGrammars, HugeBoundsOfASchema) {
       "a":{"type":"number","multipleOf":0.01},"b":{"type":"number","multipleOf":0.25}}})"));
 }
 
+TEST_F(HostileGrammars, IntegersThatNoDoubleHolds) {
+  for (const char* integer : {"-9223372036854775808", "9223372036854775807", "9007199254740993",
+                              "18446744073709551615", "-9007199254740993"}) {
+    expect_refused(schema(fmt::format(R"({{"const":{}}})", integer)), "asks for");
+    expect_refused(schema(fmt::format(R"({{"enum":["a",[{{"b":{}}}]]}})", integer)), "asks for");
+    expect_refused(lark(fmt::format("start: %json {{\"enum\":[{}]}}", integer)), "asks for");
+  }
+  for (const char* bound : {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}) {
+    for (const char* number : {"-9223372036854775808", "-1e19", "1e300"}) {
+      const auto text = fmt::format(R"({{"type":"integer","{}":{}}})", bound, number);
+      expect_refused(schema(text), "has the bound");
+    }
+  }
+  expect_followed(schema(R"({"enum":[9007199254740992,-9007199254740992,1e300,-1.5]})"));
+  expect_followed(schema(R"({"type":"integer","maximum":9223372036854775807})"));
+  expect_followed(schema(R"({"type":"integer","minimum":-9223372036854774784,"maximum":-1})"));
+}
+
 TEST_F(HostileGrammars, DeepAndLargeSchemas) {
   const auto nested = [](std::size_t depth) {
     return repeat(R"({"type":"array","items":)", depth) + "{}" + repeat("}", depth);

@@ -1,6 +1,6 @@
 //! What a source may ask for, so that compiling it takes at most about a second.
 
-use serde_json::{Deserializer, Value as Json};
+use serde_json::{Deserializer, Number, Value as Json};
 
 use crate::abi::Failure;
 
@@ -20,6 +20,11 @@ const MAX_STRINGS: usize = 10_000;
 const MAX_PROPERTIES: usize = 700;
 /// Values in all schemas: objects, lists, strings and so on.
 const MAX_VALUES: usize = 40_000;
+/// Largest integer, positive or negative, that an output may be asked to be: llguidance keeps them
+/// as doubles, which do not have all larger ones.
+const MAX_INTEGER: u64 = 1 << 53;
+/// Largest bound of a number: llguidance writes it as an integer of 64 bits, and its negative too.
+const MAX_BOUND: f64 = (1u64 << 63) as f64;
 /// Largest multipleOf, counted in its last decimal place: there is a state for each remainder.
 const MAX_MULTIPLE: u64 = 10_000;
 
@@ -163,6 +168,11 @@ impl Counts {
                         return Err(too("has an object of too many properties", MAX_PROPERTIES));
                     }
                     ("multipleOf", Json::Number(number)) => self.multiple(number.as_f64())?,
+                    ("minimum" | "maximum", Json::Number(number))
+                    | ("exclusiveMinimum" | "exclusiveMaximum", Json::Number(number)) => {
+                        bound(number)?;
+                    }
+                    ("const" | "enum", value) => literal(value)?,
                     _ => {}
                 }
                 self.schema(value)
@@ -181,6 +191,25 @@ impl Counts {
         };
         self.multiples = Some(all);
         Ok(())
+    }
+}
+
+fn bound(number: &Number) -> Result<(), Failure> {
+    let within = number.as_f64().is_some_and(|value| value > -MAX_BOUND && value <= MAX_BOUND);
+    within.then_some(()).ok_or_else(|| too(&format!("has the bound {number}"), "that of 64 bits"))
+}
+
+/// Integers of a value that the output has to be; other numbers are written as they are.
+fn literal(value: &Json) -> Result<(), Failure> {
+    match value {
+        Json::Number(number) if !number.is_f64() => {
+            let size = number.as_i64().map(i64::unsigned_abs).or(number.as_u64());
+            let within = size.is_some_and(|size| size <= MAX_INTEGER);
+            within.then_some(()).ok_or_else(|| too(&format!("asks for {number}"), MAX_INTEGER))
+        }
+        Json::Array(items) => items.iter().try_for_each(literal),
+        Json::Object(fields) => fields.values().try_for_each(literal),
+        _ => Ok(()),
     }
 }
 
