@@ -39,7 +39,7 @@ class RoundTrips {
   }
 
  private:
-  static constexpr std::size_t kKept = 5;
+  static constexpr std::size_t kKept = 3;
   static constexpr Clock::duration kLost = std::chrono::seconds(10);
 
   std::uint64_t awaited_ = 0;
