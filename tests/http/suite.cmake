@@ -9,19 +9,19 @@ foreach(script framing protocol access slow abort)
 endforeach()
 set_tests_properties(http.slow http.abort PROPERTIES RUN_SERIAL ON)
 
-# The whole program, each test with the Python that has its packages: api_openai, api_clients and
-# api_schema those of requirements.txt, api_lm_eval the oracle's. api_node and api_continue need the
-# packages of npm/.
+# The whole program, each test with the Python that has its packages: api_openai, api_clients,
+# api_schema and api_tls those of requirements.txt, api_lm_eval the oracle's. api_node and
+# api_continue need the packages of npm/.
 function(api_test script python)
   add_test(NAME http.api_${script}
     COMMAND ${python} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/api_${script}_test.py
             --tandem $<TARGET_FILE:tandem>)
   set_tests_properties(http.api_${script} PROPERTIES TIMEOUT 600 LABELS http)
 endfunction()
-foreach(script routes completions serving node continue)
+foreach(script routes completions serving json node continue)
   api_test(${script} ${Python3_EXECUTABLE})
 endforeach()
-foreach(script openai clients schema)
+foreach(script openai clients schema tls)
   api_test(${script} ${CMAKE_SOURCE_DIR}/.deps/http/bin/python)
 endforeach()
 api_test(lm_eval ${CMAKE_SOURCE_DIR}/.deps/oracle/bin/python)
