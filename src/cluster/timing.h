@@ -34,8 +34,8 @@ inline constexpr seconds kLease{10};
 
 /// Between two heartbeats, gateway to worker and worker to compute child.
 inline constexpr milliseconds kHeartbeat{250};
-/// Between two looks at what only people read: free memory, and the delay of the links. A probe wakes
-/// both ends of a link, which idle ranks should not be often.
+/// Between two looks at what only people read: free memory, and the delay of the links. A probe
+/// wakes both ends of a link, which idle ranks should not be often.
 inline constexpr seconds kLook{5};
 /// Silence after which a process counts as stalled. Six heartbeats; a stall has to be noticed
 /// within 3 s, and a busy machine may leave a thread waiting for some hundred milliseconds.
