@@ -169,7 +169,7 @@ class Arithmetic(Folder):
             self.assertIn(kind, ("prompt", "decode"))
             for name in filter(None, names):
                 self.assertIn(name, lines.LINES)
-        every = self.results(*({"line": name, "decode_tps": 1.0, "prompt_tps": 1.0,
+        every = self.results(*({"line": name, "decode_tps": 1.0, "prompt_tps": 1.0, "cost": 0.0,
                                 "weight_bytes": 1, "read_bytes_per_second": 1.0}
                                for name in lines.LINES))
         for goal in wanted.GOALS:
