@@ -26,10 +26,10 @@ constexpr int kReadRepeats = 3;
 /// What the rounds gave for one context.
 struct Measured {
   int tokens = 0;
-  std::vector<double> short_tps;  // decode after a short prompt, just before
-  std::vector<double> tps;        // after the context
-  std::vector<double> cost;       // 1 - tps / short_tps
-  std::vector<double> read;       // bytes per second, just after
+  std::vector<double> short_tps{};  // decode after a short prompt, just before
+  std::vector<double> tps{};        // after the context
+  std::vector<double> cost{};       // 1 - tps / short_tps
+  std::vector<double> read{};       // bytes per second, just after
 };
 
 Result<double> decode_tps(const BenchOptions& options, Session& session, int tokens,
