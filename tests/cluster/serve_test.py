@@ -92,6 +92,17 @@ class ServeTest(harness.ClusterTest):
 
 
 class Figures(ServeTest):
+    def busiest(self, server, streams):
+        """/cluster when its ranks were fastest: figures lag behind short answers."""
+        readings = []
+        end = None
+        while end is None or time.monotonic() < end:
+            readings.append(server.request("GET", "/cluster")[2])
+            if end is None and not any(stream.is_alive() for stream in streams):
+                end = time.monotonic() + 2
+            time.sleep(0.05)
+        return max(readings, key=lambda cluster: min(rank["tps"] for rank in cluster["ranks"]))
+
     def test_every_rank_tells_load_speed_memory_and_links(self):
         server = self.serve("--ranks", 2)
 
@@ -101,12 +112,8 @@ class Figures(ServeTest):
                     and {"link_ms", "return_ms", "heartbeat_ms"} <= set(last))
         harness.wait_until(timed, harness.DEADLINE, "every link was timed")
         streams = [Stream(server, number) for number in range(STREAMS)]
-        harness.wait_until(lambda: min(stream.pieces for stream in streams) > TOKENS // 2,
-                           harness.DEADLINE, "half of the answers")
-        _, _, busy = server.request("GET", "/cluster")
+        busy = self.busiest(server, streams)
         _, _, metrics = server.request("GET", "/metrics")
-        for stream in streams:
-            stream.join(api_server.DEADLINE)
         speed = sum(stream.timings["predicted_per_second"] for stream in streams)
         self.assertEqual(len(busy["ranks"]), 2)
         for rank in busy["ranks"]:
@@ -142,10 +149,7 @@ class Figures(ServeTest):
     def test_a_pipeline_in_one_process_tells_the_same_but_links(self):
         server = self.serve()
         stream = Stream(server, 1)
-        harness.wait_until(lambda: stream.pieces > TOKENS // 2, harness.DEADLINE, "half an answer")
-        _, _, busy = server.request("GET", "/cluster")
-        stream.join(api_server.DEADLINE)
-        [rank] = busy["ranks"]
+        [rank] = self.busiest(server, [stream])["ranks"]
         self.assertLess(0, rank["load"])
         self.assertLessEqual(rank["load"], 1)
         self.assertLess(stream.timings["predicted_per_second"] / 8, rank["tps"])
@@ -160,13 +164,15 @@ class Recovery(ServeTest):
         worker = harness.children(server.process.pid)[rank]
         os.kill(worker if supervisor else harness.children(worker)[0], number)
 
-    def check(self, server, strike):
-        """Every answer is the one of a run without a fault."""
+    def check(self, server, strike, going_on=STREAMS):
+        """Every answer is the one of a run without a fault; `going_on` were saved by a restart."""
         expected = self.answers(server)
         self.assertEqual(len(set(expected)), STREAMS)
         self.assertEqual(self.answers(server, strike), expected)
-        self.assertEqual(self.ready(server)["restarts"], 1)
-        server.wait_for(rf"Z the model is loaded again; {STREAMS} requests go on$")
+        harness.wait_until(lambda: server.request("GET", "/cluster")[2]["restarts"] == 1,
+                           harness.DEADLINE, "one restart")
+        server.wait_for(rf"Z the model is loaded again; {going_on} requests go on$")
+        self.ready(server)
         self.assertEqual(self.answers(server), expected)
 
     def test_killed_compute_process(self):
@@ -192,7 +198,8 @@ class Recovery(ServeTest):
 
     def test_stopped_worker(self):
         server = self.serve("--ranks", 2)
-        self.check(server, lambda: self.strike(server, signal.SIGSTOP, 1, True))
+        # Its compute process goes on, so answers may end before the worker is missed.
+        self.check(server, lambda: self.strike(server, signal.SIGSTOP, 1, True), r"\d")
 
     def test_killed_compute_process_of_a_host(self):
         server = self.two_hosts()
