@@ -87,8 +87,10 @@ def ratios(results):
     for goal in wanted.GOALS:
         value = goal.value(results)
         if value is not None:
+            # Two digits where they show which side of the limit it is on.
+            digits = 2 if goal.reached(round(value, 2)) == goal.reached(value) else 3
             verdict = "" if goal.reached(value) else ", missed"
-            yield f"| {goal.title} | {value:.2f}{verdict} | {goal.limit_text()} |"
+            yield f"| {goal.title} | {value:.{digits}f}{verdict} | {goal.limit_text()} |"
 
 
 def main():
