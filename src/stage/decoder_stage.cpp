@@ -157,7 +157,7 @@ void DecoderStage::take_logits(TickOutput& output, const mx::array& hidden) {
         all && part.size() == rows.size()
             ? hidden
             : mx::take(hidden, int_array({part.begin(), part.end()}), 0, parts_.context.stream);
-    const mx::array logits = kernels::ready(parts_.context, parts_.decoder->head(picked));
+    mx::array logits = kernels::ready(parts_.context, parts_.decoder->head(picked));
     output.take(begin, part.size(), logits.data<float>());
   }
 }

@@ -56,7 +56,7 @@ void TickOutput::store_score(std::size_t slot, const TickEntry& entry, std::size
   result_.scores[slot] = std::move(score);
 }
 
-void TickOutput::use_row(Use& use, std::span<const float> logits) {
+void TickOutput::use_row(Use& use, std::span<float> logits) {
   const TickEntry& entry = *use.entry;
   if (use.score_slot != kNone) {
     const std::size_t next = use.offset + 1;
@@ -71,8 +71,7 @@ void TickOutput::use_row(Use& use, std::span<const float> logits) {
   SequenceState& state = states_.at(entry.sequence);
   if (entry.score) state.last_row.assign(logits.begin(), logits.end());
   if (use.sample_slot == kNone) return;
-  std::vector<float> scratch(logits.begin(), logits.end());
-  auto sampled = sample(scratch, state.sampling, state.tokens,
+  auto sampled = sample(logits, state.sampling, state.tokens,
                         std::uint64_t{entry.position} + entry.tokens.size(), entry.top_logprobs,
                         entry.allowed);
   if (!sampled.ok()) {
@@ -83,7 +82,7 @@ void TickOutput::use_row(Use& use, std::span<const float> logits) {
   result_.sampled[use.sample_slot] = std::move(*sampled);
 }
 
-void TickOutput::take(std::size_t first, std::size_t count, const float* logits) {
+void TickOutput::take(std::size_t first, std::size_t count, float* logits) {
   // Rows are independent and each writes to its own slots.
   pool_.parallel_for(
       static_cast<std::int64_t>(count), 1, [&](std::int64_t begin, std::int64_t end, int) {

@@ -23,7 +23,8 @@ class TickOutput {
   /// Rows of the batch whose logits are needed, ascending.
   std::span<const std::int32_t> rows() const { return rows_; }
   /// Takes the logits [count, vocabulary] of rows()[first, first + count); rows come in any slices.
-  void take(std::size_t first, std::size_t count, const float* logits);
+  /// Penalties and filters overwrite them.
+  void take(std::size_t first, std::size_t count, float* logits);
   /// After every row was taken.
   Result<TickResult> result() &&;
 
@@ -37,7 +38,7 @@ class TickOutput {
     std::optional<Error> error;
   };
   void plan_entry(const TickEntry& entry, std::size_t row);
-  void use_row(Use& use, std::span<const float> logits);
+  void use_row(Use& use, std::span<float> logits);
   void store_score(std::size_t slot, const TickEntry& entry, std::size_t index, TokenScore score);
 
   SequenceStates& states_;
