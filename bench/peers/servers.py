@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from lines import free_port
 
 START_SECONDS_MAX = 60
 
@@ -54,12 +55,6 @@ SERVERS = {
     "llama-server": Kind(llama_server, "/health"),
     "mlx_lm.server": Kind(mlx_lm_server, "/health", ("--model", "default_model")),
 }
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answers(url):

@@ -58,14 +58,7 @@ void add_workload_flags(CLI::App& sub, BenchServeOptions& options) {
          "--stop-at-eos", [&workload] { workload.ignore_eos = false; },
          "Leave ignore_eos out: answers may end early")
       ->disable_flag_override();
-  value_flag(sub, "--seed", "Of the prompts; absent: another one each time",
-             [&options](const std::string& text) -> Status {
-               auto seed = parse_seed(text);
-               if (!seed) return seed.error();
-               options.seed = *seed;
-               return {};
-             })
-      ->type_name("N");
+  seed_flag(sub, options.seed, "Of the prompts; absent: another one each time");
 }
 
 void add_server_flags(CLI::App& sub, BenchServeOptions& options) {

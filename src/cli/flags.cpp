@@ -82,6 +82,18 @@ CLI::Option* value_flag(CLI::App& app, const std::string& names, const std::stri
       help);
 }
 
+CLI::Option* seed_flag(CLI::App& app, std::optional<std::uint64_t>& target,
+                       const std::string& help) {
+  return value_flag(app, "--seed", help,
+                    [&target](const std::string& text) -> Status {
+                      auto seed = parse_seed(text);
+                      if (!seed) return seed.error();
+                      target = *seed;
+                      return {};
+                    })
+      ->type_name("N");
+}
+
 CLI::Option* text_flag(CLI::App& app, const std::string& names, std::optional<std::string>& target,
                        const std::string& help) {
   return value_flag(app, names, help,
@@ -186,14 +198,7 @@ void add_sampling_flags(CLI::App& app, SamplingOptions& options) {
             "Probability from which XTC removes a token");
   integer_flag(app, "--min-tokens-to-keep", params.min_tokens_to_keep, 1, limits::kTopKMax,
                "Tokens that --min-p always keeps");
-  value_flag(app, "--seed", "Seed of the draws; another one each time when absent",
-             [&options](const std::string& text) -> Status {
-               auto seed = parse_seed(text);
-               if (!seed) return seed.error();
-               options.seed = *seed;
-               return {};
-             })
-      ->type_name("N");
+  seed_flag(app, options.seed, "Seed of the draws; another one each time when absent");
   app.add_option("--extra-eos-token", options.extra_eos_tokens,
                  "Further tokens that end the answer (several may follow)")
       ->type_name("TOKEN")

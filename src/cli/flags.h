@@ -29,6 +29,9 @@ CLI::Option* value_flag(CLI::App& app, const std::string& names, const std::stri
 /// Text for the model: must be UTF-8.
 CLI::Option* text_flag(CLI::App& app, const std::string& names, std::optional<std::string>& target,
                        const std::string& help);
+/// --seed; absent: another one each time.
+CLI::Option* seed_flag(CLI::App& app, std::optional<std::uint64_t>& target,
+                       const std::string& help);
 /// A whole number in [min, max]; help shows the current value of `target` as the default.
 CLI::Option* integer_flag(CLI::App& app, const std::string& names, int& target, std::int64_t min,
                           std::int64_t max, const std::string& help);
