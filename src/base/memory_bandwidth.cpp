@@ -9,8 +9,8 @@
 #include <thread>
 #include <utility>
 
-#include "base/deadline.h"
 #include "base/pages.h"
+#include "tandem/deadline.h"
 
 namespace tandem {
 namespace {

@@ -57,7 +57,7 @@ std::optional<std::uint32_t> KvCache::length(std::uint64_t sequence) const {
 }
 
 std::uint64_t KvCache::bytes_per_token() const {
-  return (pool_.block_bytes() + kernels::kPageTokens - 1) / kernels::kPageTokens;
+  return (pool_.block_bytes() + kPageTokens - 1) / kPageTokens;
 }
 
 void KvCache::place_pages(Sequence& sequence, std::size_t first_block) const {
@@ -77,8 +77,7 @@ Status KvCache::check_integrity() const {
   };
   std::map<int, int> counts;
   for (const auto& [id, sequence] : sequences_) {
-    const std::size_t needed =
-        (std::size_t{sequence.length} + kernels::kPageTokens - 1) / kernels::kPageTokens;
+    const std::size_t needed = (std::size_t{sequence.length} + kPageTokens - 1) / kPageTokens;
     if (sequence.blocks.size() != needed) return wrong(fmt::format("blocks of sequence {}", id));
     if (sequence.layers.size() != offsets_.size()) return wrong("layers of a sequence");
     for (const int block : sequence.blocks) ++counts[block];

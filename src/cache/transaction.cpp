@@ -13,7 +13,7 @@ namespace tandem::cache {
 namespace {
 
 std::size_t blocks_for(std::uint64_t tokens) {
-  return static_cast<std::size_t>((tokens + kernels::kPageTokens - 1) / kernels::kPageTokens);
+  return static_cast<std::size_t>((tokens + kPageTokens - 1) / kPageTokens);
 }
 
 }  // namespace
@@ -115,13 +115,13 @@ Status KvCache::Transaction::append(const Append& append) {
     return invalid(fmt::format("sequence {} is too long", append.sequence));
   }
   // Refused here, so that no absurd count makes the drafts grow.
-  if (append.count / kernels::kPageTokens > cache_.bytes_max_ / cache_.block_bytes()) {
+  if (append.count / kPageTokens > cache_.bytes_max_ / cache_.block_bytes()) {
     return Error{ErrorCode::kResourceLimit,
                  fmt::format("KV memory: {} tokens of sequence {} do not fit {} bytes",
                              append.count, append.sequence, cache_.bytes_max_)};
   }
   draft->appended = true;
-  if (draft->length % kernels::kPageTokens != 0) {
+  if (draft->length % kPageTokens != 0) {
     int& last = draft->blocks.back();
     if (references(last) > 1) {  // others read this block: write into a copy
       --deltas_[last];

@@ -32,7 +32,7 @@ constexpr std::size_t kBandwidthBytes = 512U << 20;
 struct Report {
   Spread prompt;
   Spread decode;
-  std::vector<cluster::RankInfo> ranks;
+  std::vector<RankInfo> ranks;
   std::uint64_t bytes_per_token = 0;
   double bandwidth = 0;  // bytes per second of one rank's threads; 0: ranks are on other machines
 
@@ -43,7 +43,7 @@ struct Report {
 
 nlohmann::ordered_json report_json(const BenchOptions& options, const Report& report) {
   std::uint64_t memory = 0;
-  for (const cluster::RankInfo& rank : report.ranks) memory += rank.memory_bytes;
+  for (const RankInfo& rank : report.ranks) memory += rank.memory_bytes;
   nlohmann::ordered_json out{{"prompt_tokens", options.prompt},
                              {"generate_tokens", options.generate},
                              {"repeats", options.repeats},
@@ -71,7 +71,7 @@ std::string report_text(const BenchOptions& options, const Report& report) {
   std::string out = line("prompt", options.prompt, report.prompt);
   if (report.decode.median > 0) out += line("decode", options.generate, report.decode);
   std::uint64_t memory = 0;
-  for (const cluster::RankInfo& rank : report.ranks) memory += rank.memory_bytes;
+  for (const RankInfo& rank : report.ranks) memory += rank.memory_bytes;
   out += fmt::format("memory: {}\nweights read for one token: {}\n",
                      format_bytes(static_cast<double>(memory)),
                      format_bytes(static_cast<double>(report.bytes_per_token)));
@@ -100,7 +100,7 @@ Result<Report> measure(const BenchOptions& options, Session& session) {
   report.prompt = spread_of(std::move(prompt));
   report.decode = spread_of(std::move(decode));
   report.ranks = session.pipeline().ranks();
-  for (const cluster::RankInfo& rank : report.ranks) {
+  for (const RankInfo& rank : report.ranks) {
     report.bytes_per_token += rank.stage.weight_bytes_per_token;
   }
   return report;

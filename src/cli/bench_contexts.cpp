@@ -60,7 +60,7 @@ Status measure_round(const BenchOptions& options, Session& session, int threads,
 }
 
 nlohmann::ordered_json report_json(const BenchOptions& options, const std::vector<Measured>& all,
-                                   const std::vector<cluster::RankInfo>& ranks) {
+                                   const std::vector<RankInfo>& ranks) {
   nlohmann::ordered_json contexts = nlohmann::ordered_json::array();
   for (const Measured& context : all) {
     contexts.push_back({{"tokens", context.tokens},
@@ -73,7 +73,7 @@ nlohmann::ordered_json report_json(const BenchOptions& options, const std::vecto
     }
   }
   std::uint64_t kv = 0;
-  for (const cluster::RankInfo& rank : ranks) kv += rank.stage.kv_bytes_per_token;
+  for (const RankInfo& rank : ranks) kv += rank.stage.kv_bytes_per_token;
   return {{"generate_tokens", options.generate},
           {"repeats", options.repeats},
           {"short_tokens", limits::kBenchContextShort},

@@ -10,7 +10,7 @@
 #include "cli/flags.h"
 #include "cli/limits.h"
 #include "cli/values.h"
-#include "cluster/link_bench.h"
+#include "cluster/gateway/link_bench.h"
 
 namespace tandem::cli {
 namespace {

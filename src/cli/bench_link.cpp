@@ -9,9 +9,9 @@
 #include "cli/commands.h"
 #include "cli/json_output.h"
 #include "cli/values.h"
-#include "cluster/credentials.h"
-#include "cluster/link_bench.h"
-#include "cluster/throwaway_credentials.h"
+#include "cluster/gateway/link_bench.h"
+#include "cluster/trust/credentials.h"
+#include "cluster/trust/throwaway_credentials.h"
 
 namespace tandem::cli {
 namespace {

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/deadline.h"
 #include "cli/limits.h"
+#include "tandem/deadline.h"
 
 namespace tandem::cli {
 namespace {

@@ -10,7 +10,7 @@
 #include "cli/flag_rules.h"
 #include "cli/flags.h"
 #include "cli/values.h"
-#include "cluster/link_bench.h"
+#include "cluster/gateway/link_bench.h"
 #include "config/hosts.h"
 #include "config/message.h"
 
@@ -91,7 +91,7 @@ void add_score(CLI::App& app, ScoreOptions& options) {
                  "File with a JSON list of token ids; \"-\": standard input")
       ->type_name("FILE")
       ->required();
-  integer_flag(sub, "--top-logprobs", options.top_logprobs, 0, limits::kTopLogprobsMax,
+  integer_flag(sub, "--top-logprobs", options.top_logprobs, 0, kMaxTopLogprobs,
                "Likeliest candidates to list with each token");
   sub.add_flag("--json", options.json, "Print one JSON object")->disable_flag_override();
 }

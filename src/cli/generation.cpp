@@ -5,8 +5,8 @@
 #include <optional>
 #include <utility>
 
-#include "base/deadline.h"
 #include "cli/limits.h"
+#include "tandem/deadline.h"
 
 namespace tandem::cli {
 namespace {

@@ -13,10 +13,10 @@
 #include "cli/environment.h"
 #include "cli/gpu.h"
 #include "cli/values.h"
-#include "cluster/grpc_transport.h"
-#include "cluster/launcher.h"
-#include "cluster/link_bench.h"
-#include "cluster/worker.h"
+#include "cluster/gateway/launcher.h"
+#include "cluster/gateway/link_bench.h"
+#include "cluster/link/grpc_transport.h"
+#include "cluster/rank/worker.h"
 
 namespace tandem::cli {
 namespace {

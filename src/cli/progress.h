@@ -6,8 +6,8 @@
 #include <map>
 #include <string>
 
-#include "base/deadline.h"
 #include "cli/console.h"
+#include "tandem/deadline.h"
 
 namespace tandem::cli {
 

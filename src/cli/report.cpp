@@ -9,9 +9,9 @@
 namespace tandem::cli {
 namespace {
 
-std::uint64_t memory_of(const std::vector<cluster::RankInfo>& ranks) {
+std::uint64_t memory_of(const std::vector<RankInfo>& ranks) {
   std::uint64_t bytes = 0;
-  for (const cluster::RankInfo& rank : ranks) bytes += rank.memory_bytes;
+  for (const RankInfo& rank : ranks) bytes += rank.memory_bytes;
   return bytes;
 }
 
@@ -23,9 +23,9 @@ nlohmann::ordered_json speed_json(double tokens_per_second) {
 
 }  // namespace
 
-std::string rank_table(const std::vector<cluster::RankInfo>& ranks) {
+std::string rank_table(const std::vector<RankInfo>& ranks) {
   std::string out;
-  for (const cluster::RankInfo& rank : ranks) {
+  for (const RankInfo& rank : ranks) {
     const int first = rank.stage.layers.first;
     const int last = rank.stage.layers.last - 1;
     const std::string layers = first == last ? fmt::format("layer {}", first)
@@ -38,7 +38,7 @@ std::string rank_table(const std::vector<cluster::RankInfo>& ranks) {
   return out;
 }
 
-std::string speed_lines(const Answer& answer, const std::vector<cluster::RankInfo>& ranks) {
+std::string speed_lines(const Answer& answer, const std::vector<RankInfo>& ranks) {
   const auto speed = [](double tokens_per_second) {
     return tokens_per_second > 0 ? fmt::format(", {:.1f} tok/s", tokens_per_second) : std::string();
   };
@@ -49,9 +49,9 @@ std::string speed_lines(const Answer& answer, const std::vector<cluster::RankInf
                      ranks.size() == 1 ? "rank" : "ranks");
 }
 
-nlohmann::ordered_json ranks_json(const std::vector<cluster::RankInfo>& ranks) {
+nlohmann::ordered_json ranks_json(const std::vector<RankInfo>& ranks) {
   nlohmann::ordered_json out = nlohmann::ordered_json::array();
-  for (const cluster::RankInfo& rank : ranks) {
+  for (const RankInfo& rank : ranks) {
     out.push_back({{"rank", rank.rank},
                    {"layers", {rank.stage.layers.first, rank.stage.layers.last}},
                    {"memory_bytes", rank.memory_bytes}});
@@ -59,8 +59,7 @@ nlohmann::ordered_json ranks_json(const std::vector<cluster::RankInfo>& ranks) {
   return out;
 }
 
-nlohmann::ordered_json answer_json(const Answer& answer,
-                                   const std::vector<cluster::RankInfo>& ranks) {
+nlohmann::ordered_json answer_json(const Answer& answer, const std::vector<RankInfo>& ranks) {
   return {{"text", answer.text},
           {"ids", answer.ids},
           {"finish_reason", answer.finish == scheduler::FinishReason::kStop ? "stop" : "length"},

@@ -25,7 +25,7 @@
 #include "cli/report.h"
 #include "cli/session.h"
 #include "cli/values.h"
-#include "cluster/launcher.h"
+#include "cluster/gateway/launcher.h"
 
 namespace tandem::cli {
 namespace {
@@ -182,7 +182,7 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   if (!gateway) return gateway.error();
   const std::string url = (*gateway)->url();
   console.note(fmt::format("tandem serve: {} at {}\n", wanted->model_names.front(), url));
-  const auto open = [&](const cluster::RankProgress& progress) {
+  const auto open = [&](const RankProgress& progress) {
     LoadingDisplay display(console, false);
     return cluster::open_pipeline(*pipeline,
                                   [&](int rank, std::uint64_t done, std::uint64_t total) {

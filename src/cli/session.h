@@ -8,10 +8,10 @@
 #include "cli/console.h"
 #include "cli/environment.h"
 #include "cli/options.h"
-#include "cluster/launcher.h"
-#include "cluster/pipeline.h"
+#include "cluster/gateway/launcher.h"
 #include "scheduler/engine.h"
 #include "tandem/error.h"
+#include "tandem/pipeline.h"
 
 namespace tandem::cli {
 
@@ -31,11 +31,11 @@ class Session {
                               Console& console, bool quiet);
 
   scheduler::Engine& engine() { return *engine_; }
-  cluster::Pipeline& pipeline() { return *pipeline_; }
+  Pipeline& pipeline() { return *pipeline_; }
 
  private:
   Session() = default;
-  std::unique_ptr<cluster::Pipeline> pipeline_;
+  std::unique_ptr<Pipeline> pipeline_;
   std::unique_ptr<scheduler::Engine> engine_;  // after the pipeline: it refers to it
 };
 

@@ -1,6 +1,6 @@
 // `tandem worker`: one machine's side of a cluster.
 
-#include "cluster/worker.h"
+#include "cluster/rank/worker.h"
 
 #include "cli/commands.h"
 

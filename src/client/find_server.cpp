@@ -5,8 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "base/bounded_call.h"
 #include "client/http_connection.h"
-#include "cluster/bounded_call.h"
 
 namespace tandem::client {
 namespace {
@@ -20,7 +20,7 @@ using Endpoints = std::vector<asio::ip::tcp::endpoint>;
 
 Result<Endpoints> resolve(const ServerUrl& url) {
   const std::string port = std::to_string(url.port);
-  const auto found = cluster::within(kResolveTime, [host = url.host, port] {
+  const auto found = within(kResolveTime, [host = url.host, port] {
     asio::io_context io;
     asio::ip::tcp::resolver resolver(io);
     error_code error;

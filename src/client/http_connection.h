@@ -12,8 +12,8 @@
 #include <string_view>
 #include <vector>
 
-#include "base/deadline.h"
 #include "client/server_url.h"
+#include "tandem/deadline.h"
 #include "tandem/error.h"
 
 namespace tandem::client {

@@ -6,11 +6,11 @@
 #include <functional>
 #include <optional>
 
-#include "base/deadline.h"
 #include "client/http_connection.h"
 #include "client/load_report.h"
 #include "client/reply_reader.h"
 #include "client/workload.h"
+#include "tandem/deadline.h"
 #include "tandem/error.h"
 
 namespace tandem::client {

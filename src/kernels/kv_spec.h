@@ -5,12 +5,9 @@
 #include <cstdint>
 
 #include "kernels/element.h"
+#include "tandem/limits.h"
 
 namespace tandem::kernels {
-
-/// Tokens of a KV page. Reductions over keys go page by page from position 0, so that a query's
-/// result depends on its own position and the keys before it only.
-inline constexpr int kPageTokens = 64;
 
 /// kInt8: integers in [-127, 127] with one float32 scale for each kInt8Group elements of a key or
 /// value, from the largest of them: what a position stores depends on that position only.

@@ -12,18 +12,12 @@
 #include "kernels/attention.h"
 #include "kernels/context.h"
 #include "tandem/error.h"
+#include "tandem/stage_info.h"
 #include "weights/weight_folder.h"
 
 namespace tandem::models {
 
 namespace mx = mlx::core;
-
-/// Layers [first, last) of `count`.
-struct LayerRange {
-  int first = 0;
-  int last = 0;
-  bool operator==(const LayerRange&) const = default;
-};
 
 /// Called with bytes made ready so far and in all, from the loading thread.
 using LoadProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;

@@ -17,26 +17,26 @@ namespace tandem::scheduler {
 namespace {
 
 /// Pages of KV that the tightest rank has room for.
-std::uint64_t kv_pages(const std::vector<cluster::RankInfo>& ranks) {
+std::uint64_t kv_pages(const std::vector<RankInfo>& ranks) {
   std::uint64_t pages = std::numeric_limits<std::uint64_t>::max() / kPageTokens;
-  for (const cluster::RankInfo& rank : ranks) {
-    const stage::StageInfo& info = rank.stage;
+  for (const RankInfo& rank : ranks) {
+    const StageInfo& info = rank.stage;
     if (info.kv_bytes_per_token == 0 || info.kv_bytes_max == 0) continue;
     pages = std::min(pages, info.kv_bytes_max / info.kv_bytes_per_token / kPageTokens);
   }
   return pages;
 }
 
-PipelineLimits limits_of(const std::vector<cluster::RankInfo>& ranks) {
+PipelineLimits limits_of(const std::vector<RankInfo>& ranks) {
   check(!ranks.empty(), "a pipeline has ranks");
-  const stage::StageInfo& first = ranks.front().stage;
+  const StageInfo& first = ranks.front().stage;
   PipelineLimits limits;
   limits.vocabulary = first.vocabulary;
   limits.rows_max = tick_rows_max(static_cast<std::uint64_t>(std::max(first.hidden_size, 0)) *
                                   size_of(first.hidden_dtype));
   limits.kv_pages = kv_pages(ranks);
   limits.kv_tokens = limits.kv_pages * kPageTokens;
-  for (const cluster::RankInfo& rank : ranks) limits.token_bytes += rank.stage.kv_bytes_per_token;
+  for (const RankInfo& rank : ranks) limits.token_bytes += rank.stage.kv_bytes_per_token;
   return limits;
 }
 
@@ -47,7 +47,7 @@ bool is_refusal(const Error& error) {
 
 }  // namespace
 
-Engine::State::State(cluster::Pipeline& stages, EngineOptions wanted, PipelineLimits offered)
+Engine::State::State(Pipeline& stages, EngineOptions wanted, PipelineLimits offered)
     : pipeline(stages), options(std::move(wanted)), limits(offered), memory(kv_limits()) {}
 
 KvLimits Engine::State::kv_limits() const {
@@ -60,7 +60,7 @@ std::uint64_t Engine::State::length_max() const {
   return std::min(static_cast<std::uint64_t>(options.context_max), limits.kv_tokens);
 }
 
-Engine::Engine(cluster::Pipeline& pipeline, EngineOptions options) {
+Engine::Engine(Pipeline& pipeline, EngineOptions options) {
   check(options.prefill_step_size >= 1 && options.mixed_rows >= 0 && options.sequences_max >= 1 &&
             options.waiting_max >= 0 && options.now,
         "engine options within their limits");

@@ -8,10 +8,10 @@
 #include <optional>
 #include <vector>
 
-#include "base/deadline.h"
-#include "cluster/pipeline.h"
 #include "scheduler/constraint.h"
+#include "tandem/deadline.h"
 #include "tandem/error.h"
+#include "tandem/pipeline.h"
 #include "tandem/tick.h"
 
 namespace tandem::scheduler {
@@ -89,7 +89,7 @@ struct EngineStats {
 class Engine {
  public:
   /// `pipeline` outlives the engine. Options outside their limits are a bug of the caller.
-  Engine(cluster::Pipeline& pipeline, EngineOptions options);
+  Engine(Pipeline& pipeline, EngineOptions options);
   ~Engine();
 
   /// Admits a request; returns its sequence id. Fails (kInvalidArgument) on an empty prompt, ids

@@ -29,7 +29,7 @@ void note_turn(std::map<Rank, Sequence>& running, Sequence& served, std::uint32_
 std::uint64_t Engine::State::pages_wanted(const Sequence& sequence) const {
   const auto answer = static_cast<std::uint64_t>(sequence.request.max_tokens);
   const std::uint64_t whole = std::min(sequence.prompt() + answer, length_max());
-  return pages_of(std::min(sequence.total() + kPageTokens, whole));
+  return pages_of(std::min<std::uint64_t>(sequence.total() + kPageTokens, whole));
 }
 
 /// Whether `pages` more can be promised beside what the running sequences are going to need.

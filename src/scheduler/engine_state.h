@@ -27,11 +27,11 @@ struct PipelineLimits {
 };
 
 struct Engine::State {
-  State(cluster::Pipeline& stages, EngineOptions wanted, PipelineLimits offered);
+  State(Pipeline& stages, EngineOptions wanted, PipelineLimits offered);
 
   using Sequences = std::map<Rank, Sequence>;  // a sequence keeps its address when it moves
 
-  cluster::Pipeline& pipeline;
+  Pipeline& pipeline;
   EngineOptions options;
   PipelineLimits limits;
   KvMemory memory;

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/deadline.h"
 #include "scheduler/plan.h"
 #include "scheduler/tick_times.h"
+#include "tandem/deadline.h"
 #include "tandem/error.h"
 #include "tandem/tick.h"
 

@@ -6,10 +6,9 @@
 #include <map>
 #include <vector>
 
-namespace tandem::scheduler {
+#include "tandem/limits.h"
 
-/// KV is handed out in pages of this many tokens.
-inline constexpr std::uint64_t kPageTokens = 64;
+namespace tandem::scheduler {
 
 inline std::uint64_t pages_of(std::uint64_t tokens) {
   return tokens / kPageTokens + (tokens % kPageTokens == 0 ? 0 : 1);

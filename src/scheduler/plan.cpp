@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "cluster/frame.h"
 #include "scheduler/kv_book.h"
 #include "scheduler/prompt_queue.h"
-#include "stage/tick_check.h"
+#include "tandem/limits.h"
 
 namespace tandem::scheduler {
 namespace {
@@ -25,8 +24,8 @@ constexpr std::uint64_t kOpBytes = 4ULL << 20;
 struct Room {
   std::uint64_t rows = 0;
   std::uint64_t pages = 0;
-  std::uint64_t tick_bytes = cluster::kMaxFrameHeaderBytes - kOpBytes;
-  std::uint64_t result_bytes = cluster::kMaxFrameHeaderBytes;
+  std::uint64_t tick_bytes = kMaxFrameHeaderBytes - kOpBytes;
+  std::uint64_t result_bytes = kMaxFrameHeaderBytes;
 };
 
 void take(std::uint64_t& room, std::uint64_t amount) { room -= std::min(room, amount); }
@@ -233,14 +232,14 @@ std::uint32_t prefill_budget(std::uint64_t waiting, int stages, std::uint32_t st
 
 std::uint32_t result_rows_max(std::uint32_t top_logprobs) {
   return static_cast<std::uint32_t>(
-      std::max<std::uint64_t>(cluster::kMaxFrameHeaderBytes / result_bytes(top_logprobs), 1));
+      std::max<std::uint64_t>(kMaxFrameHeaderBytes / result_bytes(top_logprobs), 1));
 }
 
 std::uint32_t tick_rows_max(std::uint64_t row_bytes) {
-  const std::uint64_t room = cluster::kMaxFrameBytes - cluster::kMaxFrameHeaderBytes;
+  const std::uint64_t room = kMaxFrameBytes - kMaxFrameHeaderBytes;
   const std::uint64_t rows = room / std::max<std::uint64_t>(row_bytes, 1);
   return static_cast<std::uint32_t>(
-      std::clamp<std::uint64_t>(rows, 1, static_cast<std::uint64_t>(stage::kMaxTickRows)));
+      std::clamp<std::uint64_t>(rows, 1, static_cast<std::uint64_t>(kMaxTickRows)));
 }
 
 Plan plan(const PlanState& state) { return Planner(state).run(); }

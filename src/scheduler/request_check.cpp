@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "tandem/limits.h"
+
 namespace tandem::scheduler {
 namespace {
 
@@ -78,10 +80,10 @@ Status check_sampling(const SamplingParams& sampling, std::int32_t vocabulary) {
         fmt::format("min_tokens_to_keep must be 1 or more, not {}", sampling.min_tokens_to_keep));
   }
   if (auto status = check_contexts(sampling); !status.ok()) return status;
-  if (sampling.logit_bias.size() > kTokenListMax ||
-      sampling.xtc_special_tokens.size() > kTokenListMax) {
+  if (sampling.logit_bias.size() > kMaxSamplingIds ||
+      sampling.xtc_special_tokens.size() > kMaxSamplingIds) {
     return invalid(
-        fmt::format("logit_bias and xtc_special_tokens hold at most {} ids", kTokenListMax));
+        fmt::format("logit_bias and xtc_special_tokens hold at most {} ids", kMaxSamplingIds));
   }
   auto special = check_not_negative("xtc_special_tokens", sampling.xtc_special_tokens);
   if (!special.ok()) return special;
@@ -108,12 +110,12 @@ Status check_request(const Request& request, std::int32_t vocabulary, int contex
   if (request.max_tokens < 0) {
     return invalid(fmt::format("max_tokens must be 0 or more, not {}", request.max_tokens));
   }
-  if (request.stop_ids.size() > kTokenListMax) {
-    return invalid(fmt::format("stop_ids holds at most {} ids", kTokenListMax));
+  if (request.stop_ids.size() > kMaxSamplingIds) {
+    return invalid(fmt::format("stop_ids holds at most {} ids", kMaxSamplingIds));
   }
   if (auto status = check_not_negative("stop_ids", request.stop_ids); !status.ok()) return status;
-  if (request.top_logprobs > kTopLogprobsMax) {
-    return invalid(fmt::format("top_logprobs must be at most {}, not {}", kTopLogprobsMax,
+  if (request.top_logprobs > kMaxTopLogprobs) {
+    return invalid(fmt::format("top_logprobs must be at most {}, not {}", kMaxTopLogprobs,
                                request.top_logprobs));
   }
   return check_sampling(request.sampling, vocabulary);

@@ -72,7 +72,7 @@ TickRules DecoderStage::rules() const {
 }
 
 Error DecoderStage::named(const Error& error) const {
-  const models::LayerRange& layers = parts_.info.layers;
+  const LayerRange& layers = parts_.info.layers;
   return {error.code, config::one_line(fmt::format("layers [{}, {}): {}", layers.first, layers.last,
                                                    error.message))};
 }

@@ -6,14 +6,10 @@
 #include <vector>
 
 #include "tandem/error.h"
+#include "tandem/limits.h"
 #include "tandem/tick.h"
 
 namespace tandem::stage {
-
-/// Most candidates that a token may come with.
-inline constexpr std::uint32_t kMaxTopLogprobs = 1024;
-/// Longest logit_bias and xtc_special_tokens.
-inline constexpr std::size_t kMaxSamplingIds = 4096;
 
 /// Every number finite and in the range that tick.h states, every id in [0, vocabulary). The error
 /// names the field.

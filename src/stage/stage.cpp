@@ -25,8 +25,8 @@ namespace {
 constexpr int kMaxThreads = 1024;
 
 /// {0, 0} stands for all layers.
-Result<models::LayerRange> resolve_range(models::LayerRange range, int layer_count) {
-  if (range == models::LayerRange{}) return models::LayerRange{0, layer_count};
+Result<LayerRange> resolve_range(LayerRange range, int layer_count) {
+  if (range == LayerRange{}) return LayerRange{0, layer_count};
   if (range.first < 0 || range.first >= range.last || range.last > layer_count) {
     return invalid(fmt::format("layers [{}, {}) are not a range of the model's {} layers",
                                range.first, range.last, layer_count));
@@ -105,10 +105,10 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
   auto stage = std::make_unique<DecoderStage>(
       StageParts{info, std::move(pool), *context, std::move(*decoder)});
   const StageInfo& made = stage->info();
-  if (made.kv_bytes_max / kernels::kPageTokens < made.kv_bytes_per_token) {
+  if (made.kv_bytes_max / kPageTokens < made.kv_bytes_per_token) {
     return Error{ErrorCode::kResourceLimit,
                  fmt::format("KV memory: {} bytes hold not even {} tokens of {} bytes",
-                             made.kv_bytes_max, kernels::kPageTokens, made.kv_bytes_per_token)};
+                             made.kv_bytes_max, kPageTokens, made.kv_bytes_per_token)};
   }
   return std::unique_ptr<Stage>(std::move(stage));
 }

@@ -14,6 +14,7 @@
 #include "models/decoder.h"
 #include "tandem/dtype.h"
 #include "tandem/error.h"
+#include "tandem/stage_info.h"
 #include "tandem/tick.h"
 
 namespace tandem::stage {
@@ -28,29 +29,15 @@ struct Hidden {
 
 struct StageOptions {
   std::filesystem::path folder;
-  models::LayerRange layers;  // {0, 0}: all
-  bool gpu = false;           // Metal or CUDA through MLX's own operations
-  bool mlx_kernels = false;   // MLX's own operations on the CPU too (the oracle's path)
+  LayerRange layers;         // {0, 0}: all
+  bool gpu = false;          // Metal or CUDA through MLX's own operations
+  bool mlx_kernels = false;  // MLX's own operations on the CPU too (the oracle's path)
   kernels::Activations activations = kernels::Activations::kInt8;
   kernels::Isa isa = kernels::Isa::kBest;
   int kv_bits = 0;                 // of a KV element: 8, or 0: those of activations or checkpoint
   int threads = 0;                 // 0: physical cores
   std::uint64_t memory_bytes = 0;  // of weights and KV, the stage's share; 0: what is free
   std::uint64_t kv_bytes_max = 0;  // 0: default_kv_bytes() of that memory
-};
-
-/// What a stage holds.
-struct StageInfo {
-  models::LayerRange layers;
-  int layer_count = 0;  // of the whole model
-  std::int32_t hidden_size = 0;
-  std::int32_t vocabulary = 0;
-  std::int32_t context_max = 0;  // tokens, from the model's config
-  DType hidden_dtype = DType::kF32;
-  std::uint64_t weight_bytes = 0;
-  std::uint64_t weight_bytes_per_token = 0;
-  std::uint64_t kv_bytes_per_token = 0;
-  std::uint64_t kv_bytes_max = 0;
 };
 
 /// Exactly one of the two is set: hidden unless this is the last stage.

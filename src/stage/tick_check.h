@@ -5,14 +5,10 @@
 
 #include "stage/stage.h"
 #include "tandem/error.h"
+#include "tandem/limits.h"
 #include "tandem/tick.h"
 
 namespace tandem::stage {
-
-/// Most tokens of one tick.
-inline constexpr std::size_t kMaxTickRows = 65536;
-/// Most cache operations of one tick.
-inline constexpr std::size_t kMaxKvOps = 65536;
 
 /// What a tick has to fit.
 struct TickRules {

@@ -12,7 +12,7 @@
 #include <variant>
 #include <vector>
 
-#include "cluster/partition.h"
+#include "cluster/split/partition.h"
 #include "fuzz/fuzz.h"
 #include "models/architecture.h"
 

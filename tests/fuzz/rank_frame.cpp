@@ -8,8 +8,8 @@
 #include <string>
 #include <string_view>
 
-#include "cluster/frame.h"
-#include "cluster/frame_chunks.h"
+#include "cluster/wire/frame.h"
+#include "cluster/wire/frame_chunks.h"
 #include "fuzz/fuzz.h"
 
 namespace {

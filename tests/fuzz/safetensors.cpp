@@ -12,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-#include "cluster/model_sizes.h"
+#include "cluster/split/model_sizes.h"
 #include "fuzz/fuzz.h"
 #include "support/safetensors_writer.h"
 #include "support/temp_folder.h"

@@ -1,7 +1,7 @@
 // The other rank of a link, for tests of cluster/: a process that sends back what it gets.
 
-#include "cluster/grpc_transport.h"
-#include "cluster/link_bench.h"
+#include "cluster/gateway/link_bench.h"
+#include "cluster/link/grpc_transport.h"
 
 int main() {
   tandem::cluster::quiet_grpc_log();

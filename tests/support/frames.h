@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "cluster/frame.h"
+#include "cluster/wire/frame.h"
 
 namespace tandem::cluster::testing {
 

@@ -11,12 +11,12 @@
 #include <utility>
 #include <vector>
 
-#include "base/deadline.h"
-#include "cluster/control.h"
-#include "cluster/grpc_transport.h"
-#include "cluster/process.h"
-#include "cluster/secrets.h"
+#include "cluster/link/grpc_transport.h"
+#include "cluster/rank/control.h"
+#include "cluster/rank/process.h"
+#include "cluster/trust/secrets.h"
 #include "tandem.pb.h"
+#include "tandem/deadline.h"
 
 namespace tandem::cluster::testing {
 

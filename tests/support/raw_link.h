@@ -11,7 +11,7 @@
 #include <optional>
 #include <string>
 
-#include "cluster/grpc_predecessor.h"
+#include "cluster/link/grpc_predecessor.h"
 
 namespace tandem::cluster::testing {
 

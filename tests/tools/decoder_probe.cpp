@@ -50,7 +50,7 @@ struct Cache {
   std::vector<std::unique_ptr<std::byte[]>> pages;
 
   Cache(const kernels::KvSpec& spec, int tokens) {
-    for (int page = 0; page * kernels::kPageTokens < tokens; ++page) {
+    for (int page = 0; page * kPageTokens < tokens; ++page) {
       const std::size_t bytes = kernels::kv_page_bytes(spec) + 64;
       pages.push_back(std::make_unique<std::byte[]>(bytes));
       const auto at = reinterpret_cast<std::uintptr_t>(pages.back().get());
@@ -123,12 +123,12 @@ int probe(const Options& options) {
   mx::set_default_device(mx::Device::cpu);
   const auto config = must(config::ModelConfig::load(options.model));
   const int layers = must(models::architecture_of(config)).layer_count;
-  std::vector<models::LayerRange> ranges{{0, layers}};
+  std::vector<LayerRange> ranges{{0, layers}};
   if (options.cut > 0) ranges = {{0, options.cut}, {options.cut, layers}};
 
   const int prompt = static_cast<int>(ids.size());
   std::vector<Part> parts;
-  for (const models::LayerRange range : ranges) {
+  for (const LayerRange range : ranges) {
     auto folder = must(weights::WeightFolder::open(options.model));
     Part part;
     part.decoder = must(models::load_decoder(config, folder, range, context, nullptr));

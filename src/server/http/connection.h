@@ -11,11 +11,11 @@
 #include <optional>
 #include <string>
 
-#include "base/deadline.h"
 #include "server/http/outgoing.h"
 #include "server/http/request_reader.h"
 #include "server/http/server_state.h"
 #include "server/http/stream.h"
+#include "tandem/deadline.h"
 
 namespace tandem::server {
 

@@ -15,10 +15,8 @@ std::string_view type_of(int status) {
 }  // namespace
 
 Refused not_now(std::string message, int seconds) {
-  return {503,
-          std::move(message),
-          "service_unavailable",
-          {{"Retry-After", std::to_string(seconds)}}};
+  return {
+      503, std::move(message), "service_unavailable", {{"Retry-After", std::to_string(seconds)}}};
 }
 
 HttpResponse answer_of(const Refused& refused) {

@@ -6,9 +6,9 @@
 #include <memory>
 #include <string>
 
-#include "base/deadline.h"
 #include "server/http/exchange.h"
 #include "server/http/options.h"
+#include "tandem/deadline.h"
 #include "tandem/error.h"
 
 namespace tandem::server {

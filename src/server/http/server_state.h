@@ -11,11 +11,11 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "base/deadline.h"
 #include "server/http/byte_budget.h"
 #include "server/http/exchange.h"
 #include "server/http/gate.h"
 #include "server/http/options.h"
+#include "tandem/deadline.h"
 
 namespace tandem::server {
 

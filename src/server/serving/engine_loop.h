@@ -8,12 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "base/deadline.h"
-#include "cluster/pipeline.h"
 #include "scheduler/engine.h"
 #include "server/serving/job.h"
 #include "server/serving/restart_pacing.h"
+#include "tandem/deadline.h"
 #include "tandem/error.h"
+#include "tandem/pipeline.h"
 
 namespace tandem::server {
 
@@ -32,9 +32,9 @@ struct EngineView {
   std::uint64_t loaded_bytes = 0;  // of all ranks, so far
   std::uint64_t total_bytes = 0;   // 0: not known yet
   scheduler::EngineStats stats;
-  std::uint64_t waiting = 0;  // requests: in the mailbox, and those of the engine without KV
-  std::vector<cluster::RankInfo> ranks = {};  // see detailed_view()
-  int context_max = 0;                        // tokens; 0 until loaded
+  std::uint64_t waiting = 0;         // requests: in the mailbox, and those of the engine without KV
+  std::vector<RankInfo> ranks = {};  // see detailed_view()
+  int context_max = 0;               // tokens; 0 until loaded
   bool busy = false;
   Clock::time_point progress;  // when the engine last finished a step or was idle
   double prompt_tps = 0;       // computed tokens a second, over the last seconds
@@ -58,8 +58,7 @@ class EngineLoop {
   EngineLoop(const EngineLoop&) = delete;
   EngineLoop& operator=(const EngineLoop&) = delete;
 
-  using Open = std::function<Result<std::unique_ptr<cluster::Pipeline>>(
-      const cluster::RankProgress& progress)>;
+  using Open = std::function<Result<std::unique_ptr<Pipeline>>(const RankProgress& progress)>;
   /// Opens the pipeline and runs the engine on the calling thread, until drain() and the last job's
   /// end or stop(). Fails when the pipeline cannot be opened. One that fails later is opened anew,
   /// within options.restart, and the jobs go on where they were; if that does not help they fail,

@@ -22,8 +22,7 @@ struct EngineLoop::Impl {
 
   Status run(const Open& open, const std::function<void()>& loaded);
   /// `meanwhile` is called every now and then.
-  Result<std::unique_ptr<cluster::Pipeline>> load(const Open& open,
-                                                  const std::function<void()>& meanwhile);
+  Result<std::unique_ptr<Pipeline>> load(const Open& open, const std::function<void()>& meanwhile);
   /// Takes what waits in the mailbox; waits for something while `idle`. False: the end.
   bool receive(bool idle);
   void admit(scheduler::Engine& engine, Job job);

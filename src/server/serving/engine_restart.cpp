@@ -23,8 +23,8 @@ bool is_final(const Error& error) {
 
 }  // namespace
 
-Result<std::unique_ptr<cluster::Pipeline>> EngineLoop::Impl::load(
-    const Open& open, const std::function<void()>& meanwhile) {
+Result<std::unique_ptr<Pipeline>> EngineLoop::Impl::load(const Open& open,
+                                                         const std::function<void()>& meanwhile) {
   std::map<int, std::pair<std::uint64_t, std::uint64_t>> ranks;
   return open([&](int rank, std::uint64_t done, std::uint64_t total) {
     ranks[rank] = {done, total};

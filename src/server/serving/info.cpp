@@ -42,8 +42,8 @@ HttpResponse unhealthy(std::string_view status, const EngineView& view, const st
 }
 
 /// A link that there is not, or that was not timed yet, is left out.
-Json rank_json(const cluster::RankInfo& rank) {
-  const cluster::RankState& state = rank.state;
+Json rank_json(const RankInfo& rank) {
+  const RankState& state = rank.state;
   Json out = {{"rank", rank.rank},
               {"host", rank.host},
               {"device", rank.device},
@@ -106,7 +106,7 @@ HttpResponse health(const EngineView& view, Clock::time_point now, Clock::durati
 
 Json cluster_json(const ModelCard& card, const EngineView& view) {
   Json ranks = Json::array();
-  for (const cluster::RankInfo& rank : view.ranks) {
+  for (const RankInfo& rank : view.ranks) {
     ranks.push_back(rank_json(rank));
   }
   Json out = {{"model", card.id}, {"status", phase_name(view.phase)}};

@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
-#include "base/deadline.h"
 #include "scheduler/engine.h"
+#include "tandem/deadline.h"
 #include "tandem/error.h"
 
 namespace tandem::server {

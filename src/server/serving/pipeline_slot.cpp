@@ -9,20 +9,20 @@ Error empty() { return {ErrorCode::kUnavailable, "no pipeline is open"}; }
 
 }  // namespace
 
-void PipelineSlot::put(std::unique_ptr<cluster::Pipeline> pipeline) {
+void PipelineSlot::put(std::unique_ptr<Pipeline> pipeline) {
   const std::lock_guard lock(mutex_);
   pipeline_ = std::move(pipeline);
 }
 
 void PipelineSlot::clear() {
-  std::unique_ptr<cluster::Pipeline> old;  // destroyed, which takes its time, without the lock
+  std::unique_ptr<Pipeline> old;  // destroyed, which takes its time, without the lock
   const std::lock_guard lock(mutex_);
   if (pipeline_) last_ = pipeline_->ranks();
-  for (cluster::RankInfo& rank : last_) rank.state.rates = {};
+  for (RankInfo& rank : last_) rank.state.rates = {};
   std::swap(old, pipeline_);
 }
 
-std::vector<cluster::RankInfo> PipelineSlot::ranks() {
+std::vector<RankInfo> PipelineSlot::ranks() {
   const std::lock_guard lock(mutex_);
   return pipeline_ ? pipeline_->ranks() : last_;
 }

@@ -6,20 +6,20 @@
 #include <optional>
 #include <vector>
 
-#include "cluster/pipeline.h"
 #include "tandem/error.h"
+#include "tandem/pipeline.h"
 
 namespace tandem::server {
 
 /// Passes everything on to the pipeline in it. One thread fills, empties and works with it; ranks()
 /// may be asked by any, and says what was last known while the slot is empty.
-class PipelineSlot final : public cluster::Pipeline {
+class PipelineSlot final : public Pipeline {
  public:
-  void put(std::unique_ptr<cluster::Pipeline> pipeline);
+  void put(std::unique_ptr<Pipeline> pipeline);
   /// Destroys the pipeline.
   void clear();
 
-  std::vector<cluster::RankInfo> ranks() override;
+  std::vector<RankInfo> ranks() override;
   int stages() const override;
   /// kUnavailable while the slot is empty, as next().
   Status submit(Tick tick) override;
@@ -27,9 +27,9 @@ class PipelineSlot final : public cluster::Pipeline {
   std::optional<Error> failure() override;
 
  private:
-  std::unique_ptr<cluster::Pipeline> pipeline_;  // changed under the mutex
+  std::unique_ptr<Pipeline> pipeline_;  // changed under the mutex
   std::mutex mutex_;
-  std::vector<cluster::RankInfo> last_;
+  std::vector<RankInfo> last_;
 };
 
 }  // namespace tandem::server

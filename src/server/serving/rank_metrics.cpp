@@ -8,13 +8,13 @@
 namespace tandem::server {
 namespace {
 
-using Ranks = std::vector<cluster::RankInfo>;
+using Ranks = std::vector<RankInfo>;
 
 /// One figure of every rank that has it. `value` gives an optional.
 void rank_sample(std::string& out, const Ranks& ranks, std::string_view name, std::string_view help,
                  std::string_view type, const auto& value) {
   append_metric_head(out, name, help, type);
-  for (const cluster::RankInfo& rank : ranks) {
+  for (const RankInfo& rank : ranks) {
     const auto figure = value(rank);
     if (!figure) continue;
     std::string host = rank.host;
@@ -31,9 +31,9 @@ std::optional<double> seconds_of(std::optional<double> milliseconds) {
 void rank_gauges(std::string& out, const Ranks& ranks) {
   const auto gauge = [&](const char* name, const char* help, const auto& value) {
     rank_sample(out, ranks, name, help, "gauge",
-                [&](const cluster::RankInfo& rank) { return value(rank.state); });
+                [&](const RankInfo& rank) { return value(rank.state); });
   };
-  using State = cluster::RankState;
+  using State = RankState;
   gauge("tandem_rank_memory_bytes", "Resident bytes of a rank's process.",
         [](const State& state) { return std::optional(state.resident_bytes); });
   gauge("tandem_rank_memory_free_bytes", "Bytes that a rank's machine has free.",
@@ -54,11 +54,10 @@ void rank_gauges(std::string& out, const Ranks& ranks) {
 
 void rank_counters(std::string& out, const Ranks& ranks) {
   const auto counter = [&](const char* name, const char* help, const auto& value) {
-    rank_sample(out, ranks, name, help, "counter", [&](const cluster::RankInfo& rank) {
-      return std::optional(value(rank.state.work));
-    });
+    rank_sample(out, ranks, name, help, "counter",
+                [&](const RankInfo& rank) { return std::optional(value(rank.state.work)); });
   };
-  using Work = cluster::RankWork;
+  using Work = RankWork;
   const auto seconds = [](std::uint64_t micros) { return static_cast<double>(micros) / 1e6; };
   counter("tandem_rank_ticks_total", "Steps that a rank has computed.",
           [](const Work& work) { return work.ticks; });
@@ -79,7 +78,7 @@ void append_metric_head(std::string& out, std::string_view name, std::string_vie
   out += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
 }
 
-void append_rank_metrics(std::string& out, const std::vector<cluster::RankInfo>& ranks) {
+void append_rank_metrics(std::string& out, const std::vector<RankInfo>& ranks) {
   rank_gauges(out, ranks);
   rank_counters(out, ranks);
 }

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "cluster/pipeline.h"
+#include "tandem/pipeline.h"
 
 namespace tandem::server {
 
@@ -14,6 +14,6 @@ void append_metric_head(std::string& out, std::string_view name, std::string_vie
                         std::string_view type);
 
 /// Load, speed, memory, links and counters, labelled with rank and host.
-void append_rank_metrics(std::string& out, const std::vector<cluster::RankInfo>& ranks);
+void append_rank_metrics(std::string& out, const std::vector<RankInfo>& ranks);
 
 }  // namespace tandem::server

@@ -5,10 +5,10 @@
 #include <memory>
 #include <string>
 
-#include "base/deadline.h"
 #include "server/api/api_error.h"
 #include "server/http/exchange.h"
 #include "server/serving/request_record.h"
+#include "tandem/deadline.h"
 
 namespace tandem::server {
 

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "base/deadline.h"
+#include "tandem/deadline.h"
 
 namespace tandem::server {
 

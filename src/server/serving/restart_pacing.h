@@ -4,7 +4,7 @@
 #include <chrono>
 #include <optional>
 
-#include "base/deadline.h"
+#include "tandem/deadline.h"
 
 namespace tandem::server {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <deque>
 
-#include "base/deadline.h"
+#include "tandem/deadline.h"
 
 namespace tandem::server {
 

@@ -14,7 +14,7 @@ namespace tandem::cache {
 namespace {
 
 using Kind = KvOp::Kind;
-constexpr std::uint32_t kPage = kernels::kPageTokens;
+constexpr std::uint32_t kPage = kPageTokens;
 constexpr std::uint64_t kNames = 6;
 constexpr std::uint64_t kBlocksMax = 12;
 

@@ -11,7 +11,7 @@ namespace tandem::cache {
 namespace {
 
 using Kind = KvOp::Kind;
-constexpr std::uint32_t kPage = kernels::kPageTokens;
+constexpr std::uint32_t kPage = kPageTokens;
 
 const std::vector<kernels::KvSpec> kLayers = {
     {2, 16, 16, false, kernels::KvType::kF32},
@@ -161,7 +161,7 @@ TEST(PageCache, WhatIsKeptForLaterCountsInTheBudget) {
   const auto apply = [&](std::vector<KvOp> ops, std::vector<Append> appends) {
     return cache.apply(ops, appends).ok();
   };
-  const auto four_blocks = static_cast<std::uint32_t>(4 * kernels::kPageTokens);
+  const auto four_blocks = static_cast<std::uint32_t>(4 * kPageTokens);
   ASSERT_TRUE(apply({}, {{1, 0, four_blocks}}));
   // Makes the new blocks before the old ones go: eight at once, of which four stay.
   ASSERT_TRUE(apply({{Kind::kFree, 1, 0, 0}}, {{2, 0, four_blocks}}));

@@ -14,8 +14,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-cluster::RankInfo rank_of(int rank, int first, int last) {
-  cluster::RankInfo info;
+RankInfo rank_of(int rank, int first, int last) {
+  RankInfo info;
   info.rank = rank;
   info.host = "local";
   info.stage.layers = {first, last};

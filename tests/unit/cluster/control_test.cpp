@@ -1,4 +1,4 @@
-#include "cluster/control.h"
+#include "cluster/rank/control.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "cluster/process.h"
+#include "cluster/rank/process.h"
 
 namespace tandem::cluster {
 namespace {

@@ -1,4 +1,4 @@
-#include "cluster/credentials.h"
+#include "cluster/trust/credentials.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "cluster/security.h"
-#include "cluster/throwaway_credentials.h"
+#include "cluster/trust/security.h"
+#include "cluster/trust/throwaway_credentials.h"
 #include "config/hosts.h"
 #include "support/temp_folder.h"
 

@@ -1,4 +1,4 @@
-#include "cluster/crew.h"
+#include "cluster/gateway/crew.h"
 
 #include <gtest/gtest.h>
 

@@ -8,10 +8,10 @@
 #include <cstdint>
 #include <optional>
 
-#include "cluster/lost_tick.h"
-#include "cluster/progress_board.h"
-#include "cluster/silence.h"
-#include "cluster/step_budget.h"
+#include "cluster/gateway/lost_tick.h"
+#include "cluster/rank/progress_board.h"
+#include "cluster/rank/silence.h"
+#include "cluster/rank/step_budget.h"
 #include "cluster/timing.h"
 
 namespace tandem::cluster {

@@ -1,4 +1,4 @@
-#include "cluster/frame_chunks.h"
+#include "cluster/wire/frame_chunks.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cluster/frame.h"
+#include "cluster/wire/frame.h"
 
 namespace tandem::cluster {
 namespace {

@@ -7,7 +7,7 @@
 #include <limits>
 #include <string>
 
-#include "cluster/frame.h"
+#include "cluster/wire/frame.h"
 #include "support/frames.h"
 #include "tandem.pb.h"
 

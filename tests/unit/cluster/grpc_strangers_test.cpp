@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "cluster/frame_chunks.h"
-#include "cluster/throwaway_credentials.h"
+#include "cluster/trust/throwaway_credentials.h"
+#include "cluster/wire/frame_chunks.h"
 #include "support/link_peers.h"
 #include "support/raw_link.h"
 

@@ -1,4 +1,4 @@
-#include "cluster/grpc_transport.h"
+#include "cluster/link/grpc_transport.h"
 
 #include <gtest/gtest.h>
 

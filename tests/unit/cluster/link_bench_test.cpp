@@ -1,10 +1,10 @@
-#include "cluster/link_bench.h"
+#include "cluster/gateway/link_bench.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-#include "cluster/throwaway_credentials.h"
+#include "cluster/trust/throwaway_credentials.h"
 
 namespace tandem::cluster {
 namespace {

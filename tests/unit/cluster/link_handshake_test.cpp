@@ -1,4 +1,4 @@
-#include "cluster/link_handshake.h"
+#include "cluster/link/link_handshake.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "cluster/mlx_exchange.h"
+#include "cluster/link/mlx_exchange.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // MLX's ring backend between processes. This process is the gateway; it is in one group at a time.
 
-#include "cluster/mlx_transport.h"
+#include "cluster/link/mlx_transport.h"
 
 #include <gtest/gtest.h>
 
@@ -12,8 +12,8 @@
 #include <thread>
 #include <vector>
 
-#include "cluster/mlx_exchange.h"
-#include "cluster/ring_end.h"
+#include "cluster/link/mlx_exchange.h"
+#include "cluster/link/ring_end.h"
 #include "support/link_peers.h"
 
 namespace tandem::cluster {

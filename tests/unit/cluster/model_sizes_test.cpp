@@ -1,4 +1,4 @@
-#include "cluster/model_sizes.h"
+#include "cluster/split/model_sizes.h"
 
 #include <gtest/gtest.h>
 

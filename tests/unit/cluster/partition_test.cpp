@@ -1,4 +1,4 @@
-#include "cluster/partition.h"
+#include "cluster/split/partition.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@
 namespace tandem::cluster {
 namespace {
 
-using models::LayerRange;
+using LayerRange;
 
 double load(const ModelSizes& model, LayerRange range, double share) {
   return static_cast<double>(range_bytes(model, range)) / share;

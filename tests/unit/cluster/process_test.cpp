@@ -1,4 +1,4 @@
-#include "cluster/process.h"
+#include "cluster/rank/process.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>

@@ -1,16 +1,16 @@
 // How busy a rank is, and how far away: counted by it, made into rates by the gateway.
 
-#include "cluster/rank_work.h"
+#include "cluster/rank/rank_work.h"
 
 #include <gtest/gtest.h>
 
 #include <chrono>
 #include <cstdint>
 
-#include "cluster/load_messages.h"
-#include "cluster/progress_board.h"
-#include "cluster/rank_state.h"
-#include "cluster/round_trips.h"
+#include "cluster/gateway/rank_state.h"
+#include "cluster/link/round_trips.h"
+#include "cluster/rank/progress_board.h"
+#include "cluster/wire/load_messages.h"
 
 namespace tandem::cluster {
 namespace {

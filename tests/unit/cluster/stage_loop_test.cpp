@@ -1,4 +1,4 @@
-#include "cluster/stage_loop.h"
+#include "cluster/rank/stage_loop.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,8 +17,8 @@
 #include <utility>
 #include <vector>
 
-#include "cluster/frame.h"
 #include "cluster/timing.h"
+#include "cluster/wire/frame.h"
 
 namespace tandem::cluster {
 namespace {
@@ -53,7 +53,7 @@ class ScriptedStage final : public stage::Stage {
  public:
   using Run = std::function<Result<stage::StageOutput>(const Tick&, const stage::Hidden&)>;
   explicit ScriptedStage(Run run) : run_(std::move(run)) {}
-  const stage::StageInfo& info() const override { return info_; }
+  const StageInfo& info() const override { return info_; }
   std::uint64_t memory_bytes() const override { return 0; }
   Result<stage::StageOutput> run(const Tick& tick, const stage::Hidden& in) override {
     ++runs;
@@ -63,7 +63,7 @@ class ScriptedStage final : public stage::Stage {
 
  private:
   Run run_;
-  stage::StageInfo info_;
+  StageInfo info_;
 };
 
 constexpr std::uint64_t kEpoch = 77;
@@ -186,7 +186,7 @@ TEST(StageLoop, GarbageAndMisplacedResultsBecomeFailures) {
 // A stage whose first tick never gets on until it is let go.
 class HangingStage final : public stage::Stage {
  public:
-  const stage::StageInfo& info() const override { return info_; }
+  const StageInfo& info() const override { return info_; }
   std::uint64_t memory_bytes() const override { return 0; }
   std::optional<std::uint64_t> progress() const override { return 3; }
   Result<stage::StageOutput> run(const Tick& /*tick*/, const stage::Hidden& /*in*/) override {
@@ -198,7 +198,7 @@ class HangingStage final : public stage::Stage {
   std::promise<void> let_go;
 
  private:
-  stage::StageInfo info_;
+  StageInfo info_;
 };
 
 TEST(StageLoop, AStageThatHangsIsReportedByTheBoardAndOneThatReturnsIsNot) {

@@ -1,10 +1,10 @@
-#include "cluster/wire_error.h"
+#include "cluster/wire/wire_error.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-#include "cluster/frame.h"
+#include "cluster/wire/frame.h"
 #include "tandem.pb.h"
 
 namespace tandem::cluster {

@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "cluster/call_proof.h"
-#include "cluster/credentials.h"
-#include "cluster/load_messages.h"
-#include "cluster/net_address.h"
-#include "cluster/secrets.h"
+#include "cluster/trust/call_proof.h"
+#include "cluster/trust/credentials.h"
+#include "cluster/trust/secrets.h"
+#include "cluster/wire/load_messages.h"
+#include "cluster/wire/net_address.h"
 
 namespace tandem::cluster {
 namespace {
@@ -159,7 +159,7 @@ TEST(LoadMessages, OptionsRoundTrip) {
   const auto options = take_options(load_request());
   ASSERT_TRUE(options.ok());
   EXPECT_EQ(options->folder, "/models/m");
-  EXPECT_EQ(options->layers, (models::LayerRange{3, 9}));
+  EXPECT_EQ(options->layers, (LayerRange{3, 9}));
   EXPECT_EQ(options->activations, kernels::Activations::kBF16);
   EXPECT_EQ(options->isa, kernels::Isa::kPortable);
   EXPECT_EQ(options->kv_bits, 8);
@@ -189,7 +189,7 @@ TEST(LoadMessages, EachBadFieldIsRefusedByName) {
 }
 
 TEST(LoadMessages, AWorkersWordAboutItsStageIsChecked) {
-  stage::StageInfo info;
+  StageInfo info;
   info.layers = {2, 4};
   info.layer_count = 7;
   info.hidden_size = 64;

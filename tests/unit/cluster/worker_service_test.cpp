@@ -1,6 +1,6 @@
 // A worker's gRPC face, without compute children.
 
-#include "cluster/worker_service.h"
+#include "cluster/rank/worker_service.h"
 
 #include <gmock/gmock.h>
 #include <grpcpp/create_channel.h>
@@ -16,11 +16,11 @@
 #include <thread>
 #include <vector>
 
-#include "cluster/compute_process.h"
-#include "cluster/grpc_credentials.h"
-#include "cluster/supervisor.h"
+#include "cluster/gateway/worker_client.h"
+#include "cluster/rank/compute_process.h"
+#include "cluster/rank/supervisor.h"
 #include "cluster/timing.h"
-#include "cluster/worker_client.h"
+#include "cluster/trust/grpc_credentials.h"
 #include "support/safetensors_writer.h"
 #include "support/temp_folder.h"
 

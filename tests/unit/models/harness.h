@@ -46,7 +46,7 @@ class SequenceCache {
  public:
   SequenceCache(const std::vector<kernels::KvSpec>& specs, int tokens) : layers_(specs.size()) {
     for (std::size_t i = 0; i < specs.size(); ++i) {
-      for (int page = 0; page * kernels::kPageTokens < tokens; ++page) {
+      for (int page = 0; page * kPageTokens < tokens; ++page) {
         const std::size_t bytes = kernels::kv_page_bytes(specs[i]);
         pages_.push_back(std::make_unique<Block[]>((bytes + sizeof(Block) - 1) / sizeof(Block)));
         layers_[i].pages.push_back(pages_.back()[0].bytes);

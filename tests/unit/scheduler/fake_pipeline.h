@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "cache/kv_cache.h"
-#include "cluster/pipeline.h"
+#include "tandem/pipeline.h"
 
 namespace tandem::scheduler {
 
@@ -34,7 +34,7 @@ inline std::int32_t fake_next(const std::vector<std::int32_t>& history, std::int
   return static_cast<std::int32_t>(id);
 }
 
-class FakePipeline final : public cluster::Pipeline {
+class FakePipeline final : public Pipeline {
  public:
   struct Refusal {
     int stage = 0;  // the stages before it take the tick
@@ -45,7 +45,7 @@ class FakePipeline final : public cluster::Pipeline {
     info_.vocabulary = 1000;
     info_.context_max = 4096;
     info_.layer_count = stages;
-    info_.kv_bytes_per_token = kernels::kv_page_bytes(kSpec) / kernels::kPageTokens;
+    info_.kv_bytes_per_token = kernels::kv_page_bytes(kSpec) / kPageTokens;
     kv_pages(1 << 16);
   }
 
@@ -58,8 +58,8 @@ class FakePipeline final : public cluster::Pipeline {
     }
   }
 
-  std::vector<cluster::RankInfo> ranks() override {
-    std::vector<cluster::RankInfo> out;
+  std::vector<RankInfo> ranks() override {
+    std::vector<RankInfo> out;
     for (int rank = 0; rank < stages_; ++rank) out.push_back({rank, "local", info_, 0});
     return out;
   }
@@ -104,7 +104,7 @@ class FakePipeline final : public cluster::Pipeline {
   /// What a stage takes for a tick of so many rows, seconds.
   void costs(std::function<double(std::size_t)> seconds) { seconds_ = std::move(seconds); }
 
-  stage::StageInfo& info() { return info_; }
+  StageInfo& info() { return info_; }
   /// KV of a token in all stages.
   std::uint64_t token_bytes() const {
     return info_.kv_bytes_per_token * static_cast<std::uint64_t>(stages_);
@@ -224,7 +224,7 @@ class FakePipeline final : public cluster::Pipeline {
   }
 
   int stages_;
-  stage::StageInfo info_;
+  StageInfo info_;
   std::vector<cache::KvCache> caches_;
   std::map<std::uint64_t, std::vector<std::int32_t>> history_;  // of the last stage
   std::deque<Waiting> in_flight_;

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "cluster/pipeline.h"
+#include "cluster/gateway/local_pipeline.h"
 #include "scheduler/engine.h"
 #include "unit/scheduler/engine_runs.h"
 
@@ -32,7 +32,7 @@ struct Variant {
   EngineOptions options;
 };
 
-std::unique_ptr<cluster::Pipeline> open(kernels::Activations activations, std::uint64_t kv_bytes) {
+std::unique_ptr<Pipeline> open(kernels::Activations activations, std::uint64_t kv_bytes) {
   stage::StageOptions options;
   options.folder = std::filesystem::path(TANDEM_SOURCE_DIR) / "models" / "tandem-demo";
   options.activations = activations;
@@ -115,7 +115,7 @@ class RealModel : public ::testing::TestWithParam<kernels::Activations> {};
 TEST_P(RealModel, EveryRequestAnswersAsItDoesAlone) {
   const auto first = open(GetParam(), 0);
   ASSERT_NE(first, nullptr);
-  const stage::StageInfo info = first->ranks().front().stage;
+  const StageInfo info = first->ranks().front().stage;
   const std::vector<Request> asked = requests(info.vocabulary);
   Engine alone(*first, {.prefix_bytes = 0});
   const std::vector<Trace> expected = run(alone, asked, 0);

@@ -27,7 +27,7 @@ using Ids = std::vector<std::int32_t>;
 const Error kKilled{ErrorCode::kUnavailable, "rank 1 was killed by signal 9"};
 
 /// Stages that can be replaced under the engine.
-class Replaceable final : public cluster::Pipeline {
+class Replaceable final : public Pipeline {
  public:
   Replaceable(int stages, std::uint64_t kv_pages) : stages_(stages) { reopen(kv_pages); }
 
@@ -40,7 +40,7 @@ class Replaceable final : public cluster::Pipeline {
   }
   FakePipeline& now() { return *now_; }
 
-  std::vector<cluster::RankInfo> ranks() override { return now_->ranks(); }
+  std::vector<RankInfo> ranks() override { return now_->ranks(); }
   int stages() const override { return stages_; }
   Status submit(Tick tick) override { return now_->submit(std::move(tick)); }
   Result<TickResult> next(Deadline deadline) override { return now_->next(deadline); }

@@ -28,7 +28,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using ::testing::HasSubstr;
 using Ids = std::vector<std::int32_t>;
-using Opened = Result<std::unique_ptr<cluster::Pipeline>>;
+using Opened = Result<std::unique_ptr<Pipeline>>;
 
 const Error kKilled{ErrorCode::kUnavailable, "rank 1 was killed by signal 9"};
 const Error kUnreachable{ErrorCode::kUnavailable, "rank 1 cannot be reached"};
@@ -90,8 +90,7 @@ class RunningLoop {
       : loop_(options(limits)), opens_(std::move(opens)) {
     std::atomic<bool> loaded{false};
     thread_ = std::thread([this, &loaded] {
-      status_ = loop_.run([this](const cluster::RankProgress&) { return open(); },
-                          [&] { loaded = true; });
+      status_ = loop_.run([this](const RankProgress&) { return open(); }, [&] { loaded = true; });
     });
     while (!loaded) std::this_thread::yield();
   }
@@ -189,10 +188,10 @@ TEST(EngineLoop, WhileItRestartsItRefusesWithTheReasonAndLooksAfterItsJobs) {
 }
 
 /// Stages that can be lost while nothing is asked of them.
-class Losable final : public cluster::Pipeline {
+class Losable final : public Pipeline {
  public:
   explicit Losable(const std::atomic<bool>& lost) : lost_(lost) {}
-  std::vector<cluster::RankInfo> ranks() override { return stages_.ranks(); }
+  std::vector<RankInfo> ranks() override { return stages_.ranks(); }
   int stages() const override { return stages_.stages(); }
   Status submit(Tick tick) override { return stages_.submit(std::move(tick)); }
   Result<TickResult> next(Deadline deadline) override { return stages_.next(deadline); }

@@ -27,7 +27,7 @@ class RandomTicks : public ::testing::Test {
     TinyCheckpoint::llama(2, true).write(folder_.path());
   }
 
-  std::unique_ptr<Stage> load(models::LayerRange layers) {
+  std::unique_ptr<Stage> load(LayerRange layers) {
     StageOptions options;
     options.folder = folder_.path();
     options.threads = 2;

@@ -31,7 +31,7 @@ class StageRun : public ::testing::Test {
     options_.kv_bytes_max = 4 * kBlockBytes;
   }
 
-  std::unique_ptr<Stage> load(models::LayerRange layers = {}) {
+  std::unique_ptr<Stage> load(LayerRange layers = {}) {
     options_.layers = layers;
     auto loaded = Stage::load(options_, {});
     EXPECT_TRUE(loaded.ok()) << loaded.error().message;

@@ -13,7 +13,7 @@ namespace {
 TEST_F(StageRun, InfoStatesWhatIsHeld) {
   const auto whole = load();
   const StageInfo& info = whole->info();
-  EXPECT_EQ(info.layers, (models::LayerRange{0, kLayers}));
+  EXPECT_EQ(info.layers, (LayerRange{0, kLayers}));
   EXPECT_EQ(info.layer_count, kLayers);
   EXPECT_EQ(info.hidden_size, TinyCheckpoint::kHidden);
   EXPECT_EQ(info.vocabulary, TinyCheckpoint::kVocabulary);

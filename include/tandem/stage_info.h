@@ -1,0 +1,31 @@
+#pragma once
+// What a stage of the pipeline holds, as every part of the program may know it.
+
+#include <cstdint>
+
+#include "tandem/dtype.h"
+
+namespace tandem {
+
+/// Layers [first, last) of a model.
+struct LayerRange {
+  int first = 0;
+  int last = 0;
+  bool operator==(const LayerRange&) const = default;
+};
+
+/// What a stage holds, after loading.
+struct StageInfo {
+  LayerRange layers;
+  int layer_count = 0;  // of the whole model
+  std::int32_t hidden_size = 0;
+  std::int32_t vocabulary = 0;
+  std::int32_t context_max = 0;      // tokens, from the model's config
+  DType hidden_dtype = DType::kF32;  // on the wire: kF32 or kBF16
+  std::uint64_t weight_bytes = 0;
+  std::uint64_t weight_bytes_per_token = 0;  // read for one token
+  std::uint64_t kv_bytes_per_token = 0;
+  std::uint64_t kv_bytes_max = 0;
+};
+
+}  // namespace tandem

@@ -1,0 +1,46 @@
+#pragma once
+// From options to a loaded pipeline: in this process, over local workers, or over hosts.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cluster/trust/security.h"
+#include "config/hosts.h"
+#include "stage/stage.h"
+#include "tandem/error.h"
+#include "tandem/pipeline.h"
+
+namespace tandem::cluster {
+
+/// How frames travel between ranks.
+enum class TransportKind { kGrpc, kMlx };
+
+/// What `generate`, `chat`, `score`, `bench` and `serve` open.
+struct PipelineOptions {
+  std::string version;  // of this program; workers of another one are refused
+  /// folder, gpu, mlx_kernels, activations, isa, threads (of each rank) and kv_bytes_max (of each
+  /// rank); layers is ignored, the partition fills it in.
+  stage::StageOptions stage;
+  int ranks = 1;                    // local processes, when hosts is empty; at least 1
+  std::vector<config::Host> hosts;  // workers that run already, in rank order
+  TransportKind transport = TransportKind::kGrpc;
+  std::string mlx_backend = "ring";  // with kMlx: "ring", "mpi", "nccl", "jaccl"
+  SecurityOptions security;          // for hosts; local workers get a key of their own
+};
+
+/// One local rank and no hosts: the stage runs in this process. Otherwise starts `tandem worker`
+/// processes (or connects to `hosts`), compares versions, splits the layers, loads all ranks at the
+/// same time and joins the ring. `progress` is called from the calling thread. kInvalidArgument:
+/// more ranks than layers, another version, a bad model; kUnavailable, kDeadlineExceeded: a worker
+/// that cannot be reached, is busy or died, named. Call it from a thread that outlives the
+/// pipeline: on Linux the local workers die with the thread that started them.
+Result<std::unique_ptr<Pipeline>> open_pipeline(const PipelineOptions& options,
+                                                const RankProgress& progress);
+
+/// Ends the process after flushing stdio, without running destructors of static objects: the `mlx`
+/// transport's collective cannot be cancelled, so its thread may still run after a rank was lost.
+/// The way to leave after a pipeline failed. Destroy the pipeline first.
+[[noreturn]] void exit_process(int code);
+
+}  // namespace tandem::cluster

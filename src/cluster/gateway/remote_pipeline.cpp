@@ -1,0 +1,289 @@
+#include "cluster/gateway/remote_pipeline.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <optional>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/platform.h"
+#include "cluster/gateway/rank_state.h"
+#include "cluster/gateway/ring_members.h"
+#include "cluster/gateway/ring_watch.h"
+#include "cluster/link/ring_end.h"
+#include "cluster/split/model_sizes.h"
+#include "cluster/split/partition.h"
+#include "cluster/timing.h"
+#include "cluster/trust/credentials.h"
+#include "cluster/trust/security.h"
+#include "cluster/wire/frame.h"
+#include "cluster/wire/net_address.h"
+
+namespace tandem::cluster {
+namespace {
+
+// Slowest link that a tick's frames are given time for, bytes per second.
+constexpr std::int64_t kSlowestLink = 1 << 20;
+
+std::uint64_t random_number() {
+  std::random_device device;
+  const std::uint64_t high = device();
+  return (high << 32 | device()) >> 1 | 1;
+}
+
+// A tick whose result is awaited; the caller's epoch and number are given back with the result.
+struct Outstanding {
+  std::uint64_t epoch = 0;
+  std::uint64_t number = 0;
+  std::uint64_t ring_number = 0;
+  std::int64_t tokens = 0;
+};
+
+class RemotePipeline final : public Pipeline {
+ public:
+  RemotePipeline(Members members, RingPlan plan)
+      : members_(std::move(members)), plan_(std::move(plan)) {}
+  ~RemotePipeline() override;
+
+  Status open(const PipelineOptions& options, const Credentials& credentials,
+              const RankProgress& progress);
+
+  std::vector<RankInfo> ranks() override;
+  int stages() const override { return static_cast<int>(members_.size()); }
+  Status submit(Tick tick) override;
+  Result<TickResult> next(Deadline deadline) override;
+  std::optional<Error> failure() override { return dead_ ? dead_ : watch_->failure(); }
+
+ private:
+  Error broken(Error reason);
+  Error late(std::string reason);
+  Error stage_error(const StageFailure& failure);
+  Result<TickResult> take(Frame frame);
+  void await_oldest();
+
+  Members members_;
+  const RingPlan plan_;
+  std::unique_ptr<RingEnd> ring_;
+  std::atomic<bool> joined_{false};  // the ring, for the watch's thread
+  std::unique_ptr<RingWatch> watch_;
+  std::deque<Outstanding> outstanding_;
+  std::uint64_t last_number_ = 0;
+  std::optional<Error> dead_;
+};
+
+RemotePipeline::~RemotePipeline() {
+  const int failed = watch_ ? watch_->failed_rank() : -1;
+  if (watch_) watch_->end();
+  if (ring_) ring_->close();
+  // A broken mlx ring may hold a thread inside MLX for ever: it is left to exit_process().
+  if (ring_ && plan_.transport == "mlx" && dead_) static_cast<void>(ring_.release());
+  ring_.reset();  // while the ranks live: mlx says goodbye to them
+  std::vector<std::thread> stops;
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    Member& member = members_[i];
+    if (member.process) member.process->ask_to_end();
+    if (member.process || !member.client || static_cast<int>(i) == failed) continue;
+    stops.emplace_back([&member] { member.client->stop(); });
+  }
+  for (std::thread& stop : stops) stop.join();
+  for (Member& member : members_) member.client.reset();  // their threads still wake the watch
+  const Deadline grace = after(timing::kStopGrace);
+  for (Member& member : members_) {
+    if (member.process) member.process->end(grace);
+  }
+}
+
+Status RemotePipeline::open(const PipelineOptions& options, const Credentials& credentials,
+                            const RankProgress& progress) {
+  auto source = local_address_towards(members_.back().host);
+  if (!source) return source.error();
+  auto ring = RingEnd::open({plan_.transport, plan_.cluster, plan_.epoch, kGatewayRank, stages(),
+                             config::to_string({*source, 0, {}}), credentials});
+  if (!ring) return ring.error();
+  ring_ = std::move(*ring);
+  std::vector<WatchedRank> watched;
+  for (int rank = 0; rank < stages(); ++rank) {
+    const Member& member = members_[static_cast<std::size_t>(rank)];
+    watched.push_back({member.client.get(), member.process.get(), name_of(rank, member)});
+  }
+  const auto failed = [this] {
+    for (Member& member : members_) member.client->cancel();
+    ring_->close();
+  };
+  const auto look = [this] {
+    if (joined_) ring_->transport().probe();
+  };
+  watch_ = std::make_unique<RingWatch>(std::move(watched), failed, look);
+  auto ready = load_all(members_, options.stage, plan_, *watch_, progress);
+  if (ready) ready = join_all(members_, plan_, *ring_, *watch_);
+  if (!ready) dead_ = ready.error();
+  joined_ = ready.ok();
+  return ready;
+}
+
+std::vector<RankInfo> RemotePipeline::ranks() {
+  std::vector<RankInfo> ranks;
+  std::optional<double> link = one_way_ms(ring_->transport().round_trip());
+  for (int rank = 0; rank < stages(); ++rank) {
+    const Member& member = members_[static_cast<std::size_t>(rank)];
+    const WorkerHealth health = member.client->health();
+    RankState state = state_of(health);
+    state.link_ms = std::exchange(link, one_way_ms(link_round_trip(health)));
+    if (rank + 1 == stages()) state.return_ms = link;
+    ranks.push_back({rank, config::to_string(member.host), member.info,
+                     std::max(member.memory_bytes, health.memory_peak), member.device,
+                     std::move(state)});
+  }
+  return ranks;
+}
+
+Status RemotePipeline::submit(Tick tick) {
+  if (dead_) return *dead_;
+  if (outstanding_.size() >= kMaxQueuedFrames) {
+    return Error{ErrorCode::kResourceLimit,
+                 fmt::format("{} ticks are in flight already", kMaxQueuedFrames)};
+  }
+  Outstanding sent{tick.epoch, tick.number, ++last_number_, 0};
+  for (const TickEntry& entry : tick.entries) {
+    sent.tokens += static_cast<std::int64_t>(entry.tokens.size());
+  }
+  Frame frame;
+  frame.tick = std::move(tick);
+  frame.tick.epoch = plan_.epoch;
+  frame.tick.number = sent.ring_number;
+  outstanding_.push_back(sent);
+  auto done = ring_->transport().send(encode(frame), after(timing::kSend));
+  if (done) return {};
+  if (done.error().code != ErrorCode::kDeadlineExceeded) return broken(done.error());
+  return late(fmt::format("{} takes no frames: tick {} was not sent in time",
+                          name_of(0, members_.front()), sent.number));
+}
+
+Result<TickResult> RemotePipeline::next(Deadline deadline) {
+  if (dead_) return *dead_;
+  if (outstanding_.empty()) return invalid("no tick is in flight");
+  await_oldest();
+  auto bytes = ring_->transport().receive(deadline);
+  watch_->await_tick(0, {});
+  if (!bytes && bytes.error().code == ErrorCode::kDeadlineExceeded) {
+    return late(
+        fmt::format("tick {} has no result before its deadline", outstanding_.front().number));
+  }
+  if (!bytes) return broken(bytes.error());
+  auto frame = decode(*bytes);
+  if (!frame) return broken({ErrorCode::kInternal, frame.error().message});
+  return take(std::move(*frame));
+}
+
+Result<TickResult> RemotePipeline::take(Frame frame) {
+  const Outstanding expected = outstanding_.front();
+  outstanding_.pop_front();
+  if (frame.failure) return stage_error(*frame.failure);
+  if (!frame.result || frame.tick.epoch != plan_.epoch ||
+      frame.result->number != expected.ring_number) {
+    return broken({ErrorCode::kInternal,
+                   fmt::format("a frame that is not the result of tick {}", expected.ring_number)});
+  }
+  frame.result->epoch = expected.epoch;
+  frame.result->number = expected.number;
+  return std::move(*frame.result);
+}
+
+// The reason that the watch finds explains a broken link; the link's own words are the last resort.
+Error RemotePipeline::broken(Error reason) {
+  watch_->link_broke({ErrorCode::kUnavailable, "the ring broke: " + reason.message});
+  dead_ = watch_->wait_failure(after(2 * timing::kBlame + timing::kWatch));
+  if (!dead_) dead_ = Error{ErrorCode::kUnavailable, "the ring broke: " + reason.message};
+  return *dead_;
+}
+
+// A deadline passed; what the watch may have found by now says more.
+Error RemotePipeline::late(std::string reason) {
+  dead_ = watch_->failure();
+  if (!dead_) dead_ = Error{ErrorCode::kDeadlineExceeded, std::move(reason)};
+  return *dead_;
+}
+
+Error RemotePipeline::stage_error(const StageFailure& failure) {
+  const bool known = failure.rank >= 0 && failure.rank < stages();
+  const std::string who =
+      known ? name_of(failure.rank, members_[static_cast<std::size_t>(failure.rank)])
+            : fmt::format("rank {}", failure.rank);
+  Error error{failure.error.code, who + ": " + failure.error.message};
+  if (error.code != ErrorCode::kInvalidArgument && error.code != ErrorCode::kResourceLimit) {
+    dead_ = error;
+  }
+  return error;
+}
+
+void RemotePipeline::await_oldest() {
+  std::int64_t tokens = 0;
+  for (const Outstanding& tick : outstanding_) tokens += tick.tokens;
+  const std::int64_t bytes = tokens * members_.front().info.hidden_size * 4;
+  watch_->await_tick(outstanding_.front().ring_number,
+                     timing::kLostTick + std::chrono::seconds(bytes / kSlowestLink));
+}
+
+// Local ranks share the machine's memory, as it is before any of them loads.
+stage::StageOptions shared_memory(stage::StageOptions options, std::size_t local_ranks) {
+  options.memory_bytes = platform::free_memory_bytes() / local_ranks;
+  return options;
+}
+
+Status assign_layers(Members& members, const ModelSizes& sizes) {
+  const std::vector<double> shares(members.size(), 1.0);
+  auto ranges = partition(read_by_token(sizes), shares);
+  if (!ranges) return ranges.error();
+  for (std::size_t rank = 0; rank < members.size(); ++rank) {
+    members[rank].layers = (*ranges)[rank];
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Pipeline>> open_remote_pipeline(const PipelineOptions& options,
+                                                       const RankProgress& progress) {
+  const bool local = options.hosts.empty();
+  auto summary = summarize_model(options.stage.folder);
+  if (!summary) return summary.error();
+  // Before any process starts: more ranks than layers is the caller's mistake.
+  const std::size_t ranks = local ? static_cast<std::size_t>(options.ranks) : options.hosts.size();
+  if (auto fits = partition(summary->sizes, std::vector<double>(ranks, 1.0)); !fits) {
+    return fits.error();
+  }
+  auto credentials = read_security(options.security);
+  if (!credentials) return credentials.error();
+  if (local) *credentials = {{}, {}, {}, make_nonce()};
+
+  RingPlan plan;
+  plan.epoch = random_number();
+  plan.cluster = fmt::format("{:016x}", random_number());
+  plan.transport = options.transport == TransportKind::kMlx ? "mlx" : "grpc";
+  if (auto safe = check_frame_security(*credentials, plan.transport, options.hosts); !safe) {
+    return safe.error();
+  }
+  plan.mlx_backend = options.mlx_backend;
+  plan.model_hash = local ? std::string() : summary->hash;
+  auto members = gather(options, credentials->key, *credentials);
+  if (!members) return members.error();
+  if (auto assigned = assign_layers(*members, summary->sizes); !assigned) return assigned.error();
+
+  PipelineOptions own = options;
+  own.stage.folder = std::filesystem::absolute(options.stage.folder);
+  if (local) own.stage = shared_memory(own.stage, ranks);
+  auto pipeline = std::make_unique<RemotePipeline>(std::move(*members), std::move(plan));
+  if (auto opened = pipeline->open(own, *credentials, progress); !opened) return opened.error();
+  return std::unique_ptr<Pipeline>(std::move(pipeline));
+}
+
+}  // namespace tandem::cluster

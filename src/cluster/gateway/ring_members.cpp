@@ -1,0 +1,201 @@
+#include "cluster/gateway/ring_members.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include "base/platform.h"
+#include "cluster/gateway/crew.h"
+#include "cluster/link/mlx_group.h"
+#include "cluster/timing.h"
+#include "cluster/wire/load_messages.h"
+#include "cluster/wire/net_address.h"
+#include "cluster/wire/wire_error.h"
+
+namespace tandem::cluster {
+namespace {
+
+constexpr std::size_t kMaxDeviceBytes = 64;
+
+// "rank 1 (...): config.json: ..." for what a person did, "rank 1 (...) was killed" for what
+// befell.
+Error named(int rank, const Member& member, const Error& error) {
+  const bool mistake = error.code == ErrorCode::kInvalidArgument ||
+                       error.code == ErrorCode::kNotFound ||
+                       error.code == ErrorCode::kResourceLimit;
+  const ErrorCode code = error.code == ErrorCode::kInternal ? ErrorCode::kUnavailable : error.code;
+  return {code, name_of(rank, member) + (mistake ? ": " : " ") + error.message};
+}
+
+// A local worker whose connection broke: its exit status says more.
+Error explained(int rank, const Member& member, const Error& error) {
+  if (member.process && error.code != ErrorCode::kInvalidArgument) {
+    if (const auto death = member.process->death(after(timing::kBlame))) {
+      return named(rank, member, {ErrorCode::kUnavailable, *death});
+    }
+  }
+  return named(rank, member, error);
+}
+
+Status start_local(Members& members, const PipelineOptions& options, const std::string& key) {
+  auto executable = platform::executable_path();
+  if (!executable) return executable.error();
+  for (int rank = 0; rank < options.ranks; ++rank) {
+    auto process = LocalWorker::start(executable->string(), key);
+    if (!process) return process.error();
+    members.emplace_back().process = std::move(*process);
+  }
+  const Deadline deadline = after(timing::kWorkerStart);
+  for (Member& member : members) {
+    auto host = member.process->listening(deadline);
+    if (!host) return host.error();
+    member.host = std::move(*host);
+  }
+  return {};
+}
+
+Status check_hosts(const std::vector<config::Host>& hosts) {
+  const auto loopback = [](const config::Host& host) { return is_loopback_name(host.name); };
+  const auto near = std::find_if(hosts.begin(), hosts.end(), loopback);
+  if (near == hosts.end() || std::all_of(hosts.begin(), hosts.end(), loopback)) return {};
+  return invalid(config::to_string(*near) +
+                 ": the other hosts cannot reach a loopback address; "
+                 "name this host as they see it");
+}
+
+void cancel_all(Members& members) {
+  for (Member& member : members) {
+    if (member.client) member.client->cancel();
+  }
+}
+
+// MLX's ring wants IP addresses, the gateway's first. Other backends find each other by themselves.
+Result<std::string> mlx_hostfile(const Members& members, const RingPlan& plan,
+                                 const RingEnd& gateway) {
+  if (plan.transport != "mlx" || plan.mlx_backend != "ring") return std::string();
+  std::vector<std::string> addresses{gateway.address()};
+  for (const Member& member : members) {
+    auto ip = ip_of(member.host.name);
+    if (!ip) return ip.error();
+    const int port = port_of(member.link);
+    addresses.push_back(config::to_string({*ip, static_cast<std::uint16_t>(port), {}}));
+  }
+  return ring_hostfile(addresses);
+}
+
+// A failure that the watch finds explains the call that it broke.
+Status or_watched(Status status, const RingWatch& watch) {
+  if (status || status.error().code == ErrorCode::kInvalidArgument) return status;
+  if (const auto failure = watch.wait_failure(after(timing::kBlame))) return *failure;
+  return status;
+}
+
+}  // namespace
+
+std::string name_of(int rank, const Member& member) {
+  const std::string host = config::to_string(member.host);
+  if (member.layers.last == 0) return fmt::format("rank {} ({})", rank, host);
+  if (member.layers.last == member.layers.first + 1) {
+    return fmt::format("rank {} ({}, layer {})", rank, host, member.layers.first);
+  }
+  return fmt::format("rank {} ({}, layers {}..{})", rank, host, member.layers.first,
+                     member.layers.last - 1);
+}
+
+Result<Members> gather(const PipelineOptions& options, const std::string& local_key,
+                       const Credentials& credentials) {
+  Members members;
+  if (options.hosts.empty()) {
+    if (auto started = start_local(members, options, local_key); !started) return started.error();
+  } else {
+    if (auto good = check_hosts(options.hosts); !good) return good.error();
+    for (const config::Host& host : options.hosts) members.emplace_back().host = host;
+  }
+  const auto greet = [&](int rank, Crew& /*crew*/) -> Status {
+    Member& member = members[static_cast<std::size_t>(rank)];
+    auto client = WorkerClient::connect(member.host, credentials, options.version);
+    if (!client) return explained(rank, member, client.error());
+    member.client = std::move(*client);
+    return {};
+  };
+  Crew crew;
+  if (auto greeted = crew.run(static_cast<int>(members.size()), greet, [] {}, {}); !greeted) {
+    return greeted.error();
+  }
+  return members;
+}
+
+Status load_all(Members& members, const stage::StageOptions& options, const RingPlan& plan,
+                RingWatch& watch, const RankProgress& progress) {
+  const auto load = [&](int rank, Crew& crew) -> Status {
+    Member& member = members[static_cast<std::size_t>(rank)];
+    stage::StageOptions own = options;
+    own.layers = member.layers;
+    if (!member.host.model.empty()) own.folder = member.host.model;
+    v1::LoadRequest request;
+    put(own, request);
+    request.set_cluster(plan.cluster);
+    request.set_epoch(plan.epoch);
+    request.set_rank(rank);
+    request.set_stages(static_cast<int>(members.size()));
+    request.set_model_hash(plan.model_hash);
+    request.set_transport(plan.transport);
+    auto loaded = member.client->load(
+        std::move(request),
+        [&](const v1::LoadProgress& news) { crew.report(rank, news.done(), news.total()); },
+        [&watch] { watch.wake(); });
+    if (!loaded) return explained(rank, member, loaded.error());
+    auto info = take_info(loaded->stage());
+    if (!info) return named(rank, member, info.error());
+    const int port = port_of(loaded->link_address());
+    if (port == 0) return named(rank, member, invalid("loaded: its link address has no port"));
+    member.info = *info;
+    member.memory_bytes = loaded->memory_bytes();
+    member.device = one_line(loaded->device(), kMaxDeviceBytes);
+    member.link = config::to_string({member.host.name, static_cast<std::uint16_t>(port), {}});
+    return {};
+  };
+  Crew crew;
+  return or_watched(
+      crew.run(
+          static_cast<int>(members.size()), load, [&] { cancel_all(members); }, progress),
+      watch);
+}
+
+Status join_all(Members& members, const RingPlan& plan, RingEnd& gateway, RingWatch& watch) {
+  const int count = static_cast<int>(members.size());
+  auto hostfile = mlx_hostfile(members, plan, gateway);
+  if (!hostfile) return hostfile.error();
+  const auto join = [&](int rank, Crew& /*crew*/) -> Status {
+    if (rank == count) {
+      return gateway.join({members.front().link, plan.mlx_backend, *hostfile},
+                          after(timing::kRingStart));
+    }
+    Member& member = members[static_cast<std::size_t>(rank)];
+    v1::StartRequest request;
+    request.set_epoch(plan.epoch);
+    request.set_successor_address(
+        rank + 1 < count ? members[static_cast<std::size_t>(rank) + 1].link : gateway.address());
+    request.set_mlx_backend(plan.mlx_backend);
+    request.set_mlx_hostfile(*hostfile);
+    request.set_connect_ms(static_cast<int>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(timing::kRingStart).count()));
+    if (auto joined = member.client->join(std::move(request)); !joined) {
+      return explained(rank, member, joined.error());
+    }
+    return {};
+  };
+  Crew crew;
+  const auto abort = [&] {
+    cancel_all(members);
+    gateway.close();
+  };
+  return or_watched(crew.run(count + 1, join, abort, {}), watch);
+}
+
+}  // namespace tandem::cluster

@@ -1,0 +1,58 @@
+#pragma once
+// The gateway's list of ranks: who they are, and the steps that bring them up.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cluster/gateway/launcher.h"
+#include "cluster/gateway/local_worker.h"
+#include "cluster/gateway/ring_watch.h"
+#include "cluster/gateway/worker_client.h"
+#include "cluster/link/ring_end.h"
+#include "cluster/trust/credentials.h"
+#include "models/decoder.h"
+#include "stage/stage.h"
+#include "tandem/error.h"
+#include "tandem/pipeline.h"
+
+namespace tandem::cluster {
+
+/// One rank, in the order of its coming up. The client ends before the process.
+struct Member {
+  config::Host host;
+  std::unique_ptr<LocalWorker> process;  // null: on a host
+  std::unique_ptr<WorkerClient> client;
+  LayerRange layers;
+  StageInfo info;  // after load_all()
+  std::uint64_t memory_bytes = 0;
+  std::string device;
+  std::string link;  // host:port where the predecessor dials
+};
+using Members = std::vector<Member>;
+
+/// "rank 1 (127.0.0.1:4001, layers 8..15)"; layers are left out before they are known.
+std::string name_of(int rank, const Member& member);
+
+/// Starts local workers or takes the hosts, and says Hello to all. On return every client is
+/// connected.
+Result<Members> gather(const PipelineOptions& options, const std::string& local_key,
+                       const Credentials& credentials);
+
+/// What one plan has in common for all ranks.
+struct RingPlan {
+  std::string cluster;
+  std::uint64_t epoch = 0;
+  std::string transport;
+  std::string mlx_backend;
+  std::string model_hash;
+};
+
+/// Loads every rank's layers at the same time; members' info, memory and link are filled in.
+Status load_all(Members& members, const stage::StageOptions& options, const RingPlan& plan,
+                RingWatch& watch, const RankProgress& progress);
+/// Joins the ring, the gateway's own end among the others.
+Status join_all(Members& members, const RingPlan& plan, RingEnd& gateway, RingWatch& watch);
+
+}  // namespace tandem::cluster

@@ -1,0 +1,84 @@
+#pragma once
+// Notices that a rank died, stalled or lost a tick, and finds out which one it was.
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cluster/gateway/local_worker.h"
+#include "cluster/gateway/lost_tick.h"
+#include "cluster/gateway/worker_client.h"
+#include "tandem/deadline.h"
+#include "tandem/error.h"
+
+namespace tandem::cluster {
+
+/// What the watch knows of one rank. The pointers outlive the watch.
+struct WatchedRank {
+  WorkerClient* client = nullptr;
+  LocalWorker* process = nullptr;  // null: on a host
+  std::string name;                // "rank 1 (127.0.0.1:4001, layers 8..15)"
+};
+
+/// A thread that beats and watches from start() on. The first failure is final: a rank's death or
+/// stall at once; a lost link after kBlame, when nothing better explains it. All methods may be
+/// called from any thread.
+class RingWatch {
+ public:
+  /// Both are called from the watch's thread: `on_failure` once, `on_look` every kLook until then.
+  RingWatch(std::vector<WatchedRank> ranks, std::function<void()> on_failure,
+            std::function<void()> on_look);
+  ~RingWatch();
+  RingWatch(const RingWatch&) = delete;
+  RingWatch& operator=(const RingWatch&) = delete;
+
+  /// Ends the thread; failure() and wake() may be called still.
+  void end();
+  /// Makes the watch look at once.
+  void wake();
+  /// The gateway waits for the result of tick `number` (0: for none any more), which may rest
+  /// between two ranks for `patience`, and longer while nobody waits for it.
+  void await_tick(std::uint64_t number, Clock::duration patience);
+  /// The gateway's own link broke: a failure of that reason, unless a rank's is found in kBlame.
+  void link_broke(Error reason);
+
+  std::optional<Error> failure() const;
+  /// The rank that failed; -1: not known.
+  int failed_rank() const;
+  /// Waits for failure() until `deadline`.
+  std::optional<Error> wait_failure(Deadline deadline) const;
+
+ private:
+  struct Suspicion {
+    int rank = -1;
+    Error error;
+    Clock::time_point since;
+  };
+
+  void run();
+  void inspect(Clock::time_point now);
+  Error explain(const WatchedRank& rank, Error broken) const;
+  void check_lost_tick(Clock::time_point now);
+  void settle(int rank, Error error);
+  void suspect(int rank, Error error, Clock::time_point now);
+
+  const std::vector<WatchedRank> ranks_;
+  const std::function<void()> on_failure_;
+  const std::function<void()> on_look_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  bool ending_ = false;
+  bool woken_ = false;
+  LostTick lost_tick_;
+  std::optional<Suspicion> suspicion_;
+  std::optional<Error> failure_;
+  int failed_rank_ = -1;
+  std::thread thread_;
+};
+
+}  // namespace tandem::cluster

@@ -1,0 +1,240 @@
+#include "cluster/gateway/worker_client.h"
+
+#include <fmt/format.h>
+#include <grpcpp/create_channel.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "cluster/rank/worker_service.h"
+#include "cluster/timing.h"
+#include "cluster/trust/grpc_credentials.h"
+#include "cluster/wire/load_messages.h"
+#include "cluster/wire/net_address.h"
+#include "cluster/wire/wire_error.h"
+
+namespace tandem::cluster {
+namespace {
+
+constexpr std::size_t kMaxReasonBytes = 300;
+
+// gRPC wants the system's clock.
+std::chrono::system_clock::time_point grpc_deadline(Clock::duration wait) {
+  return std::chrono::system_clock::now() +
+         std::chrono::duration_cast<std::chrono::system_clock::duration>(wait);
+}
+
+Error wire_error(const v1::Error& error) {
+  return from_wire(error).value_or(Error{ErrorCode::kInternal, "failed without a reason"});
+}
+
+}  // namespace
+
+// Registers its context for cancel() while it lives.
+class WorkerClient::Call {
+ public:
+  Call(WorkerClient& client, Clock::duration wait) : client_(client) {
+    context.set_deadline(grpc_deadline(wait));
+    const std::lock_guard lock(client_.mutex_);
+    client_.calls_.insert(&context);
+    if (client_.cancelled_) context.TryCancel();
+  }
+  ~Call() {
+    const std::lock_guard lock(client_.mutex_);
+    client_.calls_.erase(&context);
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  grpc::ClientContext context;
+
+ private:
+  WorkerClient& client_;
+};
+
+Result<std::unique_ptr<WorkerClient>> WorkerClient::connect(const config::Host& host,
+                                                            const Credentials& credentials,
+                                                            const std::string& version) {
+  const std::string address = config::to_string(host);
+  if (auto allowed = check_exposure(credentials, address); !allowed) return allowed.error();
+  grpc::ChannelArguments arguments;
+  if (!is_loopback_name(host.name)) {
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(timing::kKeepalive.count()));
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                     static_cast<int>(timing::kKeepaliveTimeout.count()));
+  }
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  auto channel = grpc::CreateCustomChannel(address, channel_credentials(credentials), arguments);
+  std::unique_ptr<WorkerClient> client(
+      new WorkerClient(v1::Worker::NewStub(channel), credentials.key));
+  if (auto greeted = client->say_hello(version); !greeted) return greeted.error();
+  return client;
+}
+
+WorkerClient::WorkerClient(std::unique_ptr<v1::Worker::Stub> stub, std::string key)
+    : stub_(std::move(stub)), signer_(std::move(key)) {}
+
+WorkerClient::~WorkerClient() {
+  cancel();
+  if (reader_.joinable()) reader_.join();
+}
+
+Status WorkerClient::say_hello(const std::string& version) {
+  v1::HelloRequest request;
+  request.set_protocol(kWorkerProtocol);
+  request.set_version(version);
+  request.set_nonce(signer_.nonce());
+  Call call(*this, timing::kHello);
+  const grpc::Status status = stub_->Hello(&call.context, request, &hello_);
+  if (!status.ok()) {
+    return Error{ErrorCode::kUnavailable,
+                 "cannot be reached: " + one_line(status.error_message(), kMaxReasonBytes)};
+  }
+  if (hello_.has_error()) return wire_error(hello_.error());
+  if (hello_.version() != version || hello_.protocol() != kWorkerProtocol) {
+    return invalid(
+        fmt::format("is tandem {}, this is tandem {}: all machines need the same version",
+                    one_line(hello_.version(), kMaxReasonBytes), version));
+  }
+  return signer_.accept(hello_);
+}
+
+Result<v1::Loaded> WorkerClient::load(v1::LoadRequest request,
+                                      const std::function<void(const v1::LoadProgress&)>& progress,
+                                      std::function<void()> changed) {
+  epoch_ = request.epoch();
+  changed_ = std::move(changed);
+  *request.mutable_auth() = signer_.sign("Load");
+  std::optional<v1::Loaded> loaded;
+  std::optional<Error> error;
+  grpc::Status status;
+  {
+    Call call(*this, timing::kLoad);
+    const auto stream = stub_->Load(&call.context, request);
+    v1::LoadReply reply;
+    while (stream->Read(&reply)) {
+      heard();
+      if (reply.has_progress()) progress(reply.progress());
+      if (reply.has_loaded()) loaded = reply.loaded();
+      if (reply.has_error()) error = wire_error(reply.error());
+    }
+    status = stream->Finish();
+  }
+  const std::optional<Error> failure = health().failure;
+  if (failure) return *failure;
+  if (error) return *error;
+  if (!loaded) return ended(status);
+  begin_heartbeats();
+  return *loaded;
+}
+
+Status WorkerClient::join(v1::StartRequest request) {
+  *request.mutable_auth() = signer_.sign("Start");
+  v1::StartReply reply;
+  Call call(*this, timing::kRingStart + timing::kHello);
+  const grpc::Status status = stub_->Start(&call.context, request, &reply);
+  if (const auto failure = health().failure) return *failure;
+  if (!status.ok()) return ended(status);
+  if (reply.has_error()) return wire_error(reply.error());
+  return {};
+}
+
+void WorkerClient::stop() {
+  v1::StopRequest request;
+  request.set_epoch(epoch_);
+  *request.mutable_auth() = signer_.sign("Stop");
+  v1::StopReply reply;
+  Call call(*this, timing::kStop);
+  static_cast<void>(stub_->Stop(&call.context, request, &reply));
+}
+
+void WorkerClient::cancel() {
+  const std::lock_guard lock(mutex_);
+  cancelled_ = true;
+  for (grpc::ClientContext* context : calls_) context->TryCancel();
+}
+
+// The first heartbeat goes out at once: the worker ends a stream that says nothing.
+void WorkerClient::begin_heartbeats() {
+  heartbeat_call_ = std::make_unique<Call>(*this, timing::kForever);
+  auto stream = stub_->Heartbeat(&heartbeat_call_->context);
+  {
+    const std::lock_guard lock(mutex_);
+    heartbeats_ = std::move(stream);
+    health_.running = true;
+    reader_ = std::thread([this] { read_heartbeats(); });
+  }
+  beat(Clock::now());
+}
+
+void WorkerClient::read_heartbeats() {
+  v1::HeartbeatReply reply;
+  while (heartbeats_->Read(&reply)) {
+    heard();
+    if (reply.state() == v1::WORKER_STATE_FAILED) fail(wire_error(reply.error()));
+    const auto now = Clock::now();
+    const std::lock_guard lock(mutex_);
+    trips_.end(reply.request(), now);
+    window_.note(take_work(reply.work()));
+    health_.round_trip = trips_.shortest();
+    health_.rates = window_.rates();
+    health_.memory_peak = std::max(health_.memory_peak, reply.memory_bytes());
+    health_.last = std::move(reply);
+  }
+  fail(ended(heartbeats_->Finish()), true);
+}
+
+// The connection's end: kInternal as opposed to a rank's report about its neighbours.
+Error WorkerClient::ended(const grpc::Status& status) {
+  return {ErrorCode::kInternal,
+          status.ok() ? "ended the connection"
+                      : "is gone: " + one_line(status.error_message(), kMaxReasonBytes)};
+}
+
+void WorkerClient::heard() {
+  const auto now = Clock::now();
+  const std::lock_guard lock(mutex_);
+  if (!silence_) silence_.emplace(now, timing::kSilence, timing::kOwnPause);
+  silence_->heard(now);
+}
+
+void WorkerClient::fail(Error reason, bool connection_lost) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (health_.failure || cancelled_) return;  // what cancel() breaks says nothing about the rank
+    health_.failure = std::move(reason);
+    health_.connection_lost = connection_lost;
+    for (grpc::ClientContext* context : calls_) context->TryCancel();
+  }
+  if (changed_) changed_();
+}
+
+void WorkerClient::beat(Clock::time_point now) {
+  std::optional<Clock::duration> silent;
+  {
+    const std::lock_guard lock(mutex_);
+    if (health_.failure || cancelled_) return;
+    if (silence_) silent = silence_->check(now);
+    if (!silent && health_.running && now >= next_beat_) {
+      next_beat_ = now + timing::kHeartbeat;
+      v1::HeartbeatRequest request;
+      request.set_epoch(epoch_);
+      request.set_number(++last_beat_);
+      *request.mutable_auth() = signer_.sign("Heartbeat");
+      trips_.begin(last_beat_, now);
+      heartbeats_->Write(request);
+    }
+  }
+  if (!silent) return;
+  fail({ErrorCode::kDeadlineExceeded, fmt::format("stopped answering for {:.1f} s",
+                                                  std::chrono::duration<double>(*silent).count())});
+}
+
+WorkerHealth WorkerClient::health() const {
+  const std::lock_guard lock(mutex_);
+  return health_;
+}
+
+}  // namespace tandem::cluster

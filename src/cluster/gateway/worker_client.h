@@ -1,0 +1,98 @@
+#pragma once
+// The gateway's control connection to one worker.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "cluster/link/round_trips.h"
+#include "cluster/rank/rank_work.h"
+#include "cluster/rank/silence.h"
+#include "cluster/trust/call_proof.h"
+#include "cluster/trust/credentials.h"
+#include "config/hosts.h"
+#include "tandem.grpc.pb.h"
+#include "tandem/deadline.h"
+#include "tandem/error.h"
+
+namespace tandem::cluster {
+
+/// What the heartbeats said last.
+struct WorkerHealth {
+  bool running = false;  // heartbeats have begun
+  v1::HeartbeatReply last;
+  std::uint64_t memory_peak = 0;              // bytes, of all heartbeats
+  RankRates rates;                            // over the last seconds
+  std::optional<Clock::duration> round_trip;  // of a heartbeat: the shortest of the last few
+  std::optional<Error> failure;  // the rank failed, the stream broke or the worker is silent
+  bool connection_lost = false;  // the failure is a broken stream: its cause may be known elsewhere
+};
+
+/// Errors read as the end of a sentence that begins with the worker's name: "is busy: ...". Calls
+/// block until their deadline; cancel() ends them. Each of load(), join(), stop() is called once,
+/// by any thread; beat() and health() by the watching thread.
+class WorkerClient {
+ public:
+  /// Hello: reaches the worker within kHello and compares versions.
+  static Result<std::unique_ptr<WorkerClient>> connect(const config::Host& host,
+                                                       const Credentials& credentials,
+                                                       const std::string& version);
+  ~WorkerClient();
+  WorkerClient(const WorkerClient&) = delete;
+  WorkerClient& operator=(const WorkerClient&) = delete;
+
+  const v1::HelloReply& hello() const { return hello_; }
+
+  /// Loads a rank; `progress` is called from this thread. On success heartbeats begin, and
+  /// `changed` is called (from another thread) whenever health() may have a failure.
+  Result<v1::Loaded> load(v1::LoadRequest request,
+                          const std::function<void(const v1::LoadProgress&)>& progress,
+                          std::function<void()> changed);
+  Status join(v1::StartRequest request);
+  /// Gives the rank up.
+  void stop();
+  /// Ends every call under way; the client is of no more use.
+  void cancel();
+
+  /// Sends a heartbeat and looks at the clock. Every kHeartbeat or more often.
+  void beat(Clock::time_point now);
+  WorkerHealth health() const;
+
+ private:
+  class Call;  // a context that cancel() reaches
+  using HeartbeatStream = grpc::ClientReaderWriter<v1::HeartbeatRequest, v1::HeartbeatReply>;
+
+  WorkerClient(std::unique_ptr<v1::Worker::Stub> stub, std::string key);
+  Status say_hello(const std::string& version);
+  void begin_heartbeats();
+  void read_heartbeats();
+  void heard();
+  void fail(Error reason, bool connection_lost = false);
+  Error ended(const grpc::Status& status);
+
+  std::unique_ptr<v1::Worker::Stub> stub_;
+  CallSigner signer_;
+  v1::HelloReply hello_;
+  std::uint64_t epoch_ = 0;
+  std::function<void()> changed_;
+
+  mutable std::mutex mutex_;
+  WorkerHealth health_;
+  std::optional<SilenceDetector> silence_;  // from the load's first reply on
+  Deadline next_beat_{};
+  std::uint64_t last_beat_ = 0;  // its number
+  RoundTrips trips_;
+  RankWindow window_;
+  bool cancelled_ = false;
+  std::set<grpc::ClientContext*> calls_;
+  std::unique_ptr<Call> heartbeat_call_;
+  std::unique_ptr<HeartbeatStream> heartbeats_;
+  std::thread reader_;
+};
+
+}  // namespace tandem::cluster

@@ -1,0 +1,178 @@
+#include "cluster/link/grpc_successor.h"
+
+#include <grpcpp/support/slice.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "cluster/link/grpc_predecessor.h"
+#include "cluster/wire/frame_chunks.h"
+#include "cluster/wire/wire_error.h"
+
+namespace tandem::cluster {
+namespace {
+
+constexpr std::size_t kMaxReasonBytes = 256;
+
+using Bytes = std::shared_ptr<const std::string>;
+
+// Bytes [offset, offset + size) of the frame, not copied: the slice keeps the frame alive.
+grpc::Slice piece(const Bytes& frame, std::size_t offset, std::size_t size) {
+  auto owner = std::make_unique<Bytes>(frame);
+  auto* start = const_cast<char*>(frame->data()) + offset;  // gRPC does not write to it
+  return {start, size, [](void* p) { std::unique_ptr<Bytes>(static_cast<Bytes*>(p)); },
+          owner.release()};
+}
+
+}  // namespace
+
+SuccessorLink::SuccessorLink(RingState& state, const std::shared_ptr<grpc::Channel>& channel)
+    : state_(state), handshake_(state.member), stub_(channel) {
+  stub_.PrepareBidiStreamingCall(&context_, kLinkMethod, {}, this);
+  AddHold();  // frames are written from outside the reactions
+  write(to_buffer(handshake_.open()));
+  StartRead(&in_);
+  StartCall();
+}
+
+void SuccessorLink::OnReadDone(bool ok) {
+  const std::lock_guard lock(state_.mutex);
+  if (!ok) {
+    if (step_ == Step::kFrames && !frames_ended_) {
+      state_.fail({ErrorCode::kUnavailable,
+                   rank_name(state_.member.successor()) + " is gone: the link to it broke"});
+    }
+    return end();
+  }
+  switch (step_) {
+    case Step::kChallenge:
+      return on_challenge();
+    case Step::kWelcome:
+      return on_welcome();
+    case Step::kFrames:
+      return on_answer();
+  }
+}
+
+// The successor gives back probes, each once and in order, and says nothing else. One that was
+// stopped for long gives back some that nobody waits for any more.
+void SuccessorLink::on_answer() {
+  const auto probe =
+      in_.Length() == kProbeBytes ? read_probe(to_string(in_), state_.member.epoch) : std::nullopt;
+  if (probe && *probe > answered_probe_ && *probe <= last_probe_) {
+    answered_probe_ = *probe;
+    trips_.end(*probe, Clock::now());
+    return StartRead(&in_);
+  }
+  state_.fail({ErrorCode::kInternal,
+               rank_name(state_.member.successor()) + " spoke out of turn on its link"});
+  context_.TryCancel();
+  end();
+}
+
+void SuccessorLink::on_challenge() {
+  auto proof = handshake_.on_challenge(to_string(in_));
+  if (!proof) {
+    refusal_ = proof.error();
+    context_.TryCancel();
+    return end();
+  }
+  step_ = Step::kWelcome;
+  proof_ = std::move(*proof);
+  write_next();
+  StartRead(&in_);
+}
+
+void SuccessorLink::on_welcome() {
+  if (auto welcome = handshake_.on_welcome(to_string(in_)); !welcome) {
+    refusal_ = welcome.error();
+    context_.TryCancel();
+    return end();
+  }
+  step_ = Step::kFrames;
+  StartRead(&in_);  // of answers to probes, and its end, which tells that the successor is gone
+  write_next();
+  state_.moved.notify_all();
+}
+
+void SuccessorLink::send(std::string frame) {
+  outbox_.push_back(std::make_shared<const std::string>(std::move(frame)));
+  write_next();
+}
+
+void SuccessorLink::probe(Clock::time_point now) {
+  if (!up() || frames_ended_ || trips_.under_way(now)) return;
+  probe_wanted_ = true;
+  write_next();
+}
+
+// gRPC may report the end of a write after the answer to it has been read, so every write waits
+// here.
+void SuccessorLink::write_next() {
+  if (writing_ || ended_) return;
+  if (proof_) return write(to_buffer(*std::exchange(proof_, std::nullopt)));
+  if (step_ != Step::kFrames) return;
+  if (outbox_.empty()) {
+    if (probe_wanted_ && !frames_ended_) write_probe();
+    return;
+  }
+  const Bytes& frame = outbox_.front();
+  const std::size_t size = std::min(kMaxChunkBytes, frame->size() - offset_);
+  const auto remaining = static_cast<std::uint32_t>(frame->size() - offset_ - size);
+  const ChunkHeader header = make_chunk_header(state_.member.epoch, remaining);
+  const std::array<grpc::Slice, 2> slices = {grpc::Slice(header.data(), header.size()),
+                                             piece(frame, offset_, size)};
+  offset_ += size;
+  piece_out_ = true;
+  write(grpc::ByteBuffer(slices.data(), slices.size()));
+}
+
+// Frames go first, and the next one is not kept waiting.
+void SuccessorLink::write_probe() {
+  probe_wanted_ = false;
+  trips_.begin(++last_probe_, Clock::now());
+  write(to_buffer(make_probe(state_.member.epoch, last_probe_)));
+}
+
+void SuccessorLink::write(const grpc::ByteBuffer& message) {
+  out_ = message;  // shares the bytes
+  writing_ = true;
+  StartWrite(&out_);
+}
+
+void SuccessorLink::OnWriteDone(bool ok) {
+  const std::lock_guard lock(state_.mutex);
+  writing_ = false;
+  if (!ok) return;  // the read ends too and says so
+  if (std::exchange(piece_out_, false) && offset_ == outbox_.front()->size()) {
+    outbox_.pop_front();
+    offset_ = 0;
+    ++state_.stats.frames_sent;
+  }
+  write_next();
+  state_.moved.notify_all();
+}
+
+void SuccessorLink::end_frames() {
+  if (frames_ended_ || ended_) return;
+  frames_ended_ = true;
+  StartWritesDone();
+}
+
+// The hold goes once: after it only reactions run, and they start nothing.
+void SuccessorLink::end() {
+  if (ended_) return;
+  ended_ = true;
+  RemoveHold();
+}
+
+void SuccessorLink::OnDone(const grpc::Status& status) {
+  const std::lock_guard lock(state_.mutex);
+  reason_ = one_line(status.error_message(), kMaxReasonBytes);
+  if (reason_.empty()) reason_ = "the stream ended";
+  done_ = true;
+  state_.moved.notify_all();
+}
+
+}  // namespace tandem::cluster

@@ -1,0 +1,71 @@
+#pragma once
+// The supervisor's hold on one compute child.
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "cluster/rank/control.h"
+#include "cluster/rank/process.h"
+#include "tandem.pb.h"
+#include "tandem/deadline.h"
+#include "tandem/error.h"
+
+namespace tandem::cluster {
+
+/// Starts a compute child, talks to it and watches it. A child that dies, goes silent for kSilence,
+/// overruns its step budget or reports a failure ends in state FAILED with the reason, and is
+/// killed; this object is not used again then. All methods may be called from any thread.
+class ComputeProcess {
+ public:
+  /// Call it from a thread that outlives the child. `secrets` is sent to the child first.
+  static Result<std::unique_ptr<ComputeProcess>> start(const std::string& executable,
+                                                       const std::string& secrets);
+  /// Kills and reaps the child.
+  ~ComputeProcess();
+  ComputeProcess(const ComputeProcess&) = delete;
+  ComputeProcess& operator=(const ComputeProcess&) = delete;
+
+  /// Loads, once. `progress` and `cancelled` are called from this thread, `progress` at least every
+  /// kHeartbeat also when nothing changed; a load that makes no progress for kLoadSilence or is
+  /// cancelled fails and kills the child.
+  Result<v1::Loaded> load(const v1::LoadRequest& request,
+                          const std::function<void(const v1::LoadProgress&)>& progress,
+                          const std::function<bool()>& cancelled);
+  /// Joins the ring, after load().
+  Status join(const v1::StartRequest& request);
+
+  /// The child's last word, or state FAILED and why.
+  v1::HeartbeatReply heartbeat() const;
+  /// True once the child failed; waits for that until `deadline`.
+  bool wait_failed(Deadline deadline) const;
+  /// Ends the child as failed for `reason`, unless it failed before.
+  void fail(Error reason);
+
+ private:
+  explicit ComputeProcess(std::unique_ptr<ChildProcess> child);
+  void pump();
+  void handle(ControlMessage message);
+  void handle_pong(const std::string& payload);
+  Error failure_locked() const;
+
+  std::unique_ptr<ChildProcess> child_;
+  ControlChannel channel_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  v1::HeartbeatReply last_;  // FAILED with error: the end
+  v1::LoadProgress progress_;
+  std::optional<v1::Loaded> loaded_;
+  std::optional<v1::StartReply> started_;
+  bool spoke_ = false;  // the child's first message has come
+  std::atomic<bool> stopping_{false};
+  std::thread pump_;
+};
+
+}  // namespace tandem::cluster

@@ -1,0 +1,85 @@
+#include "cluster/rank/stage_loop.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "cluster/timing.h"
+#include "cluster/wire/frame.h"
+
+namespace tandem::cluster {
+namespace {
+
+std::uint64_t token_count(const Tick& tick) {
+  std::uint64_t count = 0;
+  for (const TickEntry& entry : tick.entries) count += entry.tokens.size();
+  return count;
+}
+
+Frame failure_frame(const RankPlace& place, std::uint64_t number, Error error) {
+  Frame frame;
+  frame.tick.epoch = place.epoch;
+  frame.tick.number = number;
+  frame.failure = StageFailure{place.rank, std::move(error)};
+  return frame;
+}
+
+Frame compute(Frame in, stage::Stage& stage, const RankPlace& place, ProgressBoard& board) {
+  board.begin(in.tick.number, token_count(in.tick), Clock::now(),
+              [&stage] { return stage.progress(); });
+  auto output = stage.run(in.tick, in.hidden);
+  const std::uint64_t held = stage.memory_bytes();
+  board.end(Clock::now(), held - std::min(held, stage.info().weight_bytes));
+  if (!output) return failure_frame(place, in.tick.number, output.error());
+  Frame out;
+  if (output->result) {
+    out.tick.epoch = in.tick.epoch;
+    out.tick.number = in.tick.number;
+    out.result = std::move(output->result);
+  } else {
+    out.tick = std::move(in.tick);
+    out.hidden = std::move(*output->hidden);
+  }
+  return out;
+}
+
+// The frame to pass on; nullopt for one of another epoch.
+std::optional<std::string> handle(std::string bytes, stage::Stage& stage, const RankPlace& place,
+                                  ProgressBoard& board) {
+  auto in = decode(bytes);
+  if (!in) {
+    return encode(failure_frame(
+        place, 0, {ErrorCode::kInternal, "received a bad frame: " + in.error().message}));
+  }
+  if (in->tick.epoch != place.epoch) return std::nullopt;
+  if (in->failure) return bytes;
+  if (in->result) {
+    return encode(
+        failure_frame(place, in->tick.number,
+                      {ErrorCode::kInternal, "received a result, which is the gateway's"}));
+  }
+  return encode(compute(std::move(*in), stage, place, board));
+}
+
+}  // namespace
+
+Error run_stage(Transport& transport, stage::Stage& stage, const RankPlace& place,
+                ProgressBoard& board, const std::atomic<bool>& stop) {
+  while (!stop.load()) {
+    board.wait(Clock::now());
+    auto bytes = transport.receive(after(timing::kReceivePoll));
+    if (!bytes && bytes.error().code == ErrorCode::kDeadlineExceeded) continue;
+    if (!bytes) return bytes.error();
+    auto out = handle(std::move(*bytes), stage, place, board);
+    if (!out) continue;
+    const std::uint64_t size = out->size();
+    if (auto sent = transport.send(std::move(*out), after(timing::kSend)); !sent) {
+      return sent.error();
+    }
+    board.sent(size);
+  }
+  return {ErrorCode::kCancelled, "told to stop"};
+}
+
+}  // namespace tandem::cluster

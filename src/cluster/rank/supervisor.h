@@ -1,0 +1,73 @@
+#pragma once
+// A worker's state: at most one rank, held for one gateway, and a compute child ready for the next.
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "cluster/rank/compute_process.h"
+#include "cluster/timing.h"
+#include "tandem.pb.h"
+#include "tandem/deadline.h"
+#include "tandem/error.h"
+
+namespace tandem::cluster {
+
+/// Never touches MLX: what computes is a child that it may kill. A gateway is known by the epoch
+/// that it chose at random; its rank is given up when it says so, when its lease ends (no heartbeat
+/// for kGatewaySilence) or when its heartbeat stream breaks. All methods but serve() may be called
+/// from any thread.
+class Supervisor {
+ public:
+  /// `executable` is this binary; `secrets` goes to every compute child. `gateway_silence`: how
+  /// long a rank is held for a gateway that says nothing.
+  Supervisor(std::string executable, std::string secrets,
+             Clock::duration gateway_silence = timing::kGatewaySilence);
+
+  /// Starts and ends compute children until stop(). Call it from a thread that lives as long as the
+  /// process: on Linux children die with the thread that started them.
+  void serve();
+  void stop();
+
+  /// kUnavailable while another gateway's rank is held.
+  Result<v1::Loaded> load(const v1::LoadRequest& request,
+                          const std::function<void(const v1::LoadProgress&)>& progress,
+                          const std::function<bool()>& cancelled);
+  Status join(const v1::StartRequest& request);
+  /// The rank of `epoch`, whose lease this renews; null when it is not held (any more).
+  std::shared_ptr<ComputeProcess> heartbeat(std::uint64_t epoch);
+  /// Kills the rank of `epoch`; nothing when it is not held.
+  void release(std::uint64_t epoch);
+  Clock::duration gateway_silence() const { return gateway_silence_; }
+
+ private:
+  // Shared, because a call may still use the process while another one gives it up.
+  struct Rank {
+    std::uint64_t epoch = 0;
+    std::shared_ptr<ComputeProcess> process;
+    std::optional<Deadline> lease;  // none while it loads
+    std::string layers;             // for messages
+  };
+
+  Result<std::shared_ptr<ComputeProcess>> claim(const v1::LoadRequest& request);
+  Result<std::shared_ptr<ComputeProcess>> find(std::uint64_t epoch);
+  void keep_spare();
+  void end_overdue();
+
+  const std::string executable_;
+  const std::string secrets_;
+  const Clock::duration gateway_silence_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  std::optional<Rank> rank_;
+  std::shared_ptr<ComputeProcess> spare_;
+  std::string spawn_failure_;
+  Deadline next_spawn_{};
+};
+
+}  // namespace tandem::cluster

@@ -1,0 +1,197 @@
+#include "cluster/rank/worker_service.h"
+
+#include <fmt/format.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "cluster/timing.h"
+#include "cluster/wire/wire_error.h"
+#include "tandem/deadline.h"
+
+namespace tandem::cluster {
+namespace {
+
+using HeartbeatStream = grpc::ServerReaderWriter<v1::HeartbeatReply, v1::HeartbeatRequest>;
+
+constexpr std::size_t kMaxVersionBytes = 64;
+
+v1::HeartbeatReply not_held() {
+  v1::HeartbeatReply reply;
+  reply.set_state(v1::WORKER_STATE_FAILED);
+  reply.mutable_error()->set_code(v1::ERROR_CODE_UNAVAILABLE);
+  reply.mutable_error()->set_message("holds no rank of this gateway any more");
+  return reply;
+}
+
+// One gateway's heartbeat stream. The gateway's requests are answered by the call's own thread; a
+// second one says at once, unasked, when the rank fails, and ends a stream that says nothing.
+class HeartbeatCall {
+ public:
+  HeartbeatCall(grpc::ServerContext& context, HeartbeatStream& stream,
+                const std::atomic<bool>& stopping, Clock::duration gateway_silence)
+      : context_(context),
+        stream_(stream),
+        stopping_(stopping),
+        gateway_silence_(gateway_silence),
+        watcher_([this] { watch(); }) {}
+
+  ~HeartbeatCall() {
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+    }
+    changed_.notify_all();
+    watcher_.join();
+  }
+
+  void heard(const std::shared_ptr<ComputeProcess>& process) {
+    const std::lock_guard lock(mutex_);
+    process_ = process;
+    silence_end_ = after(gateway_silence_);
+  }
+
+  void write(const v1::HeartbeatReply& reply) {
+    const std::lock_guard lock(write_mutex_);
+    stream_.Write(reply);
+  }
+
+ private:
+  void watch() {
+    std::unique_lock lock(mutex_);
+    bool told = false;
+    while (!ended_) {
+      const auto process = process_;
+      const Deadline silence_end = silence_end_;
+      lock.unlock();
+      if (Clock::now() > silence_end || stopping_.load()) context_.TryCancel();
+      if (process && !told && process->wait_failed(after(timing::kWatch))) {
+        told = true;
+        write(process->heartbeat());
+      }
+      lock.lock();
+      if (!process || told) changed_.wait_for(lock, timing::kWatch, [&] { return ended_; });
+    }
+  }
+
+  grpc::ServerContext& context_;
+  HeartbeatStream& stream_;
+  const std::atomic<bool>& stopping_;
+  const Clock::duration gateway_silence_;
+  std::mutex write_mutex_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::shared_ptr<ComputeProcess> process_;
+  Deadline silence_end_ = after(timing::kHello);
+  bool ended_ = false;
+  std::thread watcher_;
+};
+
+}  // namespace
+
+void UnprovedStreams::add(grpc::ServerContext* context) {
+  const std::lock_guard lock(mutex_);
+  contexts_.push_back(context);
+  if (contexts_.size() <= kMaxUnprovedStreams) return;
+  contexts_.front()->TryCancel();
+  contexts_.pop_front();
+}
+
+void UnprovedStreams::remove(grpc::ServerContext* context) {
+  const std::lock_guard lock(mutex_);
+  contexts_.remove(context);
+}
+
+WorkerService::WorkerService(Supervisor& supervisor, WorkerIdentity identity)
+    : supervisor_(supervisor), identity_(std::move(identity)), sessions_(identity_.key) {}
+
+Status WorkerService::check_hello(const v1::HelloRequest& request) const {
+  if (request.protocol() == kWorkerProtocol && request.version() == identity_.version) return {};
+  return invalid(
+      fmt::format("is tandem {} (protocol {}), not {} (protocol {}) as the gateway: all "
+                  "machines need the same version",
+                  identity_.version, kWorkerProtocol, one_line(request.version(), kMaxVersionBytes),
+                  request.protocol()));
+}
+
+grpc::Status WorkerService::Hello(grpc::ServerContext* /*context*/, const v1::HelloRequest* request,
+                                  v1::HelloReply* reply) {
+  reply->set_protocol(kWorkerProtocol);
+  reply->set_version(identity_.version);
+  Status opened = check_hello(*request);
+  if (opened) opened = sessions_.open(*request, *reply);
+  if (!opened) to_wire(opened.error(), *reply->mutable_error());
+  return grpc::Status::OK;
+}
+
+grpc::Status WorkerService::Load(grpc::ServerContext* context, const v1::LoadRequest* request,
+                                 grpc::ServerWriter<v1::LoadReply>* writer) {
+  v1::LoadReply reply;
+  Status checked = sessions_.check(request->auth(), "Load");
+  if (checked) {
+    auto loaded = supervisor_.load(
+        *request,
+        [&](const v1::LoadProgress& progress) {
+          v1::LoadReply news;
+          *news.mutable_progress() = progress;
+          writer->Write(news);
+        },
+        [&] { return context->IsCancelled() || stopping_.load(); });
+    if (loaded) *reply.mutable_loaded() = std::move(*loaded);
+    if (!loaded) checked = loaded.error();
+  }
+  if (!checked) to_wire(checked.error(), *reply.mutable_error());
+  writer->Write(reply);
+  return grpc::Status::OK;
+}
+
+grpc::Status WorkerService::Start(grpc::ServerContext* /*context*/, const v1::StartRequest* request,
+                                  v1::StartReply* reply) {
+  Status joined = sessions_.check(request->auth(), "Start");
+  if (joined) joined = supervisor_.join(*request);
+  if (!joined) to_wire(joined.error(), *reply->mutable_error());
+  return grpc::Status::OK;
+}
+
+// The stream's end is the gateway's end: the rank is given up with it.
+grpc::Status WorkerService::Heartbeat(grpc::ServerContext* context, HeartbeatStream* stream) {
+  std::optional<std::uint64_t> epoch;
+  std::optional<Error> refused;
+  unproved_.add(context);
+  {
+    HeartbeatCall call(*context, *stream, stopping_, supervisor_.gateway_silence());
+    v1::HeartbeatRequest request;
+    while (stream->Read(&request)) {
+      if (auto checked = sessions_.check(request.auth(), "Heartbeat"); !checked) {
+        refused = checked.error();
+        break;
+      }
+      if (epoch && *epoch != request.epoch()) break;
+      if (!epoch) unproved_.remove(context);
+      epoch = request.epoch();
+      const auto process = supervisor_.heartbeat(request.epoch());
+      call.heard(process);
+      v1::HeartbeatReply reply = process ? process->heartbeat() : not_held();
+      reply.set_request(request.number());
+      call.write(reply);
+    }
+  }
+  unproved_.remove(context);
+  if (epoch) supervisor_.release(*epoch);
+  if (refused) return {grpc::StatusCode::UNAUTHENTICATED, refused->message};
+  return grpc::Status::OK;
+}
+
+grpc::Status WorkerService::Stop(grpc::ServerContext* /*context*/, const v1::StopRequest* request,
+                                 v1::StopReply* reply) {
+  const Status checked = sessions_.check(request->auth(), "Stop");
+  if (checked) supervisor_.release(request->epoch());
+  if (!checked) to_wire(checked.error(), *reply->mutable_error());
+  return grpc::Status::OK;
+}
+
+}  // namespace tandem::cluster

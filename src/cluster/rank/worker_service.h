@@ -1,0 +1,72 @@
+#pragma once
+// The gRPC face of a worker.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <mutex>
+#include <string>
+
+#include "cluster/rank/supervisor.h"
+#include "cluster/trust/call_proof.h"
+#include "tandem.grpc.pb.h"
+
+namespace tandem::cluster {
+
+/// Version of the messages between gateway and worker.
+inline constexpr std::uint32_t kWorkerProtocol = 2;
+
+struct WorkerIdentity {
+  std::string version;  // of this program
+  std::string key;      // cluster key; empty: none
+};
+
+/// Heartbeat streams that have not proved a call. Each holds a server thread, so the oldest gives
+/// way to a new one.
+inline constexpr std::size_t kMaxUnprovedStreams = 16;
+
+/// The streams of strangers, oldest first. Thread-safe.
+class UnprovedStreams {
+ public:
+  /// Ends the oldest stream when there are too many. `context` stays valid until remove().
+  void add(grpc::ServerContext* context);
+  /// Nothing when it is not among them (any more).
+  void remove(grpc::ServerContext* context);
+
+ private:
+  std::mutex mutex_;
+  std::list<grpc::ServerContext*> contexts_;
+};
+
+/// Checks every request, then leaves the work to the supervisor. gRPC's threads call it.
+class WorkerService final : public v1::Worker::Service {
+ public:
+  WorkerService(Supervisor& supervisor, WorkerIdentity identity);
+
+  /// Ends all streams; call it before the server is shut down.
+  void stop() { stopping_ = true; }
+
+  grpc::Status Hello(grpc::ServerContext* context, const v1::HelloRequest* request,
+                     v1::HelloReply* reply) override;
+  grpc::Status Load(grpc::ServerContext* context, const v1::LoadRequest* request,
+                    grpc::ServerWriter<v1::LoadReply>* writer) override;
+  grpc::Status Start(grpc::ServerContext* context, const v1::StartRequest* request,
+                     v1::StartReply* reply) override;
+  grpc::Status Heartbeat(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<v1::HeartbeatReply, v1::HeartbeatRequest>* stream) override;
+  grpc::Status Stop(grpc::ServerContext* context, const v1::StopRequest* request,
+                    v1::StopReply* reply) override;
+
+ private:
+  Status check_hello(const v1::HelloRequest& request) const;
+
+  Supervisor& supervisor_;
+  const WorkerIdentity identity_;
+  SessionBook sessions_;
+  UnprovedStreams unproved_;
+  std::atomic<bool> stopping_{false};
+};
+
+}  // namespace tandem::cluster

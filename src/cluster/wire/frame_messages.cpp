@@ -1,0 +1,276 @@
+#include "cluster/wire/frame_messages.h"
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+#include "cluster/wire/wire_error.h"
+
+namespace tandem::cluster {
+namespace {
+
+// Positions are int32 inside the stages.
+constexpr std::uint64_t kMaxPosition = INT32_MAX;
+// 1 is far above rounding and far below anything but a bug; NaN compares false.
+bool is_logprob(float value) { return value <= 1.0F; }
+
+void put(const SamplingParams& in, v1::SamplingParams& out) {
+  out.set_temperature(in.temperature);
+  out.set_top_p(in.top_p);
+  out.set_top_k(in.top_k);
+  out.set_min_p(in.min_p);
+  out.set_min_tokens_to_keep(in.min_tokens_to_keep);
+  out.set_xtc_probability(in.xtc_probability);
+  out.set_xtc_threshold(in.xtc_threshold);
+  out.mutable_xtc_special_tokens()->Add(in.xtc_special_tokens.begin(), in.xtc_special_tokens.end());
+  out.set_repetition_penalty(in.repetition_penalty);
+  out.set_repetition_context(in.repetition_context);
+  out.set_presence_penalty(in.presence_penalty);
+  out.set_presence_context(in.presence_context);
+  out.set_frequency_penalty(in.frequency_penalty);
+  out.set_frequency_context(in.frequency_context);
+  for (const auto& [id, bias] : in.logit_bias) {
+    auto* item = out.add_logit_bias();
+    item->set_id(id);
+    item->set_bias(bias);
+  }
+  out.set_seed(in.seed);
+}
+
+Status check_ranges(const v1::SamplingParams& in) {
+  const auto within = [](float value, float low, float high) {
+    return value >= low && value <= high && std::isfinite(value);
+  };
+  if (!within(in.temperature(), 0, INFINITY)) return malformed("temperature is not 0 or more");
+  if (!within(in.top_p(), 0, 1) || in.top_p() == 0) return malformed("top_p is not in (0, 1]");
+  if (in.top_k() < 0) return malformed("top_k is negative");
+  if (!within(in.min_p(), 0, 1)) return malformed("min_p is not in [0, 1]");
+  if (in.min_tokens_to_keep() < 1) return malformed("min_tokens_to_keep is below 1");
+  if (!within(in.xtc_probability(), 0, 1)) return malformed("xtc_probability is not in [0, 1]");
+  if (!within(in.xtc_threshold(), 0, 0.5F)) return malformed("xtc_threshold is not in [0, 0.5]");
+  if (!within(in.repetition_penalty(), 0, INFINITY)) {
+    return malformed("repetition_penalty is not 0 or more");
+  }
+  if (!std::isfinite(in.presence_penalty()) || !std::isfinite(in.frequency_penalty())) {
+    return malformed("a penalty is not finite");
+  }
+  if (in.repetition_context() < 0 || in.presence_context() < 0 || in.frequency_context() < 0) {
+    return malformed("the context of a penalty is negative");
+  }
+  for (const std::int32_t id : in.xtc_special_tokens()) {
+    if (id < 0) return malformed("an id of xtc_special_tokens is negative");
+  }
+  for (const auto& item : in.logit_bias()) {
+    if (item.id() < 0) return malformed("an id of logit_bias is negative");
+    if (!std::isfinite(item.bias())) return malformed("a logit_bias is not finite");
+  }
+  return {};
+}
+
+Result<SamplingParams> take(const v1::SamplingParams& in) {
+  if (auto ok = check_ranges(in); !ok) return ok.error();
+  SamplingParams out;
+  out.temperature = in.temperature();
+  out.top_p = in.top_p();
+  out.top_k = in.top_k();
+  out.min_p = in.min_p();
+  out.min_tokens_to_keep = in.min_tokens_to_keep();
+  out.xtc_probability = in.xtc_probability();
+  out.xtc_threshold = in.xtc_threshold();
+  out.xtc_special_tokens.assign(in.xtc_special_tokens().begin(), in.xtc_special_tokens().end());
+  out.repetition_penalty = in.repetition_penalty();
+  out.repetition_context = in.repetition_context();
+  out.presence_penalty = in.presence_penalty();
+  out.presence_context = in.presence_context();
+  out.frequency_penalty = in.frequency_penalty();
+  out.frequency_context = in.frequency_context();
+  for (const auto& item : in.logit_bias()) out.logit_bias.emplace_back(item.id(), item.bias());
+  out.seed = in.seed();
+  return out;
+}
+
+Result<TickEntry> take(const v1::TickEntry& in) {
+  if (in.tokens().empty()) return malformed("an entry has no tokens");
+  const auto count = static_cast<std::uint64_t>(in.tokens_size());
+  if (in.position() + count > kMaxPosition) return malformed("a position is over 2^31 - 1");
+  for (const std::int32_t id : in.tokens()) {
+    if (id < 0) return malformed("a token id is negative");
+  }
+  TickEntry out;
+  out.sequence = in.sequence();
+  out.position = in.position();
+  out.tokens.assign(in.tokens().begin(), in.tokens().end());
+  out.sample = in.sample();
+  out.score = in.score();
+  out.top_logprobs = in.top_logprobs();
+  if (in.has_sampling()) {
+    auto sampling = take(in.sampling());
+    if (!sampling) return sampling.error();
+    out.sampling = std::move(*sampling);
+  }
+  out.allowed.assign(in.allowed().begin(), in.allowed().end());
+  return out;
+}
+
+v1::KvOp::Kind to_message(KvOp::Kind kind) {
+  switch (kind) {
+    case KvOp::Kind::kFree:
+      return v1::KvOp::KIND_FREE;
+    case KvOp::Kind::kTruncate:
+      return v1::KvOp::KIND_TRUNCATE;
+    case KvOp::Kind::kCopyPrefix:
+      return v1::KvOp::KIND_COPY_PREFIX;
+  }
+  check(false, "a KvOp has a kind");
+  return v1::KvOp::KIND_UNSPECIFIED;
+}
+
+Result<KvOp> take(const v1::KvOp& in) {
+  KvOp out;
+  switch (in.kind()) {
+    case v1::KvOp::KIND_FREE:
+      out.kind = KvOp::Kind::kFree;
+      break;
+    case v1::KvOp::KIND_TRUNCATE:
+      out.kind = KvOp::Kind::kTruncate;
+      break;
+    case v1::KvOp::KIND_COPY_PREFIX:
+      out.kind = KvOp::Kind::kCopyPrefix;
+      break;
+    default:
+      return malformed("a kv_op has an unknown kind");
+  }
+  if (in.length() > kMaxPosition) return malformed("the length of a kv_op is over 2^31 - 1");
+  out.sequence = in.sequence();
+  out.source = in.source();
+  out.length = in.length();
+  return out;
+}
+
+template <class Repeated>
+void put_top(const std::vector<TokenLogprob>& in, Repeated& out) {
+  out.Reserve(static_cast<int>(in.size()));
+  for (const TokenLogprob& item : in) {
+    auto* top = out.Add();
+    top->set_id(item.id);
+    top->set_logprob(item.logprob);
+  }
+}
+
+template <class Message>
+Status take_token(const Message& in, std::int32_t& id, float& logprob,
+                  std::vector<TokenLogprob>& top) {
+  if (in.id() < 0) return malformed("the id of a result is negative");
+  if (!is_logprob(in.logprob())) return malformed("the logprob of a result is not one");
+  id = in.id();
+  logprob = in.logprob();
+  top.reserve(static_cast<std::size_t>(in.top_size()));
+  for (const auto& item : in.top()) {
+    if (item.id() < 0) return malformed("the id of a candidate is negative");
+    if (!is_logprob(item.logprob())) return malformed("the logprob of a candidate is not one");
+    top.push_back({item.id(), item.logprob()});
+  }
+  return {};
+}
+
+}  // namespace
+
+Error malformed(std::string what) {
+  return {ErrorCode::kInternal, "frame: malformed: " + std::move(what)};
+}
+
+void put(const Tick& tick, v1::Tick& out) {
+  out.set_epoch(tick.epoch);
+  out.set_number(tick.number);
+  for (const KvOp& op : tick.kv_ops) {
+    auto* item = out.add_kv_ops();
+    item->set_kind(to_message(op.kind));
+    item->set_sequence(op.sequence);
+    item->set_source(op.source);
+    item->set_length(op.length);
+  }
+  for (const TickEntry& entry : tick.entries) {
+    auto* item = out.add_entries();
+    item->set_sequence(entry.sequence);
+    item->set_position(entry.position);
+    item->mutable_tokens()->Add(entry.tokens.begin(), entry.tokens.end());
+    item->set_sample(entry.sample);
+    item->set_score(entry.score);
+    item->set_top_logprobs(entry.top_logprobs);
+    if (entry.sampling) put(*entry.sampling, *item->mutable_sampling());
+    item->mutable_allowed()->Add(entry.allowed.begin(), entry.allowed.end());
+  }
+}
+
+void put(const TickResult& result, v1::TickResult& out) {
+  out.set_epoch(result.epoch);
+  out.set_number(result.number);
+  for (const SampledToken& token : result.sampled) {
+    auto* item = out.add_sampled();
+    item->set_sequence(token.sequence);
+    item->set_id(token.id);
+    item->set_logprob(token.logprob);
+    put_top(token.top, *item->mutable_top());
+  }
+  for (const TokenScore& score : result.scores) {
+    auto* item = out.add_scores();
+    item->set_sequence(score.sequence);
+    item->set_position(score.position);
+    item->set_id(score.id);
+    item->set_logprob(score.logprob);
+    put_top(score.top, *item->mutable_top());
+  }
+}
+
+void put(const StageFailure& failure, v1::StageFailure& out) {
+  out.set_rank(failure.rank);
+  to_wire(failure.error, *out.mutable_error());
+}
+
+Result<Tick> take(const v1::Tick& in) {
+  Tick out;
+  out.epoch = in.epoch();
+  out.number = in.number();
+  out.kv_ops.reserve(static_cast<std::size_t>(in.kv_ops_size()));
+  for (const auto& item : in.kv_ops()) {
+    auto op = take(item);
+    if (!op) return op.error();
+    out.kv_ops.push_back(*op);
+  }
+  out.entries.reserve(static_cast<std::size_t>(in.entries_size()));
+  for (const auto& item : in.entries()) {
+    auto entry = take(item);
+    if (!entry) return entry.error();
+    out.entries.push_back(std::move(*entry));
+  }
+  return out;
+}
+
+Result<TickResult> take(const v1::TickResult& in) {
+  TickResult out;
+  out.epoch = in.epoch();
+  out.number = in.number();
+  for (const auto& item : in.sampled()) {
+    SampledToken& token = out.sampled.emplace_back();
+    token.sequence = item.sequence();
+    if (auto ok = take_token(item, token.id, token.logprob, token.top); !ok) return ok.error();
+  }
+  for (const auto& item : in.scores()) {
+    TokenScore& score = out.scores.emplace_back();
+    score.sequence = item.sequence();
+    score.position = item.position();
+    if (auto ok = take_token(item, score.id, score.logprob, score.top); !ok) return ok.error();
+  }
+  return out;
+}
+
+Result<StageFailure> take(const v1::StageFailure& in) {
+  if (in.rank() < 0) return malformed("the rank of a failure is negative");
+  auto error = from_wire(in.error());
+  if (!error) return malformed("the error of a failure has an unknown code or is over 4096 bytes");
+  return StageFailure{in.rank(), std::move(*error)};
+}
+
+}  // namespace tandem::cluster
