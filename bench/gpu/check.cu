@@ -207,7 +207,7 @@ void check_attention(const AttentionCase& c) {
                   static_cast<float>(scale * 1.4426950408889634)};
   const int shared = 8 * c.group * 128 * 4;
   const auto run = [&](const AttentionArgs& args, int count) {
-    launch(s, attention, dim3(splits, c.kv_heads, count), kAttentionThreads, shared, args);
+    launch(s, attention<false>, dim3(splits, c.kv_heads, count), kAttentionThreads, shared, args);
   };
   run(a, rows);
   const auto got = host(out, q.size());

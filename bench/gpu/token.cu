@@ -130,7 +130,7 @@ void forward(const Stream& s, const Model& m, const Room& r, int rows, int split
     if (parts & kAttention) {
       AttentionArgs a = r.attention;
       a.pages = l.pages;
-      launch(s, attention, dim3(splits, kKvHeads, rows), kAttentionThreads,
+      launch(s, attention<false>, dim3(splits, kKvHeads, rows), kAttentionThreads,
              8 * a.group * kHeadDim * 4, a);
     }
     if (parts & kO) {
@@ -182,7 +182,8 @@ class OneKernel {
              device<Choice>(kBlocks),
              device(std::vector<u64>(1))};
     shared_ = decode_shared(count, kHidden / 64, kInner / 64, kHeads / kKvHeads);
-    check(cudaFuncSetAttribute(decode, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_),
+    check(cudaFuncSetAttribute(decode<false, false>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               shared_),
           "shared memory of decode");
   }
   void launch_on(const Stream& s) const {
@@ -196,7 +197,7 @@ class OneKernel {
     attribute.val.cooperative = 1;
     config.attrs = &attribute;
     config.numAttrs = 1;
-    check(cudaLaunchKernelEx(&config, decode, args_), "decode");
+    check(cudaLaunchKernelEx(&config, decode<false, false>, args_), "decode");
   }
 
  private:

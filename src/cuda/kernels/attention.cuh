@@ -7,8 +7,11 @@
 // Up to 8 query heads of a KV head are the MMA's rows; K and V come from device memory as the MMA
 // wants them: for scores, lane 4 g + t has the dims 32 j + 8 t ... + 7 of key g and of query head g
 // (the order of dims in a sum is free); for values, pairs of tokens are made by byte permutes.
+//
+// Where a model normalizes each head before rope, Q and the K of the row's own position come as the
+// product gave them; the warp that has that position writes K back as later steps want it.
 
-#include "primitives.cuh"
+#include "rows.cuh"
 
 namespace tandem::cuda {
 
@@ -30,6 +33,10 @@ struct AttentionArgs {
   int* arrived;          // [rows][kv_heads], zero between launches
   int table_stride, kv_heads, group;
   float scale;  // of scores, times log2(e)
+  // Of a model that normalizes heads:
+  const u16* norms = nullptr;     // of q, then of k, bf16 [2][128]
+  const float2* turns = nullptr;  // [rows][64]: cosine, sine
+  float epsilon = 0;
 };
 
 struct Page {
@@ -43,15 +50,63 @@ __device__ __forceinline__ Page page_of(const AttentionArgs& a, int row, int hea
   return {k, k + static_cast<u64>(a.kv_heads) * 64 * kHeadDim};
 }
 
+/// rms_norm, then rope, of a head whose dims 32 j + 8 t ... + 7 lane 4 g + t has.
+__device__ __forceinline__ void turn_head(uint4 (&v)[4], const u16* norm, const float2* turns,
+                                          float epsilon) {
+  const int t = threadIdx.x & 3;
+  float sum = 0;
+#pragma unroll
+  for (int j = 0; j < 4; ++j) sum += sum_of_squares(v[j]);
+  for (int i = 1; i < 4; i *= 2) sum += __shfl_xor_sync(~0u, sum, i);
+  const float inverse = rsqrtf(sum / kHeadDim + epsilon);
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    v[j] = normalize(v[j], __ldg(reinterpret_cast<const uint4*>(norm) + j * 4 + t), inverse);
+  }
+#pragma unroll
+  for (int j = 0; j < 2; ++j) {
+    const float4* turn = reinterpret_cast<const float4*>(turns + j * 32 + t * 8);
+    const auto pair = [](u32& first, u32& second, float4 turn) {
+      const float a = low(first), b = low(second), c = high(first), d = high(second);
+      first =
+          narrow(fmaf(a, turn.x, -__fmul_rn(b, turn.y)), fmaf(c, turn.z, -__fmul_rn(d, turn.w)));
+      second = narrow(fmaf(b, turn.x, __fmul_rn(a, turn.y)), fmaf(d, turn.z, __fmul_rn(c, turn.w)));
+    };
+    pair(v[j].x, v[j + 2].x, turn[0]);
+    pair(v[j].y, v[j + 2].y, turn[1]);
+    pair(v[j].z, v[j + 2].z, turn[2]);
+    pair(v[j].w, v[j + 2].w, turn[3]);
+  }
+}
+
 /// Weighted values of a warp's 32 positions for up to 8 heads, into shared memory.
-__device__ __forceinline__ void attend(const AttentionArgs& a, const u16* q, Page page, int first,
-                                       int last, float* to, float2* weight) {
+template <bool kNorm>
+__device__ __forceinline__ void attend(const AttentionArgs& a, const u16* q, const float2* turns,
+                                       Page page, int first, int last, float* to, float2* weight) {
   const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   uint4 query[4];
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
     query[j] =
         __ldcg(reinterpret_cast<const uint4*>(q + min(g, a.group - 1) * kHeadDim) + j * 4 + t);
+  }
+  uint4 own[4];
+  if constexpr (kNorm) {
+    uint4* key =
+        reinterpret_cast<uint4*>(const_cast<u16*>(page.k) + last % kPageTokens * kHeadDim) + t;
+    const bool has_own = last < first + kWarpPositions;
+    if (has_own) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) own[j] = __ldcg(key + j * 4);
+    }
+    turn_head(query, a.norms, turns, a.epsilon);
+    if (has_own) {
+      turn_head(own, a.norms + kHeadDim, turns, a.epsilon);
+      if (g == 0) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) __stcg(key + j * 4, own[j]);
+      }
+    }
   }
   float score[4][4];
 #pragma unroll
@@ -61,6 +116,12 @@ __device__ __forceinline__ void attend(const AttentionArgs& a, const u16* q, Pag
     uint4 k[4];
 #pragma unroll
     for (int j = 0; j < 4; ++j) k[j] = __ldcg(key + j * 4);
+    if constexpr (kNorm) {
+      if (first + n * 8 + g == last) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) k[j] = own[j];
+      }
+    }
     multiply_first(score[n], query[0].x, 0, query[0].y, 0, k[0].x, k[0].y);
     multiply(score[n], query[0].z, 0, query[0].w, 0, k[0].z, k[0].w);
 #pragma unroll
@@ -140,11 +201,12 @@ struct Joined {
   float4 sum = {0, 0, 0, 0};
   float2 weight = {-INFINITY, 0};
 };
-template <class Values, class WeightOf>
+template <int kUnroll, class Values, class WeightOf>
 __device__ __forceinline__ Joined join(int count, Values values, WeightOf weight_of) {
   Joined all;
+#pragma unroll(kUnroll)
   for (int i = 0; i < count; ++i) all.weight.x = fmaxf(all.weight.x, weight_of(i).x);
-#pragma unroll 8
+#pragma unroll(kUnroll)
   for (int i = 0; i < count; ++i) {
     const float2 w = weight_of(i);
     const float4 v = values(i);
@@ -197,10 +259,12 @@ __device__ __forceinline__ void prefetch_page(Page page, int position) {
   prefetch_to_l2(page.v + place * kHeadDim + 64);
 }
 
-/// By 256 threads; sums: [8 warps][group][128] floats of shared memory.
+/// By 256 threads; turns: the row's, where kNorm; sums: [8 warps][group][128] floats of shared
+/// memory.
+template <bool kNorm>
 __device__ __forceinline__ void attend_item(const AttentionArgs& a, const AttentionItem& item,
-                                            Page page, int thread, int barrier, float* sums,
-                                            AttentionShared& shared) {
+                                            const float2* turns, Page page, int thread, int barrier,
+                                            float* sums, AttentionShared& shared) {
   const int last = item.last, start = item.split * kSplit;
   if (start > last) return;
   const int warp = thread / 32, first = start + warp * kWarpPositions;
@@ -208,8 +272,8 @@ __device__ __forceinline__ void attend_item(const AttentionArgs& a, const Attent
   const u64 cell = static_cast<u64>(item.row) * a.kv_heads + item.kv_head;
   const u64 head = cell * a.group;
   if (first <= last) {
-    attend(a, a.q + head * kHeadDim, page, first, last, sums + warp * a.group * kHeadDim,
-           shared.weights[warp]);
+    attend<kNorm>(a, a.q + head * kHeadDim, turns, page, first, last,
+                  sums + warp * a.group * kHeadDim, shared.weights[warp]);
   }
   meet(barrier);
   const int splits = last / kSplit + 1;
@@ -218,7 +282,7 @@ __device__ __forceinline__ void attend_item(const AttentionArgs& a, const Attent
   float2* weights = a.weights + cell * item.splits * a.group;
   for (int i = thread; i < quads; i += kAttentionThreads) {
     const int h = i / (kHeadDim / 4), quad = i % (kHeadDim / 4);
-    const Joined all = join(
+    const Joined all = join<kNorm ? 2 : 8>(
         here, [&](int w) { return reinterpret_cast<const float4*>(sums)[w * quads + i]; },
         [&](int w) { return shared.weights[w][h]; });
     if (splits == 1) {
@@ -241,13 +305,14 @@ __device__ __forceinline__ void attend_item(const AttentionArgs& a, const Attent
   for (int i = thread; i < quads; i += kAttentionThreads) {
     const int h = i / (kHeadDim / 4);
     finish(a, head + h, i % (kHeadDim / 4),
-           join(
+           join<8>(
                splits, [&](int s) { return __ldcg(partial + s * quads + i); },
                [&](int s) { return __ldcg(weights + s * a.group + h); }));
   }
 }
 
 /// Grid: [splits, kv_heads, rows]; splits that begin after the position end at once.
+template <bool kNorm>
 __global__ void __launch_bounds__(kAttentionThreads, 2) attention(AttentionArgs a) {
   extern __shared__ __align__(16) float sums[];  // [8 warps][group][128]
   __shared__ AttentionShared shared;
@@ -259,7 +324,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention(AttentionArgs 
   const Page page = item.page(a, thread);
   prefetch_page(page, split * kSplit + thread);
   wait_for_predecessor();
-  attend_item(a, item, page, thread, 1, sums, shared);
+  attend_item<kNorm>(a, item, a.turns + row * (kHeadDim / 2), page, thread, 1, sums, shared);
 }
 
 }  // namespace tandem::cuda

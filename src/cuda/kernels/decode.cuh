@@ -5,100 +5,44 @@
 // The barriers do not stop the weights: each warp's ring runs on through the list of matrices, up
 // to kDepth stages ahead of what is multiplied, while the block waits, normalizes or attends. A
 // tile is computed as product() computes it, so its bits are the same.
+//
+// Experts are not known before the router's barrier: there the rings stop, and are filled again as
+// soon as the block has chosen. Gate and up of the token's experts are one matrix of top_k times
+// the tiles; down is one matrix whose K are the experts' inner rows one after the other, so that
+// the experts are added up where the warps are.
 
-#include "attention.cuh"
-#include "step.cuh"
+#include "decode_args.cuh"
+#include "supply.cuh"
 
 namespace tandem::cuda {
 
-constexpr int kDecodeDepth = 9;  // stages of a warp's ring
+constexpr int kHeadsOfHalf = 4;  // more query heads a KV head, and half a block attends
 constexpr int kBatch = 7;        // tiles whose sums are added up at once
 constexpr int kTilePartials = kWarps * 16 + 8;
 
-struct DecodeLayer {
-  const u16* norm[2];  // before attention and before the MLP
-  u16* pages;
+template <bool kMoe>
+struct RoutingShared {};
+template <>
+struct RoutingShared<true> {
+  Chosen chosen[kWarps];  // each warp chooses for itself
 };
 
-struct DecodeArgs {
-  const Weights* matrices;    // qkv, o, gate and up, down of each layer, then the head
-  const DecodeLayer* layers;  // and one more, whose norms are the head's
-  int layer_count, steps;
-  float epsilon;
-  StepArgs step;
-  AttentionArgs attention;
-  int splits;      // room for
-  u16 *q, *mixed;  // see RopeToPages, AttentionArgs::out
-  u16* inner;      // what SwiGlu gives
-  float* logits;
-  Choice* choices;  // [blocks]
-  u64* barrier;     // counts arrivals; a launch adds a multiple of (blocks * barriers)
-};
-
-/// One warp's ring over all matrices of the launch.
-struct Supply {
-  const Weights* list;
-  const unsigned char* from;
-  u64 step;  // from the end of this warp's part of a tile to its part of the next
-  u32 to;
-  int count, left, matrix, tile, tiles, stage, stages;
-
-  __device__ void start(const Weights* matrices, int matrix_count, int steps, u32 ring) {
-    to = ring + (threadIdx.x & 31) * 16;
-    list = matrices;
-    count = matrix_count;
-    left = matrix_count * steps;
-    matrix = -1;
-    next_matrix();
-  }
-  __device__ void next_matrix() {
-    const int warp = threadIdx.x / 32;
-    for (; left > 0; --left) {
-      if (++matrix == count) matrix = 0;
-      const Weights& w = list[matrix];
-      const int all = w.groups / kStageGroups, begin = warp * all / kWarps;
-      stages = (warp + 1) * all / kWarps - begin;
-      stage = 0;
-      tiles = w.tiles;
-      tile = blockIdx.x;
-      if (stages == 0 || tile >= tiles) continue;
-      --left;
-      from =
-          w.packed + (static_cast<u64>(tile) * all + begin) * kStageBytes + (threadIdx.x & 31) * 16;
-      step = (static_cast<u64>(gridDim.x) * all - stages) * kStageBytes;
-      return;
-    }
-    left = -1;
-  }
-  __device__ __forceinline__ void fill(int slot) {
-    if (left >= 0) {
-      copy_stage(to + slot * kStageBytes, from);
-      from += kStageBytes;
-      if (++stage == stages) {
-        stage = 0;
-        from += step;
-        tile += gridDim.x;
-        if (tile >= tiles) next_matrix();
-      }
-    }
-    commit_copies();
-  }
-};
-
-enum class Part { kQkv, kOut, kGateUp, kDown, kHead };
-
-struct DecodeShared {
+template <bool kMoe>
+struct DecodeShared : RoutingShared<kMoe> {
   AttentionShared attention[2];
   Choice scratch[kWarps];
   u64 target;  // of arrivals at the barrier; thread 0's
-  float2 turns[kHeadDim / 2];
+  alignas(16) float2 turns[kHeadDim / 2];
   int slot;
 };
 
+/// kMoe: the MLPs are mixtures of experts; kHeadNorm: heads of q and k are normalized.
+template <bool kMoe, bool kHeadNorm>
 class Decoder {
  public:
   __device__ Decoder(const DecodeArgs& args, const Weights* list, const DecodeLayer* layers,
-                     unsigned char* dynamic, DecodeShared& shared, int held_groups, uint4* residual)
+                     unsigned char* dynamic, DecodeShared<kMoe>& shared, int held_groups,
+                     uint4* residual)
       : a_(args),
         list_(list),
         layers_(layers),
@@ -109,10 +53,15 @@ class Decoder {
         sums_(partials_ + 2 * kBatch * kTilePartials),
         held_(reinterpret_cast<uint4*>(sums_ + held_groups * 8)),
         residual_(residual) {
+    if constexpr (kMoe) {
+      supply_.ids = shared.chosen[threadIdx.x / 32].ids;
+      supply_.top_k = a_.top_k;
+    }
     supply_.start(list, count_, args.steps, shared_address(ring_));
 #pragma unroll 1
     for (int d = 0; d < kDecodeDepth; ++d) supply_.fill(d);
-    const u64 each = static_cast<u64>(gridDim.x) * args.steps * (5 * args.layer_count + 2);
+    const int barriers = (kMoe ? 6 : 5) * args.layer_count + 2;
+    const u64 each = static_cast<u64>(gridDim.x) * args.steps * barriers;
     if (threadIdx.x == 0) shared_.target = __ldcg(a_.barrier) / each * each;
   }
 
@@ -125,14 +74,18 @@ class Decoder {
       meet_all();
       begin_step();
       for (int i = 0; i < count_; ++i) {
-        const Part part = i + 1 == count_ ? Part::kHead : static_cast<Part>(i & 3);
+        const Part part = part_of(i, count_);
         const DecodeLayer& layer = layers_[i / 4];
         if (part == Part::kOut) attend(layer);
-        if (part == Part::kQkv) look_ahead(layer);
+        if (part == Part::kQkv) look_ahead(layer, i / 4);
         const bool wide = part == Part::kDown;
         const bool norm = part != Part::kOut && !wide;
         const u16* x = norm ? a_.step.x : wide ? a_.inner : a_.mixed;
-        prepare(list_[i], x, norm ? layer.norm[part != Part::kQkv] : nullptr);
+        const int groups = list_[i].groups * (kMoe && wide ? a_.top_k : 1);
+        prepare(groups, x, norm ? layer.norm[part != Part::kQkv] : nullptr);
+        if constexpr (kMoe) {
+          if (part == Part::kGateUp) route(i / 4);
+        }
         multiply(list_[i], part, layer);
         meet_all();
       }
@@ -161,11 +114,13 @@ class Decoder {
   __device__ void begin_step() {
     position_ = __ldcg(a_.step.positions);
     splits_ = position_ / kSplit + 1;
+    halves_ = a_.attention.group > kHeadsOfHalf ? 1 : 2;
     const int thread = threadIdx.x % kAttentionThreads;
     const int i = blockIdx.x + threadIdx.x / kAttentionThreads * gridDim.x;
     const int first = i % splits_ * kSplit + thread / 32 * kWarpPositions;
     offset_ = -1;
-    if (i < splits_ * a_.attention.kv_heads && first <= position_) {
+    if (threadIdx.x / kAttentionThreads < halves_ && i < splits_ * a_.attention.kv_heads &&
+        first <= position_) {
       const long long page = a_.attention.table[first / kPageTokens];
       offset_ = (page * 2 * a_.attention.kv_heads + i / splits_) * 64 * kHeadDim;
     }
@@ -181,33 +136,62 @@ class Decoder {
     return {k, k + static_cast<u64>(a_.attention.kv_heads) * 64 * kHeadDim};
   }
   /// What the layer will read that no ring brings: KV pages of a first item, and the norms.
-  __device__ void look_ahead(const DecodeLayer& layer) {
+  __device__ void look_ahead(const DecodeLayer& layer, int number) {
     prefetch_page(first_page(layer), threadIdx.x);
     const int at = threadIdx.x * 64;
     if (blockIdx.x == gridDim.x - 1 && at < list_[0].groups * 64) {
       prefetch_to_l2(layer.norm[1] + at);
       prefetch_to_l2((&layer)[1].norm[0] + at);
     }
+    if (kHeadNorm && blockIdx.x == gridDim.x - 2 && threadIdx.x < 4) {
+      prefetch_to_l2(a_.attention.norms + number * 2 * kHeadDim + threadIdx.x * 64);
+    }
+    if (kMoe && blockIdx.x < a_.experts && threadIdx.x < list_[0].groups) {
+      prefetch_to_l2(router_row(number, blockIdx.x) + threadIdx.x * 8);
+    }
   }
-  /// A half of a block has each second item of the block's.
+  __device__ __forceinline__ const uint4* router_row(int layer, int expert) const {
+    return a_.router + (static_cast<u64>(layer) * a_.experts + expert) * list_[0].groups * 8;
+  }
+  /// The router's logits, an expert a block, and the token's experts by each block for itself.
+  __device__ __forceinline__ void route(int layer) {
+    for (int e = blockIdx.x; threadIdx.x < 32 && e < a_.experts; e += gridDim.x) {
+      const float logit = router_logit(router_row(layer, e), held_, list_[0].groups * 8);
+      if (threadIdx.x == 0) __stcg(a_.router_logits + e, logit);
+    }
+    meet_all();
+    const int lane = threadIdx.x & 31;
+    float4 logits = {0, 0, 0, 0};
+    if (lane * 4 < a_.experts) {
+      logits = __ldcg(reinterpret_cast<const float4*>(a_.router_logits) + lane);
+    }
+    choose_experts(logits, a_.experts, a_.top_k, shared_.chosen[threadIdx.x / 32]);
+    supply_.resume();
+    int slot = slot_;
+#pragma unroll 1
+    for (int d = 0; d < kDecodeDepth; ++d, slot = next_slot(slot)) supply_.fill(slot);
+  }
+  /// A half of a block has each second item of the block's, where there is room for both.
   __device__ void attend(const DecodeLayer& layer) {
     AttentionArgs a = a_.attention;
     a.pages = layer.pages;
+    if (kHeadNorm) a.norms += static_cast<int>(&layer - layers_) * 2 * kHeadDim;
     const int thread = threadIdx.x % kAttentionThreads, half = threadIdx.x / kAttentionThreads;
     float* sums = sums_ + half * (kAttentionThreads / 32) * a.group * kHeadDim;
     const int first = blockIdx.x + half * gridDim.x;
 #pragma unroll 1
-    for (int i = first; i < splits_ * a.kv_heads; i += 2 * gridDim.x) {
+    for (int i = first; half < halves_ && i < splits_ * a.kv_heads; i += halves_ * gridDim.x) {
       const AttentionItem item = {0, i / splits_, i % splits_, a_.splits, position_};
       const Page page = i == first ? first_page(layer) : item.page(a, thread);
-      attend_item(a, item, page, thread, 1 + half, sums, shared_.attention[half]);
+      attend_item<kHeadNorm>(a, item, shared_.turns, page, thread, 1 + half, sums,
+                             shared_.attention[half]);
       meet(1 + half);
     }
     meet_all();
   }
 
-  __device__ __forceinline__ void prepare(const Weights& w, const u16* x, const u16* norm) {
-    const Rows rows{x, norm, a_.epsilon, w.groups};
+  __device__ __forceinline__ void prepare(int groups, const u16* x, const u16* norm) {
+    const Rows rows{x, norm, a_.epsilon, groups};
     if (norm != nullptr) {
       prepare_rows<1, true>(rows, 1, 0, 1, held_, sums_, partials_, residual_);
     } else {
@@ -222,8 +206,11 @@ class Decoder {
                                         const Place& at, float a, float b, Choice& best) const {
     if (part == Part::kQkv) {
       const int kv_heads = a_.attention.kv_heads;
-      const RopeToPages rope{
-          a_.q, {layer.pages, nullptr, nullptr}, kv_heads * a_.attention.group, kv_heads};
+      const RopeToPages rope{a_.q,
+                             {layer.pages, nullptr, nullptr},
+                             kv_heads * a_.attention.group,
+                             kv_heads,
+                             !kHeadNorm};
       rope.store(w, a, b, {shared_.turns[at.pair], shared_.slot, at.block, at.pair, 0});
     } else if (part == Part::kGateUp) {
       SwiGlu{a_.inner}.store(w, a, b, at.row);
@@ -240,23 +227,32 @@ class Decoder {
   __device__ void multiply(const Weights& w, Part part, const DecodeLayer& layer) {
     Choice best = {-INFINITY, 0x7fffffff};
     int flip = 0;
-    for (int first = blockIdx.x; first < w.tiles; first += gridDim.x * kBatch, flip ^= 1) {
+    const bool experts = kMoe && (part == Part::kGateUp || part == Part::kDown);
+    const int tiles = w.tiles * (experts && part == Part::kGateUp ? a_.top_k : 1);
+    for (int first = blockIdx.x; first < tiles; first += gridDim.x * kBatch, flip ^= 1) {
       float* part_sums = partials_ + flip * kBatch * kTilePartials;
       const int mine = first + static_cast<int>(threadIdx.x / 8 * gridDim.x);
-      const bool adds = threadIdx.x < kBatch * 8 && mine < w.tiles;
-      if (w.groups == kWarps * 2 * kStageGroups) {
-        short_rows(w, first, part_sums);
+      const bool adds = threadIdx.x < kBatch * 8 && mine < tiles;
+      const bool down = experts && part == Part::kDown;
+      if (!down && w.groups == kWarps * 2 * kStageGroups) {
+        short_rows<2>(tiles, first, part_sums);
+      } else if (kMoe && !down && w.groups == kWarps * kStageGroups) {
+        short_rows<1>(tiles, first, part_sums);
       } else {
-        long_rows(w, first, part_sums);
+        long_rows(w, down, tiles, first, part_sums);
       }
       __syncthreads();
       if (adds) {
         const float* from = part_sums + threadIdx.x / 8 * kTilePartials + (threadIdx.x & 7);
         float a = 0, b = 0;
+        if (down) {
+          add_experts(from, a, b);
+        } else {
 #pragma unroll
-        for (int s = 0; s < kWarps; ++s) {
-          a += from[s * 16];
-          b += from[s * 16 + 8];
+          for (int s = 0; s < kWarps; ++s) {
+            a += from[s * 16];
+            b += from[s * 16 + 8];
+          }
         }
         store(w, part, layer, Place(w, mine, threadIdx.x & 7, 0), a, b, best);
       }
@@ -266,6 +262,26 @@ class Decoder {
       if (threadIdx.x == 0) {
         __stcg(reinterpret_cast<float2*>(a_.choices) + blockIdx.x,
                float2{best.logit, __int_as_float(best.id)});
+      }
+    }
+  }
+
+  __device__ __forceinline__ void add_experts(const float* from, float& a, float& b) const {
+    if constexpr (kMoe) {
+      const int warps = kWarps / a_.top_k;
+      const Chosen& chosen = shared_.chosen[threadIdx.x / 32];
+      float y = 0, z = 0;
+      int left = warps, expert = 0;
+#pragma unroll 4
+      for (int s = 0; s < kWarps; ++s) {
+        y += from[s * 16];
+        z += from[s * 16 + 8];
+        if (--left > 0) continue;
+        a = fmaf(chosen.weights[expert], y, a);
+        b = fmaf(chosen.weights[expert], z, b);
+        y = z = 0;
+        left = warps;
+        ++expert;
       }
     }
   }
@@ -281,10 +297,11 @@ class Decoder {
     return slot + 1 == kDecodeDepth ? 0 : slot + 1;
   }
 
-  /// Up to kBatch tiles where each warp has two stages of a tile: x stays in registers.
-  __device__ __forceinline__ void short_rows(const Weights& w, int first, float* to) {
+  /// Up to kBatch tiles where each warp has one or two stages of a tile: x stays in registers.
+  template <int kStages>
+  __device__ __forceinline__ void short_rows(int tiles, int first, float* to) {
     const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-    constexpr int kGroups = 2 * kStageGroups;
+    constexpr int kGroups = kStages * kStageGroups;
     const int group = threadIdx.x / 32 * kGroups;
     uint4 x[kGroups][1][2];
     float2 sums[kGroups][1];
@@ -294,10 +311,10 @@ class Decoder {
       x[k][0][1] = held_[(group + k) * 8 + 4 + t];
       sums[k][0].x = sums[k][0].y = sums_[(group + k) * 8];
     }
-    for (int u = 0, tile = first; u < kBatch && tile < w.tiles; ++u, tile += gridDim.x) {
+    for (int u = 0, tile = first; u < kBatch && tile < tiles; ++u, tile += gridDim.x) {
       float acc[1][1][4] = {};
       const int second = next_slot(slot_);
-      wait_for_copies<kDecodeDepth - 2>();
+      wait_for_copies<kDecodeDepth - kStages>();
       __syncwarp();
 #pragma unroll
       for (int k = 0; k < kGroups; ++k) {
@@ -306,19 +323,22 @@ class Decoder {
       }
       __syncwarp();
       supply_.fill(slot_);
-      supply_.fill(second);
-      slot_ = next_slot(second);
+      if (kStages == 2) supply_.fill(second);
+      slot_ = kStages == 2 ? next_slot(second) : second;
       keep(acc[0][0], to + u * kTilePartials);
     }
   }
 
   /// The same for any K, with x from shared memory.
-  __device__ __forceinline__ void long_rows(const Weights& w, int first, float* to) {
+  __device__ __forceinline__ void long_rows(const Weights& w, bool down, int tiles, int first,
+                                            float* to) {
     const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, g = lane >> 2, t = lane & 3;
-    const int stages = w.groups / kStageGroups;
-    const int begin = warp * stages / kWarps, end = (warp + 1) * stages / kWarps;
+    const int all = w.groups / kStageGroups, warps = down ? kWarps / a_.top_k : kWarps;
+    const StageRange range = stages_of(all, down ? warp % warps : warp, warps);
+    const int before = down ? warp / warps * all : 0;  // stages of the experts before this warp's
+    const int begin = before + range.begin, end = before + range.end;
     uint4 x[kStageGroups][1][2] = {};
-    for (int u = 0, tile = first; u < kBatch && tile < w.tiles; ++u, tile += gridDim.x) {
+    for (int u = 0, tile = first; u < kBatch && tile < tiles; ++u, tile += gridDim.x) {
       float acc[1][1][4] = {};
 #pragma unroll 1
       for (int stage = begin; stage < end; ++stage) {
@@ -363,17 +383,18 @@ class Decoder {
   const DecodeArgs& a_;
   const Weights* list_;
   const DecodeLayer* layers_;
-  DecodeShared& shared_;
+  DecodeShared<kMoe>& shared_;
   int count_;
   unsigned char* ring_;
   float* partials_;
   float* sums_;
   uint4* held_;
   uint4* residual_;  // x as the last norm read it
-  Supply supply_;
+  Supply<kMoe> supply_;
   int slot_ = 0;
   int position_ = -1;
   int splits_ = 0;
+  int halves_ = 2;         // of a block that attend
   long long offset_ = -1;  // of the page of this thread's first item, in elements
 };
 
@@ -385,9 +406,10 @@ __host__ __device__ constexpr int lists_bytes(int layers) {
 }
 
 /// Grid: at most one block a multiprocessor, all of them at once (a cooperative launch).
+template <bool kMoe, bool kHeadNorm>
 __global__ void __launch_bounds__(kThreads, 1) decode(const __grid_constant__ DecodeArgs args) {
   extern __shared__ __align__(128) unsigned char dynamic[];
-  __shared__ DecodeShared shared;
+  __shared__ DecodeShared<kMoe> shared;
   Weights* list = reinterpret_cast<Weights*>(dynamic);
   const int count = args.layer_count * 4 + 1;
   DecodeLayer* layers = reinterpret_cast<DecodeLayer*>(list + count);
@@ -395,17 +417,19 @@ __global__ void __launch_bounds__(kThreads, 1) decode(const __grid_constant__ De
   for (int i = threadIdx.x; i <= args.layer_count; i += kThreads) layers[i] = args.layers[i];
   __syncthreads();
   int held_groups = 0;
-  for (int i = 0; i < min(count, 4); ++i) held_groups = max(held_groups, list[i].groups);
+  for (int i = 0; i < min(count, 4); ++i)
+    held_groups = max(held_groups, list[i].groups * (kMoe && i == 3 ? args.top_k : 1));
   unsigned char* after = dynamic + lists_bytes(args.layer_count);
   uint4* residual = reinterpret_cast<uint4*>(after);
   after += list[0].groups * 128;
-  Decoder(args, list, layers, after, shared, held_groups, residual).run();
+  Decoder<kMoe, kHeadNorm>(args, list, layers, after, shared, held_groups, residual).run();
 }
 
 /// Bytes of shared memory of decode(): the hidden size / 64, the greatest K / 64 of
-/// its matrices, query heads a KV head.
+/// its rows (of a down of experts top_k times its own), query heads a KV head.
 inline int decode_shared(int layers, int hidden_groups, int groups, int heads) {
-  const int rows = groups * (32 + 128), sums = kThreads / 32 * heads * kHeadDim * 4;
+  const int rows = groups * (32 + 128),
+            sums = kWarps / (heads > kHeadsOfHalf ? 2 : 1) * heads * kHeadDim * 4;
   return lists_bytes(layers) + hidden_groups * 128 + kWarps * kDecodeDepth * kStageBytes +
          2 * kBatch * kTilePartials * 4 + (rows > sums ? rows : sums);
 }

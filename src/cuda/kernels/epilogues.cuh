@@ -60,7 +60,7 @@ struct KvWrite {
 };
 
 /// Rows q | k | v: rope on q and k (pairs i, i + dim / 2), q to [tokens][heads][dim] bf16, k and v
-/// to their page. Weights::per is dim / 16.
+/// to their page. Weights::per is dim / 16. Where heads are normalized first, attention turns them.
 struct RopeToPages {
   struct Ready {
     float2 turn;
@@ -69,6 +69,7 @@ struct RopeToPages {
   u16* q;
   KvWrite kv;
   int heads, kv_heads;
+  bool turns = true;
   __device__ Ready prepare(const Weights& w, const Place& at) const {
     return {__ldcg(kv.turns + at.token * 8 * w.per + at.pair), __ldcg(kv.slots + at.token),
             at.block, at.pair, at.token};
@@ -81,7 +82,7 @@ struct RopeToPages {
       const u64 page = static_cast<u64>(at.slot >> 6) * 2 * kv_heads + plane;
       to = kv.pages + (page * 64 + (at.slot & 63)) * 2 * half + at.pair;
     }
-    const bool turned = plane < kv_heads;
+    const bool turned = turns && plane < kv_heads;
     // Rounded as written here in every kernel: a compiler may contract either product.
     const float x = fmaf(a, at.turn.x, -__fmul_rn(b, at.turn.y));
     const float y = fmaf(b, at.turn.x, __fmul_rn(a, at.turn.y));
