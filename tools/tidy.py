@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LINES_MAX = 450
 COLUMNS_MAX = 100
+FUNCTION_MAX = 70  # lines of a function of src/
 # What each folder of src/ may include besides itself and include/tandem; docs/architecture.md draws
 # it. scheduler and server know the stages by include/tandem/pipeline.h only.
 USES = {
@@ -71,6 +72,26 @@ def check_text(name, text, problems):
                 problems.append(f"{name}:{number}: matches {pattern!r}; use {instead}")
 
 
+def check_functions(name, text, problems):
+    """clang-format leaves definitions at column 0, from their first line to a lone brace."""
+    if not re.match(r"src/.*\.(cpp|cc)$", name):
+        return
+    start, inside = None, False
+    for number, line in enumerate(text.split("\n"), 1):
+        if start is None and re.match(r"[\w~\[].*\(", line):
+            start, inside = number, False
+        if start is None:
+            continue
+        if not inside and line.endswith((";", "}")):  # no body, or one of a line
+            start = None
+        elif inside and line.startswith("}"):
+            if number - start >= FUNCTION_MAX:
+                problems.append(f"{name}:{start}: a function of {number - start + 1} lines, at "
+                                f"most {FUNCTION_MAX}")
+            start = None
+        inside = inside or line.endswith("{")
+
+
 def reachable(folder):
     found, todo = set(), [folder]
     while todo:
@@ -112,6 +133,7 @@ def main():
     problems = []
     for name, text in texts.items():
         check_text(name, text, problems)
+        check_functions(name, text, problems)
         check_includes(name, text, problems)
     check_orphans(texts, problems)
     print("\n".join(problems) or f"{len(texts)} files are tidy")

@@ -85,7 +85,6 @@ Status Console::write(std::string_view text) {
 void Console::note(std::string_view text) { static_cast<void>(write_whole(kError, text)); }
 
 bool Console::input_is_terminal() const { return ::isatty(kInput) == 1; }
-bool Console::output_is_terminal() const { return ::isatty(kOutput) == 1; }
 bool Console::error_is_terminal() const { return ::isatty(kError) == 1; }
 
 Result<std::string> Console::read_all(std::size_t max_bytes) {

@@ -24,7 +24,6 @@ class Console {
   void note(std::string_view text);
 
   bool input_is_terminal() const;
-  bool output_is_terminal() const;
   bool error_is_terminal() const;
 
   /// All of standard input, at most `max_bytes`.

@@ -104,22 +104,4 @@ Result<std::vector<LayerRange>> partition(const ModelSizes& model, std::span<con
   return ranges;
 }
 
-Result<std::vector<LayerRange>> partition_by_memory(const ModelSizes& model,
-                                                    std::span<const std::uint64_t> memory_bytes) {
-  std::vector<double> shares;
-  for (const std::uint64_t bytes : memory_bytes) shares.push_back(static_cast<double>(bytes));
-  auto ranges = partition(model, shares);
-  if (!ranges) return ranges;
-  for (std::size_t rank = 0; rank < ranges->size(); ++rank) {
-    const std::uint64_t needed = range_bytes(model, (*ranges)[rank]);
-    if (needed <= memory_bytes[rank]) continue;
-    return Error{ErrorCode::kResourceLimit,
-                 fmt::format("rank {} has {} bytes of memory for layers {}..{} of {} bytes: the "
-                             "model does not fit these ranks",
-                             rank, memory_bytes[rank], (*ranges)[rank].first,
-                             (*ranges)[rank].last - 1, needed)};
-  }
-  return ranges;
-}
-
 }  // namespace tandem::cluster

@@ -31,11 +31,6 @@ ModelSizes read_by_token(ModelSizes model);
 /// ranks than layers (both numbers named). Pure.
 Result<std::vector<LayerRange>> partition(const ModelSizes& model, std::span<const double> shares);
 
-/// The same where memory is a limit: shares are the memories, and kResourceLimit says which rank
-/// would need how many bytes when no split fits.
-Result<std::vector<LayerRange>> partition_by_memory(const ModelSizes& model,
-                                                    std::span<const std::uint64_t> memory_bytes);
-
 /// Weight and KV bytes of a range, embedding and head included where they belong to it.
 std::uint64_t range_bytes(const ModelSizes& model, LayerRange range);
 

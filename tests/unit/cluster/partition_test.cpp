@@ -154,16 +154,5 @@ TEST(Partition, WeightlessModelIsStillSplit) {
   EXPECT_EQ(ranges->back(), (LayerRange{3, 4}));
 }
 
-TEST(PartitionByMemory, SaysWhichRankWouldNeedHowMuch) {
-  const ModelSizes model{std::vector<std::uint64_t>(4, 100), 50, 50, 25};
-  const auto fits = partition_by_memory(model, std::vector<std::uint64_t>{300, 300});
-  ASSERT_TRUE(fits.ok()) << fits.error().message;
-  const auto too_small = partition_by_memory(model, std::vector<std::uint64_t>{299, 299});
-  ASSERT_FALSE(too_small.ok());
-  EXPECT_EQ(too_small.error().code, ErrorCode::kResourceLimit);
-  EXPECT_THAT(too_small.error().message, testing::HasSubstr("rank 0 has 299 bytes"));
-  EXPECT_THAT(too_small.error().message, testing::HasSubstr("300 bytes"));
-}
-
 }  // namespace
 }  // namespace tandem::cluster
