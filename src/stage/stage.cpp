@@ -89,6 +89,11 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
       options.folder, mlx ? weights::Alignment::kDtype : weights::Alignment::kAny);
   if (!weights.ok()) return weights.error();
 
+  auto pool = std::make_unique<ThreadPool>(options.threads != 0 ? options.threads
+                                                                : platform::physical_cores());
+  const auto context = make_context(options, *pool);
+  if (!context.ok()) return context.error();
+
   // Before anything is loaded: what does not fit is refused with a line, not by the kernel.
   const std::uint64_t memory =
       options.memory_bytes != 0 ? options.memory_bytes : free_memory(options.gpu);
@@ -102,10 +107,6 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
   const auto kv_bytes = kv_budget(*bytes, *range, memory, options.kv_bytes_max, rows);
   if (!kv_bytes.ok()) return kv_bytes.error();
 
-  auto pool = std::make_unique<ThreadPool>(options.threads != 0 ? options.threads
-                                                                : platform::physical_cores());
-  const auto context = make_context(options, *pool);
-  if (!context.ok()) return context.error();
   auto decoder = models::load_decoder(*config, *weights, *range, *context, progress, *kv_type);
   if (!decoder.ok()) return decoder.error();
 
