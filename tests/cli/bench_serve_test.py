@@ -81,7 +81,7 @@ class RealServer(BenchServeTest):
         got = self.bench(self.server.url, "--endpoint", "chat", "--concurrency", 2, "--seconds", 1)
         level, = got["levels"]
         self.check_level(level, 2, level["completed"])
-        self.assertGreater(level["completed"], 2)
+        self.assertGreaterEqual(level["completed"], 2)  # a slow machine answers each stream once
         self.assertGreaterEqual(level["seconds"], 1)
 
     def test_people_get_a_table(self):

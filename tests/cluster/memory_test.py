@@ -42,7 +42,8 @@ class Memory(unittest.TestCase):
                                   "--device", "cpu", "--threads", 1], harness.DEADLINE)
                 errors = done.stderr.decode().splitlines()
                 print(f"{command[0]} in {limit} MiB: {done.returncode} {errors[-1:]}", flush=True)
-                self.assertIn(done.returncode, (0, 1), "not killed")
+                # 2: the prompt is longer than what KV there is room for.
+                self.assertIn(done.returncode, (0, 1, 2), "not killed")
                 if done.returncode == 0:
                     answered += 1
                     continue
