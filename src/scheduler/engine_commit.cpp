@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 #include <utility>
 
 #include "base/check.h"
@@ -108,10 +109,11 @@ Status Engine::State::commit(const TickResult& result) {
   measure(flight);
   for (std::size_t i = 0; i < flight.entries.size(); ++i) {
     const FlightEntry& entry = flight.entries[i];
+    const EntryResult& outcome = result.entries[i];
+    if (outcome.error) drop_refused(entry.planned.sequence);
     const auto found = by_kv.find(entry.planned.sequence);
     if (found == by_kv.end()) continue;  // it ended or lost its KV while this tick was on its way
     Sequence& sequence = *found->second;
-    const EntryResult& outcome = result.entries[i];
     if (outcome.error) {
       refuse(sequence, *outcome.error, flight);
       continue;
@@ -126,11 +128,25 @@ Status Engine::State::commit(const TickResult& result) {
   return {};
 }
 
-/// What the stages hold of the sequence is of no use: it is freed, and the sequence ends or, when
-/// the fault is not its own, is computed again.
+/// Some stages hold a refused sequence and others freed it: it is freed everywhere, and so is what
+/// ticks on their way fork off it, which only the former have. A running sequence among these is
+/// refused by a stage itself.
+void Engine::State::drop_refused(std::uint64_t kv) {
+  std::set<std::uint64_t> lost = {kv};
+  memory.drop(kv);
+  for (const Flight& flight : flights) {
+    for (const StateOp& op : flight.ops) {
+      if (op.kind != StateOp::Kind::kFork || !lost.contains(op.source)) continue;
+      lost.insert(op.sequence);
+      if (!by_kv.contains(op.sequence)) memory.drop(op.sequence);
+    }
+  }
+}
+
+/// What the stages hold of the sequence is of no use: it ends or, when the fault is not its own, is
+/// computed again.
 void Engine::State::refuse(Sequence& sequence, const Error& error, const Flight& flight) {
   const std::uint64_t kv = sequence.kv;
-  memory.drop(kv);
   by_kv.erase(kv);
   if (error.code == ErrorCode::kNotFound) drop_source(kv, flight);
   if (is_loss(error) && ++sequence.losses < kLossesMax) {

@@ -69,6 +69,7 @@ struct Engine::State {
 
   // After a tick (engine_commit.cpp).
   Status commit(const TickResult& result);
+  void drop_refused(std::uint64_t kv);
   void refuse(Sequence& sequence, const Error& error, const Flight& flight);
   void drop_source(std::uint64_t kv, const Flight& flight);
   Event advance(Sequence& sequence, const FlightEntry& entry, const TokenResult* token);

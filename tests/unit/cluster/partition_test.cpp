@@ -11,8 +11,6 @@
 namespace tandem::cluster {
 namespace {
 
-using LayerRange;
-
 double load(const ModelSizes& model, LayerRange range, double share) {
   return static_cast<double>(range_bytes(model, range)) / share;
 }
