@@ -103,7 +103,7 @@ void split(int layers, std::string_view picks) {
   if (!ranges) return require_refusal(ranges.error());
   require(ranges->size() == ranks);
   int next = 0;
-  for (const LayerRange& range : *ranges) {
+  for (const tandem::LayerRange& range : *ranges) {
     require(range.first == next && range.last > range.first);
     next = range.last;
   }

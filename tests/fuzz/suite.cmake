@@ -68,7 +68,8 @@ file(GLOB FUZZ_SOURCES RELATIVE ${CMAKE_SOURCE_DIR}/src CONFIGURE_DEPENDS
   ${CMAKE_SOURCE_DIR}/src/base/*.cpp ${CMAKE_SOURCE_DIR}/src/rules/*.cpp
   ${CMAKE_SOURCE_DIR}/src/config/*.cpp
   ${CMAKE_SOURCE_DIR}/src/text/*.cpp ${CMAKE_SOURCE_DIR}/src/weights/*.cpp
-  ${CMAKE_SOURCE_DIR}/src/models/registry.cpp ${CMAKE_SOURCE_DIR}/src/models/families/*.cpp
+  ${CMAKE_SOURCE_DIR}/src/models/registry.cpp ${CMAKE_SOURCE_DIR}/src/models/meaning.cpp
+  ${CMAKE_SOURCE_DIR}/src/models/families/*.cpp
   ${CMAKE_SOURCE_DIR}/src/cluster/wire/frame*.cpp ${CMAKE_SOURCE_DIR}/src/cluster/wire/wire_error.cpp
   ${CMAKE_SOURCE_DIR}/src/cluster/split/partition.cpp ${CMAKE_SOURCE_DIR}/src/cluster/split/model_sizes.cpp
   ${CMAKE_SOURCE_DIR}/src/server/api/*.cpp ${CMAKE_SOURCE_DIR}/src/server/output/*.cpp
@@ -127,10 +128,11 @@ tandem_fuzz(grammar RUNS 1000 MAX_LEN 500)
 tandem_fuzz(request_body RUNS 20000 MAX_LEN 4000)
 tandem_fuzz(chat_template RUNS 1000 MAX_LEN 2000)
 tandem_fuzz(tokenizer RUNS 1000 MAX_LEN 8000)
-# Specs of layers are declared beside operations on arrays.
+# Specs of layers are declared beside operations on arrays; a model's identity reads them too.
 tandem_fuzz(model_config RUNS 30000 MAX_LEN 3000
   LIBS $<TARGET_FILE:mlx> -Wl,-rpath,$<TARGET_FILE_DIR:mlx>)
-tandem_fuzz(safetensors RUNS 50000 MAX_LEN 2000)
+tandem_fuzz(safetensors RUNS 50000 MAX_LEN 2000
+  LIBS $<TARGET_FILE:mlx> -Wl,-rpath,$<TARGET_FILE_DIR:mlx>)
 tandem_fuzz(rank_frame RUNS 50000 MAX_LEN 2000)
 tandem_fuzz(hosts RUNS 50000 MAX_LEN 1000)
 tandem_fuzz(model_output RUNS 2000 MAX_LEN 1000)
