@@ -54,7 +54,7 @@ class Writer {
   template <class... T>
   void put(const std::variant<T...>& value) {
     put(value.index());
-    std::visit([this](const auto& held) { put(held); }, value);
+    std::visit([this](const auto& held) { this->put(held); }, value);
   }
 
   // Bindings name every member, so that a new one does not compile before it stands here.
