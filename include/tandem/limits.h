@@ -18,8 +18,8 @@ inline constexpr std::uint64_t kMaxFrameHeaderBytes = 16ULL << 20;
 
 /// Most tokens of one tick.
 inline constexpr std::size_t kMaxTickRows = 65536;
-/// Most cache operations of one tick.
-inline constexpr std::size_t kMaxKvOps = 65536;
+/// Most state operations of one tick.
+inline constexpr std::size_t kMaxStateOps = 65536;
 /// Most candidates that a token may come with.
 inline constexpr std::uint32_t kMaxTopLogprobs = 1024;
 /// Longest list of token ids in a request: logit_bias, xtc_special_tokens, stop_ids.

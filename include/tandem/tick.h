@@ -44,12 +44,12 @@ struct TickEntry {
 };
 
 /// A change of the caches, applied before the entries, in order.
-struct KvOp {
-  enum class Kind : std::uint8_t { kFree, kTruncate, kCopyPrefix };
+struct StateOp {
+  enum class Kind : std::uint8_t { kFree, kRewind, kFork };
   Kind kind = Kind::kFree;
   std::uint64_t sequence = 0;
-  std::uint64_t source = 0;  // kCopyPrefix: whose first `length` tokens `sequence` starts with
-  std::uint32_t length = 0;  // kTruncate, kCopyPrefix: tokens kept
+  std::uint64_t source = 0;  // kFork: whose first `length` tokens `sequence` starts with
+  std::uint32_t length = 0;  // kRewind, kFork: tokens kept
 };
 
 /// One step. Travels from stage to stage with the hidden states of its entries, which are the
@@ -57,7 +57,7 @@ struct KvOp {
 struct Tick {
   std::uint64_t epoch = 0;   // of the plan; a frame of another epoch is dropped
   std::uint64_t number = 0;  // counts from 1 within an epoch
-  std::vector<KvOp> kv_ops;
+  std::vector<StateOp> state_ops;
   std::vector<TickEntry> entries;
 };
 

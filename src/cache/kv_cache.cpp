@@ -33,9 +33,9 @@ KvCache::KvCache(const std::vector<kernels::KvSpec>& layers, std::uint64_t bytes
   }
 }
 
-Status KvCache::apply(std::span<const KvOp> ops, std::span<const Append> appends) {
+Status KvCache::apply(std::span<const StateOp> ops, std::span<const Append> appends) {
   Transaction transaction(*this);
-  for (const KvOp& op : ops) {
+  for (const StateOp& op : ops) {
     if (Status status = transaction.apply(op); !status.ok()) return status;
   }
   for (const Append& append : appends) {

@@ -39,11 +39,11 @@ class KvCache {
   KvCache(const std::vector<kernels::KvSpec>& layers, std::uint64_t bytes_max, Storage storage);
 
   /// Applies `ops` in order and makes room for `appends`: all of it, or nothing and an error.
-  /// kFree of an unknown sequence is fine (a stage that never saw it). kTruncate keeps `length`
-  /// tokens of those there are. kCopyPrefix makes a new sequence from at least one token of
+  /// kFree of an unknown sequence is fine (a stage that never saw it). kRewind keeps `length`
+  /// tokens of those there are. kFork makes a new sequence from at least one token of
   /// another. An append begins where its sequence ends (0 for a new one); a sequence appears in one
   /// append. Errors: kInvalidArgument for a broken rule, kResourceLimit for the budget.
-  Status apply(std::span<const KvOp> ops, std::span<const Append> appends);
+  Status apply(std::span<const StateOp> ops, std::span<const Append> appends);
 
   /// What attention reads and writes, layer by layer; stays at its place until apply() is called.
   std::span<kernels::KvSequence> layers(std::uint64_t sequence);

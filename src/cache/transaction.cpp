@@ -41,28 +41,28 @@ void KvCache::Transaction::drop_blocks(Draft& draft, std::size_t keep) {
   draft.blocks.resize(std::min(keep, draft.blocks.size()));
 }
 
-Status KvCache::Transaction::apply(const KvOp& op) {
+Status KvCache::Transaction::apply(const StateOp& op) {
   switch (op.kind) {
-    case KvOp::Kind::kFree:
+    case StateOp::Kind::kFree:
       if (Draft* draft = find(op.sequence)) {
         drop_blocks(*draft, 0);
         *draft = Draft{};
         draft->gone = true;
       }
       return {};
-    case KvOp::Kind::kTruncate:
-      return truncate(op);
-    case KvOp::Kind::kCopyPrefix:
-      return copy_prefix(op);
+    case StateOp::Kind::kRewind:
+      return rewind(op);
+    case StateOp::Kind::kFork:
+      return fork(op);
   }
-  return invalid(fmt::format("kv op of sequence {}: unknown kind", op.sequence));
+  return invalid(fmt::format("state op of sequence {}: unknown kind", op.sequence));
 }
 
-Status KvCache::Transaction::truncate(const KvOp& op) {
+Status KvCache::Transaction::rewind(const StateOp& op) {
   Draft* draft = find(op.sequence);
-  if (draft == nullptr) return invalid(fmt::format("truncate: unknown sequence {}", op.sequence));
+  if (draft == nullptr) return invalid(fmt::format("rewind: unknown sequence {}", op.sequence));
   if (op.length > draft->length) {
-    return invalid(fmt::format("truncate: sequence {} has {} tokens, fewer than {}", op.sequence,
+    return invalid(fmt::format("rewind: sequence {} has {} tokens, fewer than {}", op.sequence,
                                draft->length, op.length));
   }
   draft->length = op.length;
@@ -70,16 +70,16 @@ Status KvCache::Transaction::truncate(const KvOp& op) {
   return {};
 }
 
-Status KvCache::Transaction::copy_prefix(const KvOp& op) {
+Status KvCache::Transaction::fork(const StateOp& op) {
   if (find(op.sequence) != nullptr) {
-    return invalid(fmt::format("copy prefix: sequence {} exists already", op.sequence));
+    return invalid(fmt::format("fork: sequence {} exists already", op.sequence));
   }
   const Draft* source = find(op.source);
   if (source == nullptr) {
-    return invalid(fmt::format("copy prefix: unknown source sequence {}", op.source));
+    return invalid(fmt::format("fork: unknown source sequence {}", op.source));
   }
   if (op.length < 1 || op.length > source->length) {
-    return invalid(fmt::format("copy prefix: sequence {} has {} tokens, asked for {}", op.source,
+    return invalid(fmt::format("fork: sequence {} has {} tokens, asked for {}", op.source,
                                source->length, op.length));
   }
   Draft draft;

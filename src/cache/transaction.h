@@ -18,7 +18,7 @@ class KvCache::Transaction {
  public:
   explicit Transaction(KvCache& cache) : cache_(cache) {}
 
-  Status apply(const KvOp& op);
+  Status apply(const StateOp& op);
   Status append(const Append& append);
   /// The budget, after all operations.
   Status check_limits() const;
@@ -42,8 +42,8 @@ class KvCache::Transaction {
   Draft* find(std::uint64_t sequence);
   int references(int block) const;
   void drop_blocks(Draft& draft, std::size_t keep);
-  Status truncate(const KvOp& op);
-  Status copy_prefix(const KvOp& op);
+  Status rewind(const StateOp& op);
+  Status fork(const StateOp& op);
   bool allocate();
   void settle(std::uint64_t id, Draft& draft, std::optional<Sequence> copied);
 

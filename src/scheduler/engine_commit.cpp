@@ -143,7 +143,7 @@ void Engine::State::refuse(const Error& error) {
     running.erase(sequence.rank());
   };
   for (const FlightEntry& entry : flight.entries) lost(entry.planned.sequence);
-  for (const KvOp& op : flight.ops) lost(op.sequence);
+  for (const StateOp& op : flight.ops) lost(op.sequence);
 }
 
 }  // namespace tandem::scheduler

@@ -193,8 +193,8 @@ Status Engine::State::fill() {
     flight.submitted = options.now();
     for (const PlannedEntry& entry : planned) add_entry(entry, tick, flight);
     if (tick.entries.empty()) continue;  // every sequence of it ended over its constraint
-    tick.kv_ops = memory.take_ops();
-    flight.ops = tick.kv_ops;
+    tick.state_ops = memory.take_ops();
+    flight.ops = tick.state_ops;
     ++next_tick;
     ++stats.ticks;
     launch(std::move(flight));

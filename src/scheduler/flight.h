@@ -24,7 +24,7 @@ struct FlightEntry {
 struct Flight {
   std::uint64_t number = 0;
   std::vector<FlightEntry> entries;
-  std::vector<KvOp> ops;
+  std::vector<StateOp> ops;
   Clock::time_point submitted;
   TickLoad own;   // its rows
   TickLoad load;  // with those that were on their way before it

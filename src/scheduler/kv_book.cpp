@@ -57,7 +57,7 @@ void KvBook::append(std::uint64_t id, std::uint32_t count) {
   }
 }
 
-void KvBook::copy_prefix(std::uint64_t id, std::uint64_t source, std::uint32_t length) {
+void KvBook::fork(std::uint64_t id, std::uint64_t source, std::uint32_t length) {
   const Sequence& from = sequences_.at(source);
   check(!sequences_.contains(id) && length > 0 && length <= from.length, "a prefix is copied once");
   Sequence sequence;
@@ -71,9 +71,9 @@ void KvBook::copy_prefix(std::uint64_t id, std::uint64_t source, std::uint32_t l
   sequences_.emplace(id, std::move(sequence));
 }
 
-void KvBook::truncate(std::uint64_t id, std::uint32_t length) {
+void KvBook::rewind(std::uint64_t id, std::uint32_t length) {
   Sequence& sequence = sequences_.at(id);
-  check(length <= sequence.length, "truncating only shortens");
+  check(length <= sequence.length, "rewinding only shortens");
   sequence.length = length;
   drop_pages(sequence, static_cast<std::size_t>(pages_of(length)));
 }

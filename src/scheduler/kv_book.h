@@ -17,7 +17,7 @@ inline std::uint64_t pages_of(std::uint64_t tokens) {
 /// Follows the rules of cache::KvCache: sequences share the pages of a copied prefix, and one that
 /// writes into a shared page gets its own copy. Told the same operations in the same order it holds
 /// as many pages as every stage does. Pages of running sequences are pinned; those that only idle
-/// ones hold can be had by truncating or freeing these. A plain value.
+/// ones hold can be had by rewinding or freeing these. A plain value.
 class KvBook {
  public:
   /// sharing false: every copied prefix counts as pages of its own, for stages that keep KV in
@@ -30,8 +30,8 @@ class KvBook {
   /// Appends to a running sequence; an unknown one begins to run.
   void append(std::uint64_t id, std::uint32_t count);
   /// Begins to run `id`, which is unknown, with the first `length` (at least 1) tokens of `source`.
-  void copy_prefix(std::uint64_t id, std::uint64_t source, std::uint32_t length);
-  void truncate(std::uint64_t id, std::uint32_t length);
+  void fork(std::uint64_t id, std::uint64_t source, std::uint32_t length);
+  void rewind(std::uint64_t id, std::uint32_t length);
   /// Forgets a sequence; unknown ones are ignored.
   void free(std::uint64_t id);
   /// A running sequence becomes idle.
@@ -41,10 +41,10 @@ class KvBook {
   std::uint64_t pages_to_append(std::uint64_t id, std::uint32_t count) const;
   /// Whether the next append first copies a page that another running sequence uses.
   bool shares_last_page(std::uint64_t id) const;
-  /// Pages of the first `length` tokens of `source` that stay pinned, or get it by copy_prefix(),
+  /// Pages of the first `length` tokens of `source` that stay pinned, or get it by fork(),
   /// without a further page: those that are pinned already and complete.
   std::uint64_t pinned_pages(std::uint64_t source, std::uint32_t length) const;
-  /// The greatest length to which truncating `id` gives back `pages` pages; 0 when it cannot.
+  /// The greatest length to which rewinding `id` gives back `pages` pages; 0 when it cannot.
   std::uint32_t length_without(std::uint64_t id, std::uint64_t pages) const;
 
   std::uint64_t held() const { return held_; }

@@ -31,8 +31,8 @@ void KvMemory::begin(std::uint64_t id, std::uint64_t salt, std::span<const std::
   if (match.source == 0) return;
   const bool idle = idle_.contains(match.source);
   if (!limits_.sharing && !idle) make_room(pages_of(match.length));
-  book_.copy_prefix(id, match.source, match.length);
-  ops_.push_back({KvOp::Kind::kCopyPrefix, id, match.source, match.length});
+  book_.fork(id, match.source, match.length);
+  ops_.push_back({StateOp::Kind::kFork, id, match.source, match.length});
   if (!idle) return;
   touch(match.source);
   // The new sequence has all that the old one had; or takes its memory over.
@@ -85,10 +85,10 @@ void KvMemory::drop(std::uint64_t id) {
   forget(id);
   index_.remove(id);
   book_.free(id);
-  ops_.push_back({.kind = KvOp::Kind::kFree, .sequence = id});
+  ops_.push_back({.kind = StateOp::Kind::kFree, .sequence = id});
 }
 
-std::vector<KvOp> KvMemory::take_ops() { return std::exchange(ops_, {}); }
+std::vector<StateOp> KvMemory::take_ops() { return std::exchange(ops_, {}); }
 
 void KvMemory::touch(std::uint64_t idle) {
   forget(idle);
@@ -109,9 +109,9 @@ void KvMemory::shrink_oldest(std::uint64_t pages) {
   const std::uint64_t id = uses_.begin()->second;
   const std::uint32_t length = book_.length_without(id, pages);
   if (length == 0) return drop(id);
-  book_.truncate(id, length);
+  book_.rewind(id, length);
   index_.truncate(id, length);
-  ops_.push_back({.kind = KvOp::Kind::kTruncate, .sequence = id, .length = length});
+  ops_.push_back({.kind = StateOp::Kind::kRewind, .sequence = id, .length = length});
 }
 
 void KvMemory::keep_limits() {

@@ -64,7 +64,7 @@ class KvMemory {
   void drop(std::uint64_t id);
 
   /// The operations for the next tick, in order.
-  std::vector<KvOp> take_ops();
+  std::vector<StateOp> take_ops();
 
   const KvBook& book() const { return book_; }
   /// Pages that no running sequence uses.
@@ -89,7 +89,7 @@ class KvMemory {
   std::map<std::uint64_t, std::uint64_t> idle_;  // id -> when it was last used
   std::map<std::uint64_t, std::uint64_t> uses_;  // and the other way round
   std::uint64_t use_ = 0;
-  std::vector<KvOp> ops_;
+  std::vector<StateOp> ops_;
 };
 
 }  // namespace tandem::scheduler

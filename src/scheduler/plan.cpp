@@ -17,7 +17,7 @@ std::uint64_t result_bytes(std::uint32_t top_logprobs) {
 
 /// Upper bound of a token's size in a frame, bytes.
 constexpr std::uint64_t kTokenBytes = 5;
-/// Kept free in a frame for cache operations: each takes under 40 bytes.
+/// Kept free in a frame for state operations: each takes under 40 bytes.
 constexpr std::uint64_t kOpBytes = 4ULL << 20;
 
 /// What a tick still has room for.

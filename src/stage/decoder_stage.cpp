@@ -82,7 +82,7 @@ Result<StageOutput> DecoderStage::run(const Tick& tick, const Hidden& in) {
   // MLX reports failures by exceptions; none may leave this folder.
   try {
     // The last check, because it also makes the change.
-    if (Status status = cache_.apply(tick.kv_ops, appends_of(tick)); !status.ok()) {
+    if (Status status = cache_.apply(tick.state_ops, appends_of(tick)); !status.ok()) {
       return named(status.error());
     }
     if (last()) states_.apply(tick);
@@ -97,7 +97,7 @@ Result<StageOutput> DecoderStage::run(const Tick& tick, const Hidden& in) {
 
 Result<StageOutput> DecoderStage::compute(const Tick& tick, const Hidden& in) {
   StageOutput output;
-  if (tick.entries.empty()) {  // cache operations only
+  if (tick.entries.empty()) {  // state operations only
     if (last()) {
       output.result = TickResult{tick.epoch, tick.number, {}, {}};
     } else {

@@ -4,18 +4,18 @@
 
 namespace tandem::stage {
 
-void SequenceStates::apply(const KvOp& op) {
+void SequenceStates::apply(const StateOp& op) {
   switch (op.kind) {
-    case KvOp::Kind::kFree:
+    case StateOp::Kind::kFree:
       states_.erase(op.sequence);
       return;
-    case KvOp::Kind::kTruncate: {
+    case StateOp::Kind::kRewind: {
       SequenceState& state = states_.at(op.sequence);
       state.tokens.resize(op.length);
       state.last_row.clear();
       return;
     }
-    case KvOp::Kind::kCopyPrefix: {
+    case StateOp::Kind::kFork: {
       const auto& source = states_.at(op.source).tokens;
       SequenceState state;
       state.tokens.assign(source.begin(), source.begin() + op.length);
@@ -26,7 +26,7 @@ void SequenceStates::apply(const KvOp& op) {
 }
 
 void SequenceStates::apply(const Tick& tick) {
-  for (const KvOp& op : tick.kv_ops) apply(op);
+  for (const StateOp& op : tick.state_ops) apply(op);
   for (const TickEntry& entry : tick.entries) {
     SequenceState& state = states_[entry.sequence];
     state.tokens.insert(state.tokens.end(), entry.tokens.begin(), entry.tokens.end());

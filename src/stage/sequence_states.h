@@ -20,14 +20,14 @@ struct SequenceState {
 /// Follows the cache: call only with ticks that the cache has accepted.
 class SequenceStates {
  public:
-  /// The tick's cache operations, then its entries' tokens and parameters.
+  /// The tick's state operations, then its entries' tokens and parameters.
   void apply(const Tick& tick);
   /// A sequence of the tick that was applied last.
   SequenceState& at(std::uint64_t sequence) { return states_.at(sequence); }
   std::size_t size() const { return states_.size(); }
 
  private:
-  void apply(const KvOp& op);
+  void apply(const StateOp& op);
   std::map<std::uint64_t, SequenceState> states_;
 };
 

@@ -71,9 +71,9 @@ Status check_tick(const Tick& tick, const Hidden& in, const TickRules& rules) {
     return invalid(
         fmt::format("tick {}: {} tokens, the limit is {}", tick.number, rows, kMaxTickRows));
   }
-  if (tick.kv_ops.size() > kMaxKvOps) {
-    return invalid(fmt::format("tick {}: {} cache operations, the limit is {}", tick.number,
-                               tick.kv_ops.size(), kMaxKvOps));
+  if (tick.state_ops.size() > kMaxStateOps) {
+    return invalid(fmt::format("tick {}: {} state operations, the limit is {}", tick.number,
+                               tick.state_ops.size(), kMaxStateOps));
   }
   for (const TickEntry& entry : tick.entries) {
     if (Status status = check_entry(entry, rules); !status.ok()) return status;

@@ -32,9 +32,9 @@ inline Frame down_frame(int rows = 3, int cols = 8, DType dtype = DType::kBF16) 
   Frame frame;
   frame.tick.epoch = 7;
   frame.tick.number = 9;
-  frame.tick.kv_ops = {{KvOp::Kind::kFree, 1, 0, 0},
-                       {KvOp::Kind::kTruncate, 2, 0, 5},
-                       {KvOp::Kind::kCopyPrefix, 3, 4, 6}};
+  frame.tick.state_ops = {{StateOp::Kind::kFree, 1, 0, 0},
+                          {StateOp::Kind::kRewind, 2, 0, 5},
+                          {StateOp::Kind::kFork, 3, 4, 6}};
   TickEntry entry;
   entry.sequence = ~0ULL;
   entry.position = 11;

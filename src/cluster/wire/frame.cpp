@@ -84,7 +84,7 @@ Result<stage::Hidden> take_hidden(const v1::Hidden& in, std::string_view data) {
 Status check_shape(const Frame& frame, bool has_hidden) {
   if (frame.result && frame.failure) return malformed("it has a result and a failure");
   const bool done = frame.result.has_value() || frame.failure.has_value();
-  if (done && (!frame.tick.entries.empty() || !frame.tick.kv_ops.empty() || has_hidden)) {
+  if (done && (!frame.tick.entries.empty() || !frame.tick.state_ops.empty() || has_hidden)) {
     return malformed("it has a result or failure and still work to do");
   }
   if (frame.result &&

@@ -114,35 +114,35 @@ Result<TickEntry> take(const v1::TickEntry& in) {
   return out;
 }
 
-v1::KvOp::Kind to_message(KvOp::Kind kind) {
+v1::StateOp::Kind to_message(StateOp::Kind kind) {
   switch (kind) {
-    case KvOp::Kind::kFree:
-      return v1::KvOp::KIND_FREE;
-    case KvOp::Kind::kTruncate:
-      return v1::KvOp::KIND_TRUNCATE;
-    case KvOp::Kind::kCopyPrefix:
-      return v1::KvOp::KIND_COPY_PREFIX;
+    case StateOp::Kind::kFree:
+      return v1::StateOp::KIND_FREE;
+    case StateOp::Kind::kRewind:
+      return v1::StateOp::KIND_REWIND;
+    case StateOp::Kind::kFork:
+      return v1::StateOp::KIND_FORK;
   }
-  check(false, "a KvOp has a kind");
-  return v1::KvOp::KIND_UNSPECIFIED;
+  check(false, "a StateOp has a kind");
+  return v1::StateOp::KIND_UNSPECIFIED;
 }
 
-Result<KvOp> take(const v1::KvOp& in) {
-  KvOp out;
+Result<StateOp> take(const v1::StateOp& in) {
+  StateOp out;
   switch (in.kind()) {
-    case v1::KvOp::KIND_FREE:
-      out.kind = KvOp::Kind::kFree;
+    case v1::StateOp::KIND_FREE:
+      out.kind = StateOp::Kind::kFree;
       break;
-    case v1::KvOp::KIND_TRUNCATE:
-      out.kind = KvOp::Kind::kTruncate;
+    case v1::StateOp::KIND_REWIND:
+      out.kind = StateOp::Kind::kRewind;
       break;
-    case v1::KvOp::KIND_COPY_PREFIX:
-      out.kind = KvOp::Kind::kCopyPrefix;
+    case v1::StateOp::KIND_FORK:
+      out.kind = StateOp::Kind::kFork;
       break;
     default:
-      return malformed("a kv_op has an unknown kind");
+      return malformed("a state_op has an unknown kind");
   }
-  if (in.length() > kMaxPosition) return malformed("the length of a kv_op is over 2^31 - 1");
+  if (in.length() > kMaxPosition) return malformed("the length of a state_op is over 2^31 - 1");
   out.sequence = in.sequence();
   out.source = in.source();
   out.length = in.length();
@@ -184,8 +184,8 @@ Error malformed(std::string what) {
 void put(const Tick& tick, v1::Tick& out) {
   out.set_epoch(tick.epoch);
   out.set_number(tick.number);
-  for (const KvOp& op : tick.kv_ops) {
-    auto* item = out.add_kv_ops();
+  for (const StateOp& op : tick.state_ops) {
+    auto* item = out.add_state_ops();
     item->set_kind(to_message(op.kind));
     item->set_sequence(op.sequence);
     item->set_source(op.source);
@@ -233,11 +233,11 @@ Result<Tick> take(const v1::Tick& in) {
   Tick out;
   out.epoch = in.epoch();
   out.number = in.number();
-  out.kv_ops.reserve(static_cast<std::size_t>(in.kv_ops_size()));
-  for (const auto& item : in.kv_ops()) {
+  out.state_ops.reserve(static_cast<std::size_t>(in.state_ops_size()));
+  for (const auto& item : in.state_ops()) {
     auto op = take(item);
     if (!op) return op.error();
-    out.kv_ops.push_back(*op);
+    out.state_ops.push_back(*op);
   }
   out.entries.reserve(static_cast<std::size_t>(in.entries_size()));
   for (const auto& item : in.entries()) {

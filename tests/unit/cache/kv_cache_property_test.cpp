@@ -13,7 +13,7 @@
 namespace tandem::cache {
 namespace {
 
-using Kind = KvOp::Kind;
+using Kind = StateOp::Kind;
 constexpr std::uint32_t kPage = kPageTokens;
 constexpr std::uint64_t kNames = 6;
 constexpr std::uint64_t kBlocksMax = 12;
@@ -36,7 +36,7 @@ class Walk {
 
   void tick() {
     Model next = model_;
-    std::vector<KvOp> ops;
+    std::vector<StateOp> ops;
     for (auto n = pick(3); n > 0; --n) ops.push_back(random_op(next));
     std::vector<Append> appends;
     for (std::uint64_t name = 1; name <= kNames; ++name) {
@@ -74,7 +74,7 @@ class Walk {
   }
 
   void end() {
-    std::vector<KvOp> ops;
+    std::vector<StateOp> ops;
     for (std::uint64_t name = 1; name <= kNames; ++name) ops.push_back({Kind::kFree, name, 0, 0});
     ASSERT_TRUE(cache_.apply(ops, {}).ok());
     EXPECT_EQ(cache_.bytes_in_use(), 0U);
@@ -85,7 +85,7 @@ class Walk {
  private:
   std::uint64_t pick(std::uint64_t n) { return random_() % n; }
 
-  KvOp random_op(Model& next) {
+  StateOp random_op(Model& next) {
     const std::uint64_t name = 1 + pick(kNames);
     const auto it = next.find(name);
     if (it == next.end()) {
@@ -94,7 +94,7 @@ class Walk {
       std::advance(source, static_cast<std::ptrdiff_t>(pick(next.size())));
       if (source->second.empty()) return {Kind::kFree, name, 0, 0};
       const auto length = static_cast<std::uint32_t>(1 + pick(source->second.size()));
-      const KvOp op{Kind::kCopyPrefix, name, source->first, length};
+      const StateOp op{Kind::kFork, name, source->first, length};
       next[name].assign(source->second.begin(), source->second.begin() + length);
       return op;
     }
@@ -104,7 +104,7 @@ class Walk {
     }
     const auto length = static_cast<std::uint32_t>(pick(it->second.size() + 1));
     it->second.resize(length);
-    return {Kind::kTruncate, name, 0, length};
+    return {Kind::kRewind, name, 0, length};
   }
 
   Append random_append(std::uint64_t name, Model& next) {

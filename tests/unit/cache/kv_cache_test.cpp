@@ -10,7 +10,7 @@
 namespace tandem::cache {
 namespace {
 
-using Kind = KvOp::Kind;
+using Kind = StateOp::Kind;
 constexpr std::uint32_t kPage = kPageTokens;
 
 const std::vector<kernels::KvSpec> kLayers = {
@@ -24,7 +24,7 @@ std::uint64_t block_bytes() {
 
 class Cache : public testing::Test {
  protected:
-  Status apply(std::vector<KvOp> ops, std::vector<Append> appends) {
+  Status apply(std::vector<StateOp> ops, std::vector<Append> appends) {
     const Status status = cache_.apply(ops, appends);
     const Status whole = cache_.check_integrity();
     EXPECT_TRUE(whole.ok()) << whole.error().message;
@@ -94,7 +94,7 @@ TEST_F(Cache, PositionsFollowEachOther) {
 
 TEST_F(Cache, AFailedTickUndoesItsOperations) {
   ASSERT_TRUE(apply({}, {{1, 0, 70}}).ok());
-  EXPECT_FALSE(apply({{Kind::kCopyPrefix, 2, 1, 10}, {Kind::kFree, 1, 0, 0}}, {{2, 9, 1}}).ok());
+  EXPECT_FALSE(apply({{Kind::kFork, 2, 1, 10}, {Kind::kFree, 1, 0, 0}}, {{2, 9, 1}}).ok());
   EXPECT_EQ(cache_.length(1), 70U);
   EXPECT_EQ(cache_.length(2), std::nullopt);
   EXPECT_EQ(blocks(), 2U);
@@ -103,21 +103,21 @@ TEST_F(Cache, AFailedTickUndoesItsOperations) {
 TEST_F(Cache, OperationsCheckTheirSequences) {
   ASSERT_TRUE(apply({}, {{1, 0, 10}, {2, 0, 5}}).ok());
   EXPECT_TRUE(apply({{Kind::kFree, 77, 0, 0}}, {}).ok()) << "a stage may never have seen it";
-  EXPECT_FALSE(apply({{Kind::kTruncate, 77, 0, 1}}, {}).ok());
-  EXPECT_FALSE(apply({{Kind::kTruncate, 1, 0, 11}}, {}).ok());
-  EXPECT_FALSE(apply({{Kind::kCopyPrefix, 2, 1, 5}}, {}).ok()) << "exists";
-  EXPECT_FALSE(apply({{Kind::kCopyPrefix, 3, 77, 5}}, {}).ok());
-  EXPECT_FALSE(apply({{Kind::kCopyPrefix, 3, 1, 11}}, {}).ok());
-  EXPECT_FALSE(apply({{Kind::kCopyPrefix, 3, 1, 0}}, {}).ok());
-  EXPECT_FALSE(apply({{Kind::kCopyPrefix, 1, 1, 5}}, {}).ok());
+  EXPECT_FALSE(apply({{Kind::kRewind, 77, 0, 1}}, {}).ok());
+  EXPECT_FALSE(apply({{Kind::kRewind, 1, 0, 11}}, {}).ok());
+  EXPECT_FALSE(apply({{Kind::kFork, 2, 1, 5}}, {}).ok()) << "exists";
+  EXPECT_FALSE(apply({{Kind::kFork, 3, 77, 5}}, {}).ok());
+  EXPECT_FALSE(apply({{Kind::kFork, 3, 1, 11}}, {}).ok());
+  EXPECT_FALSE(apply({{Kind::kFork, 3, 1, 0}}, {}).ok());
+  EXPECT_FALSE(apply({{Kind::kFork, 1, 1, 5}}, {}).ok());
   EXPECT_FALSE(apply({{static_cast<Kind>(9), 1, 0, 0}}, {}).ok());
-  EXPECT_TRUE(apply({{Kind::kTruncate, 1, 0, 0}}, {{1, 0, 3}}).ok());
+  EXPECT_TRUE(apply({{Kind::kRewind, 1, 0, 0}}, {{1, 0, 3}}).ok());
 }
 
 TEST_F(Cache, SharedPrefixesCostNothingUntilOneIsWritten) {
   ASSERT_TRUE(apply({}, {{1, 0, kPage + 10}}).ok());
   byte(1, 0, kPage + 9) = std::byte{42};
-  ASSERT_TRUE(apply({{Kind::kCopyPrefix, 2, 1, kPage + 10}}, {}).ok());
+  ASSERT_TRUE(apply({{Kind::kFork, 2, 1, kPage + 10}}, {}).ok());
   EXPECT_EQ(blocks(), 2U);
   EXPECT_EQ(&byte(2, 1, 0), &byte(1, 1, 0));
   ASSERT_TRUE(apply({}, {{2, kPage + 10, 1}}).ok());
@@ -133,14 +133,14 @@ TEST_F(Cache, SharedPrefixesCostNothingUntilOneIsWritten) {
 
 TEST_F(Cache, AFullSharedBlockIsNeverCopied) {
   ASSERT_TRUE(apply({}, {{1, 0, kPage}}).ok());
-  ASSERT_TRUE(apply({{Kind::kCopyPrefix, 2, 1, kPage}}, {{2, kPage, 1}}).ok());
+  ASSERT_TRUE(apply({{Kind::kFork, 2, 1, kPage}}, {{2, kPage, 1}}).ok());
   EXPECT_EQ(blocks(), 2U);
 }
 
 TEST_F(Cache, APrefixOutlivesItsSource) {
   ASSERT_TRUE(apply({}, {{1, 0, 20}}).ok());
   byte(1, 0, 3) = std::byte{9};
-  ASSERT_TRUE(apply({{Kind::kCopyPrefix, 2, 1, 10}, {Kind::kFree, 1, 0, 0}}, {{1, 0, 5}}).ok());
+  ASSERT_TRUE(apply({{Kind::kFork, 2, 1, 10}, {Kind::kFree, 1, 0, 0}}, {{1, 0, 5}}).ok());
   EXPECT_EQ(byte(2, 0, 3), std::byte{9});
   EXPECT_EQ(byte(1, 0, 3), std::byte{0}) << "a new sequence begins with zeros";
   EXPECT_EQ(blocks(), 2U);
@@ -158,7 +158,7 @@ TEST_F(Cache, NewBlocksHoldZerosEvenWhenUsedBefore) {
 
 TEST(PageCache, WhatIsKeptForLaterCountsInTheBudget) {
   KvCache cache(kLayers, 4 * block_bytes() + 1, Storage::kPages);
-  const auto apply = [&](std::vector<KvOp> ops, std::vector<Append> appends) {
+  const auto apply = [&](std::vector<StateOp> ops, std::vector<Append> appends) {
     return cache.apply(ops, appends).ok();
   };
   const auto four_blocks = static_cast<std::uint32_t>(4 * kPageTokens);
@@ -182,8 +182,8 @@ TEST(ArrayCache, CountsLikePagesAndHandsArraysOn) {
   EXPECT_EQ(cache.bytes_in_use(), 2 * block_bytes());
   EXPECT_TRUE(cache.layers(1)[0].pages.empty());
   cache.layers(1)[0].keys = mlx::core::array({1.0F, 2.0F});
-  const std::vector<KvOp> ops = {
-      {Kind::kCopyPrefix, 2, 1, 65}, {Kind::kCopyPrefix, 3, 2, 3}, {Kind::kFree, 1, 0, 0}};
+  const std::vector<StateOp> ops = {
+      {Kind::kFork, 2, 1, 65}, {Kind::kFork, 3, 2, 3}, {Kind::kFree, 1, 0, 0}};
   const std::vector<Append> second = {{1, 0, 1}};
   ASSERT_TRUE(cache.apply(ops, second).ok());
   ASSERT_TRUE(cache.layers(2)[0].keys.has_value());

@@ -52,7 +52,9 @@ TEST(Frame, RefusesWrongShapesAndValues) {
       "position");
   expect_refused(
       down,
-      [](M& m) { m.mutable_tick()->mutable_kv_ops(0)->set_kind(static_cast<v1::KvOp::Kind>(9)); },
+      [](M& m) {
+        m.mutable_tick()->mutable_state_ops(0)->set_kind(static_cast<v1::StateOp::Kind>(9));
+      },
       "unknown kind");
   expect_refused(down, [](M& m) { m.mutable_result()->set_epoch(1); }, "still work to do");
   expect_refused(result_frame(), [](M& m) { m.mutable_result()->set_number(1); }, "another tick");

@@ -22,12 +22,12 @@ TEST(Frame, EveryFieldOfATickSurvives) {
   ASSERT_TRUE(out.ok()) << out.error().message;
   EXPECT_EQ(out->tick.epoch, 7u);
   EXPECT_EQ(out->tick.number, 9u);
-  ASSERT_EQ(out->tick.kv_ops.size(), 3u);
-  EXPECT_EQ(out->tick.kv_ops[0].kind, KvOp::Kind::kFree);
-  EXPECT_EQ(out->tick.kv_ops[1].kind, KvOp::Kind::kTruncate);
-  EXPECT_EQ(out->tick.kv_ops[2].kind, KvOp::Kind::kCopyPrefix);
-  EXPECT_EQ(out->tick.kv_ops[2].source, 4u);
-  EXPECT_EQ(out->tick.kv_ops[2].length, 6u);
+  ASSERT_EQ(out->tick.state_ops.size(), 3u);
+  EXPECT_EQ(out->tick.state_ops[0].kind, StateOp::Kind::kFree);
+  EXPECT_EQ(out->tick.state_ops[1].kind, StateOp::Kind::kRewind);
+  EXPECT_EQ(out->tick.state_ops[2].kind, StateOp::Kind::kFork);
+  EXPECT_EQ(out->tick.state_ops[2].source, 4u);
+  EXPECT_EQ(out->tick.state_ops[2].length, 6u);
   ASSERT_EQ(out->tick.entries.size(), 1u);
   const TickEntry& entry = out->tick.entries[0];
   EXPECT_EQ(entry.sequence, ~0ULL);

@@ -70,7 +70,7 @@ class FakePipeline final : public Pipeline {
     check_entries(tick);
     Waiting waiting{tick, {tick.epoch, tick.number, {}, {}}, apply(tick), finish_time(tick)};
     if (!waiting.error) {
-      for (const KvOp& op : tick.kv_ops) apply(op);
+      for (const StateOp& op : tick.state_ops) apply(op);
       for (const TickEntry& entry : tick.entries) take(entry, waiting.result);
     }
     live_max_ = std::max(live_max_, caches_.back().sequences());
@@ -126,7 +126,7 @@ class FakePipeline final : public Pipeline {
   /// Token counts of each tick's entries, in order of submission.
   const std::vector<std::vector<std::size_t>>& shapes() const { return shapes_; }
   /// Operations of all ticks so far.
-  const std::vector<KvOp>& ops() const { return ops_; }
+  const std::vector<StateOp>& ops() const { return ops_; }
 
  private:
   static constexpr kernels::KvSpec kSpec{1, 4, 4, false, kernels::KvType::kBF16};
@@ -145,14 +145,14 @@ class FakePipeline final : public Pipeline {
       appends.push_back(
           {entry.sequence, entry.position, static_cast<std::uint32_t>(entry.tokens.size())});
     }
-    ops_.insert(ops_.end(), tick.kv_ops.begin(), tick.kv_ops.end());
+    ops_.insert(ops_.end(), tick.state_ops.begin(), tick.state_ops.end());
     const auto refusal = refusal_ ? refusal_(tick) : std::nullopt;
     for (int stage = 0; stage < stages_; ++stage) {
       if (refusal && refusal->stage == stage) {
         refused_ = true;
         return refusal->error;
       }
-      auto status = caches_[static_cast<std::size_t>(stage)].apply(tick.kv_ops, appends);
+      auto status = caches_[static_cast<std::size_t>(stage)].apply(tick.state_ops, appends);
       if (status.ok()) continue;
       if (!refused_) broken_.push_back(status.error().message);
       return status.error();
@@ -192,11 +192,11 @@ class FakePipeline final : public Pipeline {
     }
   }
 
-  void apply(const KvOp& op) {
+  void apply(const StateOp& op) {
     std::vector<std::int32_t>& history = history_[op.sequence];
-    if (op.kind == KvOp::Kind::kFree) {
+    if (op.kind == StateOp::Kind::kFree) {
       history_.erase(op.sequence);
-    } else if (op.kind == KvOp::Kind::kTruncate) {
+    } else if (op.kind == StateOp::Kind::kRewind) {
       history.resize(op.length);
     } else {
       const auto begin = history_.at(op.source).begin();
@@ -231,7 +231,7 @@ class FakePipeline final : public Pipeline {
   std::set<std::uint64_t> begun_;
   std::set<std::uint64_t> drawing_;
   std::vector<std::vector<std::size_t>> shapes_;
-  std::vector<KvOp> ops_;
+  std::vector<StateOp> ops_;
   std::vector<std::string> broken_;
   std::size_t live_max_ = 0;
   bool refused_ = false;

@@ -18,7 +18,7 @@ constexpr kernels::KvSpec kSpec{1, 4, 4, false, kernels::KvType::kBF16};
 TEST(KvBook, ACopiedPrefixTakesNoPagesUntilItIsWrittenTo) {
   KvBook book;
   book.append(1, 100);
-  book.copy_prefix(2, 1, 99);
+  book.fork(2, 1, 99);
   EXPECT_EQ(book.held(), 2U);
   EXPECT_TRUE(book.shares_last_page(1));
   EXPECT_EQ(book.pages_to_append(2, 1), 1U);
@@ -35,7 +35,7 @@ TEST(KvBook, PagesOfIdleSequencesAreNotPinned) {
   book.unpin(1);
   EXPECT_EQ(book.pinned(), 0U);
   EXPECT_EQ(book.held(), 3U);
-  book.copy_prefix(2, 1, 70);
+  book.fork(2, 1, 70);
   EXPECT_EQ(book.pinned(), 2U);
   EXPECT_EQ(book.pinned_pages(1, 130), 2U);
   EXPECT_FALSE(book.shares_last_page(2)) << "the other one is idle and can give way";
@@ -52,11 +52,11 @@ class Twin {
     appends_.push_back({id, book.length(id), count});
     book.append(id, count);
   }
-  void op(const KvOp& op) {
+  void op(const StateOp& op) {
     ops_.push_back(op);
-    if (op.kind == KvOp::Kind::kFree) book.free(op.sequence);
-    if (op.kind == KvOp::Kind::kTruncate) book.truncate(op.sequence, op.length);
-    if (op.kind == KvOp::Kind::kCopyPrefix) book.copy_prefix(op.sequence, op.source, op.length);
+    if (op.kind == StateOp::Kind::kFree) book.free(op.sequence);
+    if (op.kind == StateOp::Kind::kRewind) book.rewind(op.sequence, op.length);
+    if (op.kind == StateOp::Kind::kFork) book.fork(op.sequence, op.source, op.length);
   }
   void tick() {
     ASSERT_TRUE(cache_.apply(ops_, appends_).ok());
@@ -70,7 +70,7 @@ class Twin {
 
  private:
   cache::KvCache cache_;
-  std::vector<KvOp> ops_;
+  std::vector<StateOp> ops_;
   std::vector<cache::Append> appends_;
 };
 
@@ -99,13 +99,13 @@ void random_tick(std::mt19937_64& random, Twin& twin, std::map<std::uint64_t, bo
       running = false;
     } else if (what == 1 && !touched.contains(id)) {
       sequences[++next] = true;
-      twin.op({KvOp::Kind::kCopyPrefix, next, id, static_cast<std::uint32_t>(pick(1, length))});
+      twin.op({StateOp::Kind::kFork, next, id, static_cast<std::uint32_t>(pick(1, length))});
     } else if (what == 2 && !running && !touched.contains(id) && length > 1) {
-      twin.op({.kind = KvOp::Kind::kTruncate,
+      twin.op({.kind = StateOp::Kind::kRewind,
                .sequence = id,
                .length = static_cast<std::uint32_t>(pick(1, length - 1))});
     } else if (what == 3 && !touched.contains(id)) {
-      twin.op({.kind = KvOp::Kind::kFree, .sequence = id});
+      twin.op({.kind = StateOp::Kind::kFree, .sequence = id});
       sequences.erase(chosen);
     } else if (running && touched.insert(id).second) {
       twin.append(id, static_cast<std::uint32_t>(pick(1, 130)));
@@ -128,7 +128,7 @@ TEST(KvBook, CountsAsTheStagesCachesDo) {
       ASSERT_LE(twin.book.pinned(), twin.book.held());
     }
     for (const auto& [id, running] : sequences) {
-      twin.op({.kind = KvOp::Kind::kFree, .sequence = id});
+      twin.op({.kind = StateOp::Kind::kFree, .sequence = id});
     }
     twin.tick();
     ASSERT_EQ(twin.book.held(), 0U);
@@ -147,7 +147,7 @@ TEST(KvBook, ALengthWithoutSomePagesGivesBackJustThose) {
     KvBook book;
     book.append(1, pick(1, 500));
     for (std::uint64_t id = 2; id < 5; ++id) {
-      book.copy_prefix(id, 1, pick(1, book.length(1)));
+      book.fork(id, 1, pick(1, book.length(1)));
       if (pick(0, 1) == 0) book.append(id, pick(1, 100));
     }
     const std::uint64_t wanted = pick(1, 8);
@@ -157,7 +157,7 @@ TEST(KvBook, ALengthWithoutSomePagesGivesBackJustThose) {
       book.free(1);
       ASSERT_LE(before - book.held(), wanted);
     } else {
-      book.truncate(1, length);
+      book.rewind(1, length);
       ASSERT_EQ(before - book.held(), wanted);
     }
   }

@@ -42,9 +42,9 @@ class RandomTicks : public ::testing::Test {
   bool rarely() { return pick(12) == 0; }
   std::uint32_t length() { return rarely() ? static_cast<std::uint32_t>(random_()) : pick(100); }
 
-  KvOp random_op() {
+  StateOp random_op() {
     const auto kind = rarely() ? 7 : static_cast<int>(pick(3));
-    return {static_cast<KvOp::Kind>(kind), pick(5), pick(5), length()};
+    return {static_cast<StateOp::Kind>(kind), pick(5), pick(5), length()};
   }
 
   TickEntry random_entry() {
@@ -75,15 +75,15 @@ class RandomTicks : public ::testing::Test {
 
   Tick random_tick() {
     Tick tick;
-    for (auto n = pick(3); n > 0; --n) tick.kv_ops.push_back(random_op());
+    for (auto n = pick(3); n > 0; --n) tick.state_ops.push_back(random_op());
     for (auto n = pick(4); n > 0; --n) tick.entries.push_back(random_entry());
     return tick;
   }
 
   /// What a stage that accepted the tick holds now.
   void follow(const Tick& tick) {
-    for (const KvOp& op : tick.kv_ops) {
-      lengths_[op.sequence] = op.kind == KvOp::Kind::kFree ? 0 : op.length;
+    for (const StateOp& op : tick.state_ops) {
+      lengths_[op.sequence] = op.kind == StateOp::Kind::kFree ? 0 : op.length;
     }
     for (const TickEntry& entry : tick.entries) {
       lengths_[entry.sequence] += static_cast<std::uint32_t>(entry.tokens.size());
@@ -137,7 +137,7 @@ TEST_F(RandomTicks, HiddenStatesOfAnySizeAreDoneOrRefused) {
     entry.sequence = name;
     entry.tokens.assign(1 + pick(3), 5);
     tick.entries.push_back(entry);
-    tick.kv_ops.push_back({KvOp::Kind::kFree, name - 1, 0, 0});
+    tick.state_ops.push_back({StateOp::Kind::kFree, name - 1, 0, 0});
     Hidden in;
     in.rows = static_cast<std::int32_t>(entry.tokens.size()) + (rarely() ? 1 : 0);
     in.cols = rarely() ? static_cast<std::int32_t>(random_()) : TinyCheckpoint::kHidden;

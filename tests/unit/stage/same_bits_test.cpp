@@ -253,12 +253,12 @@ TEST_P(SameBits, AfterACopiedPrefixOrATruncation) {
     Tick next;
     const auto length = static_cast<std::uint32_t>(kept);
     if (pick(2) == 0) {
-      next.kv_ops.push_back({KvOp::Kind::kCopyPrefix, 1, 7, length});
+      next.state_ops.push_back({StateOp::Kind::kFork, 1, 7, length});
     } else {
-      next.kv_ops.push_back({KvOp::Kind::kTruncate, 7, 0, length});
-      next.kv_ops.push_back({KvOp::Kind::kCopyPrefix, 1, 7, length});
+      next.state_ops.push_back({StateOp::Kind::kRewind, 7, 0, length});
+      next.state_ops.push_back({StateOp::Kind::kFork, 1, 7, length});
     }
-    if (pick(2) == 0) next.kv_ops.push_back({KvOp::Kind::kFree, 7, 0, 0});
+    if (pick(2) == 0) next.state_ops.push_back({StateOp::Kind::kFree, 7, 0, 0});
     next.entries.push_back(entry(1, tokens, kept, tokens.size()));
     next.entries.back().sampling = sampling(1);
     const auto result = pipeline.run(next);

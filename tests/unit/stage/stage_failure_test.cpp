@@ -99,7 +99,7 @@ TEST(StageFailure, ALoopWithoutMemoryIsOneLineAndTheStageRunsOn) {
               "layers [0, 1): the computation failed: step: the system has no more memory");
     broken = false;
     Tick next = tick(2 * round + 1);
-    next.kv_ops.push_back({KvOp::Kind::kFree, 2 * round, 0, 0});
+    next.state_ops.push_back({StateOp::Kind::kFree, 2 * round, 0, 0});
     const auto output = stage.run(next, {});
     ASSERT_TRUE(output.ok()) << output.error().message;
     EXPECT_EQ(output->result->sampled.size(), 1U);

@@ -22,7 +22,7 @@ TEST_F(StageRun, MemoryFollowsTheCache) {
   Tick free;
   free.epoch = 5;
   free.number = 7;
-  free.kv_ops.push_back({KvOp::Kind::kFree, 1, 0, 0});
+  free.state_ops.push_back({StateOp::Kind::kFree, 1, 0, 0});
   const auto output = stage->run(free, {});
   ASSERT_TRUE(output.ok()) << output.error().message;
   ASSERT_TRUE(output->result.has_value());
@@ -98,8 +98,8 @@ TEST_F(StageRun, ATickThatDoesNotFitChangesNothing) {
   masked.entries.front().sample = false;
   expect_refused(*stage, masked, {}, "has allowed tokens but draws none");
   Tick op = tick(1, 3, {1});
-  op.kv_ops.push_back({KvOp::Kind::kTruncate, 1, 0, 9});
-  expect_refused(*stage, op, {}, "truncate");
+  op.state_ops.push_back({StateOp::Kind::kRewind, 1, 0, 9});
+  expect_refused(*stage, op, {}, "rewind");
   // After all of that the sequence goes on where it was.
   EXPECT_TRUE(stage->run(tick(1, 3, {4}), {}).ok());
 }
@@ -147,7 +147,7 @@ TEST_F(StageRun, LogitsThatAreNoNumbersNameTheStage) {
   EXPECT_EQ(output.error().message, "layers [2, 3): the model's logits are not finite numbers");
   // The sequence can be freed and the stage goes on.
   Tick again = tick(1, 0, {1});
-  again.kv_ops.push_back({KvOp::Kind::kFree, 1, 0, 0});
+  again.state_ops.push_back({StateOp::Kind::kFree, 1, 0, 0});
   EXPECT_TRUE(last->run(again, hidden(1)).ok());
 }
 
