@@ -21,6 +21,7 @@ USES = {
     "config": ["base"],
     "text": ["config"],
     "kernels": ["base"],
+    "cuda": [],
     "weights": ["config"],
     "cache": ["kernels"],
     "models": ["cache", "weights"],
@@ -39,7 +40,7 @@ ORDER = {
 # Libraries that a folder must not name: the gateway's logic runs without a stage in its process.
 FOREIGN = [(r"^#include [<\"](mlx|grpcpp?|google/protobuf)/",
             r"^(include|src/(scheduler|server|text|config|base|client))/")]
-CODE = {".h", ".cpp", ".cc", ".rs", ".py"}
+CODE = {".h", ".cpp", ".cc", ".cu", ".cuh", ".rs", ".py"}
 BANNED = [
     (r"\bgetenv\b", "an option set by src/cli", r"^src/cli/"),
     (r"std::c(out|err)\b", "a sink passed in", r"^(src/cli|tests|bench)/"),

@@ -1,0 +1,91 @@
+#pragma once
+// What becomes of a product's sums. prepare() runs before they are there and loads what store()
+// needs; store() gets two of them: a of row Place::row, b of the row 8 * per further on.
+
+#include "product.cuh"
+
+namespace tandem::cuda {
+
+/// y = sums, float32 [tokens][rows].
+struct StoreFloat {
+  using Ready = u64;
+  float* y;
+  int rows;
+  __device__ Ready prepare(const Weights&, const Place& at) const {
+    return static_cast<u64>(at.token) * rows + at.row;
+  }
+  __device__ void store(const Weights& w, float a, float b, Ready at) const {
+    y[at] = a;
+    y[at + 8 * w.per] = b;
+  }
+};
+
+/// y += sums in place, bf16 [tokens][rows]: the residual stream.
+struct AddResidual {
+  struct Ready {
+    int at;
+    float a, b;
+  };
+  u16* y;
+  int rows;
+  __device__ Ready prepare(const Weights& w, const Place& at) const {
+    const int i = at.token * rows + at.row;
+    return {i, widen(__ldcg(y + i)), widen(__ldcg(y + i + 8 * w.per))};
+  }
+  __device__ void store(const Weights& w, float a, float b, Ready x) const {
+    y[x.at] = narrow(x.a + a);
+    y[x.at + 8 * w.per] = narrow(x.b + b);
+  }
+};
+
+/// silu(gate) * up, bf16 [tokens][rows / 2]; gates are the first half of the weights' rows.
+struct SwiGlu {
+  using Ready = int;
+  u16* y;
+  __device__ Ready prepare(const Weights& w, const Place& at) const {
+    return at.token * w.tiles * 8 + at.row;
+  }
+  __device__ void store(const Weights&, float gate, float up, Ready at) const {
+    const float silu = gate / (1.0f + exp2_fast(-1.4426950408889634f * gate));
+    y[at] = narrow(silu * up);
+  }
+};
+
+/// Where the KV of a layer lies: pages of 64 tokens, each [K, V][kv_heads][64][dim] bf16, and for
+/// each token of the step its rope turns and the slot (page * 64 + place) that it is written to.
+struct KvWrite {
+  u16* pages = nullptr;
+  const int* slots = nullptr;     // [tokens]; negative: a row that pads, not written
+  const float2* turns = nullptr;  // [tokens][dim / 2]: cosine, sine
+};
+
+/// Rows q | k | v: rope on q and k (pairs i, i + dim / 2), q to [tokens][heads][dim] bf16, k and v
+/// to their page. Weights::per is dim / 16.
+struct RopeToPages {
+  struct Ready {
+    float2 turn;
+    u16* to;  // null: not written
+    bool turned;
+  };
+  u16* q;
+  KvWrite kv;
+  int heads, kv_heads;
+  __device__ Ready prepare(const Weights& w, const Place& at) const {
+    const int half = 8 * w.per, plane = at.block - heads;  // K of every head, then V of every head
+    Ready ready = {__ldcg(kv.turns + at.token * half + at.pair), nullptr, plane < kv_heads};
+    if (plane < 0) {
+      ready.to = q + (static_cast<u64>(at.token) * heads + at.block) * 2 * half + at.pair;
+    } else if (const int slot = __ldcg(kv.slots + at.token); slot >= 0) {
+      const u64 page = static_cast<u64>(slot >> 6) * 2 * kv_heads + plane;
+      ready.to = kv.pages + (page * 64 + (slot & 63)) * 2 * half + at.pair;
+    }
+    return ready;
+  }
+  __device__ void store(const Weights& w, float a, float b, const Ready& at) const {
+    if (at.to == nullptr) return;
+    at.to[0] = narrow(at.turned ? a * at.turn.x - b * at.turn.y : a);
+    at.to[8 * w.per] = narrow(at.turned ? b * at.turn.x + a * at.turn.y : b);
+  }
+};
+
+}  // namespace tandem::cuda
