@@ -133,15 +133,19 @@ __host__ __device__ inline u32 scale_of(u32 seed, int row, int group, int groups
   const float b = -7.5f * s * (1.0f + 0.05f * uniform(seed + 2, at));
   return u32{to_bf16(b)} << 16 | to_bf16(s);
 }
-static __global__ void fill_weights(u32* q, u64 words, u32* scales, Weights w, u32 seed) {
+static __global__ void fill_weights(unsigned char* packed, Weights w, u32 seed) {
   const u64 stride = static_cast<u64>(gridDim.x) * blockDim.x;
   const u64 start = blockIdx.x * static_cast<u64>(blockDim.x) + threadIdx.x;
-  for (u64 i = start; i < words; i += stride) q[i] = hash(seed, i);
   for (u64 i = start; i < static_cast<u64>(w.tiles) * w.groups * 16; i += stride) {
     const int tile = static_cast<int>(i / 16 / w.groups), r = static_cast<int>(i % 16);
     const int group = static_cast<int>(i / 16 % w.groups);
     const int row = w.first_row(tile) + r % 8 + r / 8 * 8 * w.per;
-    scales[w.scale_index(tile, group, r)] = scale_of(seed, row, group, w.groups);
+    *reinterpret_cast<u32*>(packed + w.scale_at(tile, group, r)) =
+        scale_of(seed, row, group, w.groups);
+    for (int j = 0; j < 8; ++j) {
+      *reinterpret_cast<u32*>(packed + w.word_at(tile, group, r, j)) =
+          hash(seed, static_cast<u64>(row) * w.groups * 8 + group * 8 + j);
+    }
   }
 }
 inline Weights random_weights(int rows, int k, int per, u32 seed) {
@@ -149,13 +153,10 @@ inline Weights random_weights(int rows, int k, int per, u32 seed) {
   w.groups = k / 64;
   w.tiles = rows / 16;
   w.per = per;
-  const u64 words = static_cast<u64>(rows) * k / 8;
-  u32* q = device<u32>(words);
-  u32* scales = device<u32>(static_cast<u64>(rows) * w.groups);
-  fill_weights<<<1024, 256>>>(q, words, scales, w, seed);
+  unsigned char* packed = device<unsigned char>(w.stage_at(w.tiles, 0));
+  fill_weights<<<1024, 256>>>(packed, w, seed);
   check(cudaGetLastError(), "fill_weights");
-  w.q = q;
-  w.scales = scales;
+  w.packed = packed;
   return w;
 }
 inline double bytes_of(const Weights& w) {

@@ -55,8 +55,7 @@ void table(const char* name, int n, int k, int per, int matrices, Make epilogue)
   }
   std::printf("\n");
   for (const Weights& w : all) {
-    cudaFree(const_cast<u32*>(w.q));
-    cudaFree(const_cast<u32*>(w.scales));
+    cudaFree(const_cast<unsigned char*>(w.packed));
   }
 }
 

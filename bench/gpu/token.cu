@@ -162,13 +162,14 @@ class OneKernel {
     std::vector<DecodeLayer> layers;
     for (const Layer& l : m.layers) {
       for (const Weights& w : {l.qkv, l.o, l.gate_up, l.down}) matrices.push_back(w);
-      layers.push_back({l.norm1, l.norm2, l.pages});
+      layers.push_back({{l.norm1, l.norm2}, l.pages});
     }
     matrices.push_back(m.head);
+    layers.push_back({{m.norm, m.norm}, nullptr});
+    const int count = static_cast<int>(m.layers.size());
     args_ = {device(matrices),
              device(layers),
-             m.norm,
-             static_cast<int>(layers.size()),
+             count,
              steps,
              1e-5f,
              r.step,
@@ -180,7 +181,7 @@ class OneKernel {
              r.logits,
              device<Choice>(kBlocks),
              device(std::vector<u64>(1))};
-    shared_ = decode_shared(static_cast<int>(matrices.size()), kInner / 64, kHeads / kKvHeads);
+    shared_ = decode_shared(count, kInner / 64, kHeads / kKvHeads);
     check(cudaFuncSetAttribute(decode, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_),
           "shared memory of decode");
   }

@@ -180,13 +180,16 @@ struct AttentionShared {
 /// One sequence, KV head and split; `splits`: that there is room for in a.partial.
 struct AttentionItem {
   int row, kv_head, split, splits;
+  int last;  // the row's position
+  /// Of the positions of this thread's warp, where there are any.
+  __device__ Page page(const AttentionArgs& a, int thread) const {
+    const int first = split * kSplit + thread / 32 * kWarpPositions;
+    return first <= last ? page_of(a, row, kv_head, first) : Page{};
+  }
 };
 
-__device__ __forceinline__ void prefetch_item(const AttentionArgs& a, const AttentionItem& item,
-                                              int thread) {
-  const int position = item.split * kSplit + thread;
-  if (position / kWarpPositions * kWarpPositions > a.positions[item.row]) return;
-  const Page page = page_of(a, item.row, item.kv_head, position);
+__device__ __forceinline__ void prefetch_page(Page page, int position) {
+  if (page.k == nullptr) return;
   const int place = position % kPageTokens;
   prefetch_to_l2(page.k + place * kHeadDim);
   prefetch_to_l2(page.k + place * kHeadDim + 64);
@@ -196,17 +199,17 @@ __device__ __forceinline__ void prefetch_item(const AttentionArgs& a, const Atte
 
 /// By 256 threads; sums: [8 warps][group][128] floats of shared memory.
 __device__ __forceinline__ void attend_item(const AttentionArgs& a, const AttentionItem& item,
-                                            int thread, int barrier, float* sums,
+                                            Page page, int thread, int barrier, float* sums,
                                             AttentionShared& shared) {
-  const int last = __ldcg(a.positions + item.row), start = item.split * kSplit;
+  const int last = item.last, start = item.split * kSplit;
   if (start > last) return;
   const int warp = thread / 32, first = start + warp * kWarpPositions;
   const int here = min(kAttentionThreads / 32, (last - start) / kWarpPositions + 1);
   const u64 cell = static_cast<u64>(item.row) * a.kv_heads + item.kv_head;
   const u64 head = cell * a.group;
   if (first <= last) {
-    attend(a, a.q + head * kHeadDim, page_of(a, item.row, item.kv_head, first), first, last,
-           sums + warp * a.group * kHeadDim, shared.weights[warp]);
+    attend(a, a.q + head * kHeadDim, page, first, last, sums + warp * a.group * kHeadDim,
+           shared.weights[warp]);
   }
   meet(barrier);
   const int splits = last / kSplit + 1;
@@ -248,13 +251,15 @@ __device__ __forceinline__ void attend_item(const AttentionArgs& a, const Attent
 __global__ void __launch_bounds__(kAttentionThreads, 2) attention(AttentionArgs a) {
   extern __shared__ __align__(16) float sums[];  // [8 warps][group][128]
   __shared__ AttentionShared shared;
-  const AttentionItem item = {static_cast<int>(blockIdx.z), static_cast<int>(blockIdx.y),
-                              static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x)};
   let_successor_start();
   // Positions and page tables were written before the step began.
-  prefetch_item(a, item, threadIdx.x);
+  const int row = blockIdx.z, split = blockIdx.x, thread = threadIdx.x;
+  const AttentionItem item = {row, static_cast<int>(blockIdx.y), split, static_cast<int>(gridDim.x),
+                              a.positions[row]};
+  const Page page = item.page(a, thread);
+  prefetch_page(page, split * kSplit + thread);
   wait_for_predecessor();
-  attend_item(a, item, threadIdx.x, 1, sums, shared);
+  attend_item(a, item, page, thread, 1, sums, shared);
 }
 
 }  // namespace tandem::cuda

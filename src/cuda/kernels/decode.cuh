@@ -16,15 +16,13 @@ constexpr int kBatch = 7;        // tiles whose sums are added up at once
 constexpr int kTilePartials = kWarps * 16 + 8;
 
 struct DecodeLayer {
-  const u16* norm_attention;
-  const u16* norm_mlp;
+  const u16* norm[2];  // before attention and before the MLP
   u16* pages;
 };
 
 struct DecodeArgs {
-  const Weights* matrices;  // qkv, o, gate and up, down of each layer, then the head
-  const DecodeLayer* layers;
-  const u16* norm_head;
+  const Weights* matrices;    // qkv, o, gate and up, down of each layer, then the head
+  const DecodeLayer* layers;  // and one more, whose norms are the head's
   int layer_count, steps;
   float epsilon;
   StepArgs step;
@@ -40,19 +38,13 @@ struct DecodeArgs {
 /// One warp's ring over all matrices of the launch.
 struct Supply {
   const Weights* list;
-  const unsigned char* weights;
-  const unsigned char* scales;
-  u64 second;  // bytes from a tile's first half to its second
-  u32 base, to, scales_to;
-  int count, left, matrix, tile, block, rest, stage, begin, end, warp, lane;
+  const unsigned char* from;
+  u64 step;  // from the end of this warp's part of a tile to its part of the next
+  u32 to;
+  int count, left, matrix, tile, tiles, stage, stages;
 
   __device__ void start(const Weights* matrices, int matrix_count, int steps, u32 ring) {
-    warp = threadIdx.x / 32;
-    lane = threadIdx.x & 31;
-    const int half = (lane & 3) >> 1;
-    base = half * 512 + (((lane >> 2) * 32 + (lane & 1) * 16) ^ (half * 64));
-    to = ring + base;
-    scales_to = ring + kStageWeights + lane * 16;
+    to = ring + (threadIdx.x & 31) * 16;
     list = matrices;
     count = matrix_count;
     left = matrix_count * steps;
@@ -60,104 +52,93 @@ struct Supply {
     next_matrix();
   }
   __device__ void next_matrix() {
+    const int warp = threadIdx.x / 32;
     for (; left > 0; --left) {
       if (++matrix == count) matrix = 0;
       const Weights& w = list[matrix];
-      const int stages = w.groups / kStageGroups;
-      begin = warp * stages / kWarps;
-      end = (warp + 1) * stages / kWarps;
+      const int all = w.groups / kStageGroups, begin = warp * all / kWarps;
+      stages = (warp + 1) * all / kWarps - begin;
+      stage = 0;
+      tiles = w.tiles;
       tile = blockIdx.x;
-      if (begin == end || tile >= w.tiles) continue;
+      if (stages == 0 || tile >= tiles) continue;
       --left;
-      block = tile / w.per;
-      rest = tile - block * w.per;
-      second = static_cast<u64>(w.groups * 32) * (8 * w.per);
-      point(w);
+      from =
+          w.packed + (static_cast<u64>(tile) * all + begin) * kStageBytes + (threadIdx.x & 31) * 16;
+      step = (static_cast<u64>(gridDim.x) * all - stages) * kStageBytes;
       return;
     }
     left = -1;
   }
-  __device__ void point(const Weights& w) {
-    stage = begin;
-    const int row = block * 16 * w.per + rest * 8 + (lane >> 2);
-    weights = reinterpret_cast<const unsigned char*>(w.q) +
-              static_cast<u64>(row) * static_cast<u32>(w.groups * 32) + begin * 64 +
-              (lane & 3) * 16;
-    scales = reinterpret_cast<const unsigned char*>(w.scales) +
-             static_cast<u64>(tile) * static_cast<u32>(w.groups * 64) + begin * 128 + lane * 16;
-  }
-  __device__ void next_tile() {
-    const Weights& w = list[matrix];
-    tile += gridDim.x;
-    if (tile >= w.tiles) return next_matrix();
-    rest += gridDim.x;
-    while (rest >= w.per) {
-      if (w.per == 1) {
-        block += rest;
-        rest = 0;
-        break;
-      }
-      rest -= w.per;
-      ++block;
-    }
-    point(w);
-  }
   __device__ __forceinline__ void fill(int slot) {
     if (left >= 0) {
-      const u32 at = slot * kStageBytes;
-      copy_async(to + at, weights);
-      copy_async(to + at + 256, weights + second);
-      if (lane < 8) copy_async(scales_to + at, scales);
-      weights += 64;
-      scales += 128;
-      if (++stage == end) next_tile();
+      copy_stage(to + slot * kStageBytes, from);
+      from += kStageBytes;
+      if (++stage == stages) {
+        stage = 0;
+        from += step;
+        tile += gridDim.x;
+        if (tile >= tiles) next_matrix();
+      }
     }
     commit_copies();
   }
 };
 
+enum class Part { kQkv, kOut, kGateUp, kDown, kHead };
+
 struct DecodeShared {
   AttentionShared attention[2];
   Choice scratch[kWarps];
-  int next_id;
+  u64 target;  // of arrivals at the barrier; thread 0's
 };
 
 class Decoder {
  public:
-  __device__ Decoder(const DecodeArgs& args, const Weights* list, unsigned char* dynamic,
-                     DecodeShared& shared, int held_groups)
-      : a_(args), list_(list), shared_(shared), count_(args.layer_count * 4 + 1) {
-    ring_ = dynamic + (threadIdx.x / 32) * kDecodeDepth * kStageBytes;
-    partials_ = reinterpret_cast<float*>(dynamic + kWarps * kDecodeDepth * kStageBytes);
-    sums_ = partials_ + 2 * kBatch * kTilePartials;
-    held_ = reinterpret_cast<uint4*>(sums_ + held_groups * 8);
+  __device__ Decoder(const DecodeArgs& args, const Weights* list, const DecodeLayer* layers,
+                     unsigned char* dynamic, DecodeShared& shared, int held_groups)
+      : a_(args),
+        list_(list),
+        layers_(layers),
+        shared_(shared),
+        count_(args.layer_count * 4 + 1),
+        ring_(dynamic + (threadIdx.x / 32) * kDecodeDepth * kStageBytes),
+        partials_(reinterpret_cast<float*>(dynamic + kWarps * kDecodeDepth * kStageBytes)),
+        sums_(partials_ + 2 * kBatch * kTilePartials),
+        held_(reinterpret_cast<uint4*>(sums_ + held_groups * 8)) {
     supply_.start(list, count_, args.steps, shared_address(ring_));
+#pragma unroll 1
     for (int d = 0; d < kDecodeDepth; ++d) supply_.fill(d);
     const u64 each = static_cast<u64>(gridDim.x) * args.steps * (5 * args.layer_count + 2);
-    if (threadIdx.x == 0) target_ = __ldcg(a_.barrier) / each * each;
+    if (threadIdx.x == 0) shared_.target = __ldcg(a_.barrier) / each * each;
   }
 
   __device__ void run() {
     for (int step = 0; step < a_.steps; ++step) {
       if (blockIdx.x == 0) {
-        const int id = next_id(step);  // moves the position on
-        embed_row(a_.step, list_[count_ - 1], 0, id, position());
+        if (step > 0) choose();
+        embed_row(a_.step, list_[count_ - 1], 0, __ldcg(a_.step.ids), __ldcg(a_.step.positions));
       }
       meet_all();
-      for (int layer = 0; layer < a_.layer_count; ++layer) run_layer(layer);
-      head();
+      position_ = __ldcg(a_.step.positions);
+      for (int i = 0; i < count_; ++i) {
+        const Part part = i + 1 == count_ ? Part::kHead : static_cast<Part>(i & 3);
+        const DecodeLayer& layer = layers_[i / 4];
+        if (part == Part::kOut) attend(layer);
+        if (part == Part::kQkv) look_ahead(layer);
+        const bool wide = part == Part::kDown;
+        const bool norm = part != Part::kOut && !wide;
+        const u16* x = norm ? a_.step.x : wide ? a_.inner : a_.mixed;
+        prepare(list_[i], x, norm ? layer.norm[part != Part::kQkv] : nullptr);
+        multiply(list_[i], part, layer);
+        meet_all();
+      }
     }
-    finish();
+    if (blockIdx.x == 0) choose();
   }
 
  private:
-  __device__ int position() const { return __ldcg(a_.step.positions); }
-  /// The id that goes in: of the first step what the caller set, later the best of the last step.
-  __device__ int next_id(int step) {
-    if (step == 0) return a_.step.ids[0];
-    choose();
-    return shared_.next_id;
-  }
+  /// The best of the blocks' choices becomes the next id, and the position moves on.
   __device__ void choose() {
     Choice best = {-INFINITY, 0x7fffffff};
     if (threadIdx.x < gridDim.x) {
@@ -166,136 +147,203 @@ class Decoder {
     }
     best = best_of_block(best, shared_.scratch);
     if (threadIdx.x == 0) {
-      shared_.next_id = best.id;
-      a_.step.ids[0] = best.id;
-      if (a_.step.positions[0] >= 0) ++a_.step.positions[0];
+      __stcg(a_.step.ids, best.id);
+      if (position_ >= 0) __stcg(a_.step.positions, position_ + 1);
       __threadfence();
     }
     __syncthreads();
   }
-  __device__ void finish() {
-    if (blockIdx.x == 0) choose();
-  }
 
-  __device__ void run_layer(int layer) {
-    const DecodeLayer& l = a_.layers[layer];
-    const Weights* w = list_ + layer * 4;
-    AttentionArgs attention = a_.attention;
-    attention.pages = l.pages;
-    each_item(
-        [&](const AttentionItem& item, int) { prefetch_item(attention, item, threadIdx.x & 255); });
-    prepare<true>(w[0], a_.step.x, l.norm_attention);
-    RopeToPages rope{a_.q,
-                     {l.pages, a_.step.slots, a_.step.turns},
-                     attention.kv_heads * attention.group,
-                     attention.kv_heads};
-    multiply(w[0], rope);
-    meet_all();
-    each_item([&](const AttentionItem& item, int half) {
-      float* sums = sums_ + half * (kAttentionThreads / 32) * attention.group * kHeadDim;
-      attend_item(attention, item, threadIdx.x & 255, 1 + half, sums, shared_.attention[half]);
+  __device__ __forceinline__ int items() const {
+    return (position_ / kSplit + 1) * a_.attention.kv_heads;
+  }
+  /// A half of a block has each second item of the block's.
+  __device__ __forceinline__ AttentionItem item(int i) const {
+    const int splits = position_ / kSplit + 1;
+    return {0, i / splits, i % splits, a_.splits, position_};
+  }
+  /// What the layer will read that no ring brings: KV pages and the norms.
+  __device__ void look_ahead(const DecodeLayer& layer) {
+    AttentionArgs a = a_.attention;
+    a.pages = layer.pages;
+    const int thread = threadIdx.x % kAttentionThreads, half = threadIdx.x / kAttentionThreads;
+    for (int i = blockIdx.x + half * gridDim.x; i < items(); i += 2 * gridDim.x) {
+      prefetch_page(item(i).page(a, thread), item(i).split * kSplit + thread);
+    }
+    const int at = threadIdx.x * 64;
+    if (blockIdx.x == 0 && at < list_[0].groups * 64) {
+      prefetch_to_l2(layer.norm[1] + at);
+      prefetch_to_l2((&layer)[1].norm[0] + at);
+    }
+  }
+  __device__ void attend(const DecodeLayer& layer) {
+    AttentionArgs a = a_.attention;
+    a.pages = layer.pages;
+    const int thread = threadIdx.x % kAttentionThreads, half = threadIdx.x / kAttentionThreads;
+    float* sums = sums_ + half * (kAttentionThreads / 32) * a.group * kHeadDim;
+#pragma unroll 1
+    for (int i = blockIdx.x + half * gridDim.x; i < items(); i += 2 * gridDim.x) {
+      attend_item(a, item(i), item(i).page(a, thread), thread, 1 + half, sums,
+                  shared_.attention[half]);
       meet(1 + half);
-    });
-    meet_all();
-    AddResidual add{a_.step.x, w[1].tiles * 16};
-    prepare<false>(w[1], a_.mixed, nullptr);
-    multiply(w[1], add);
-    meet_all();
-    SwiGlu gate{a_.inner};
-    prepare<true>(w[2], a_.step.x, l.norm_mlp);
-    multiply(w[2], gate);
-    meet_all();
-    prepare<false>(w[3], a_.inner, nullptr);
-    multiply(w[3], add);
-    meet_all();
-  }
-
-  struct StoreLogits {
-    using Ready = int;
-    float* y;
-    Choice best{-INFINITY, 0x7fffffff};
-    __device__ Ready prepare(const Weights&, const Place& at) const { return at.row; }
-    __device__ void store(const Weights&, float a, float b, Ready at) {
-      y[at] = a;
-      y[at + 8] = b;
-      best = better(better(best, {a, at}), {b, at + 8});
-    }
-  };
-  __device__ void head() {
-    const Weights& w = list_[count_ - 1];
-    prepare<true>(w, a_.step.x, a_.norm_head);
-    StoreLogits store{a_.logits};
-    multiply(w, store);
-    const Choice best = best_of_block(store.best, shared_.scratch);
-    if (threadIdx.x == 0) {
-      __stcg(reinterpret_cast<float2*>(a_.choices) + blockIdx.x,
-             float2{best.logit, __int_as_float(best.id)});
     }
     meet_all();
   }
 
-  template <class Do>
-  __device__ void each_item(Do work) {
-    const int splits = position() / kSplit + 1, half = threadIdx.x / kAttentionThreads;
-    const int items = splits * a_.attention.kv_heads;
-    for (int i = blockIdx.x + half * gridDim.x; i < items; i += 2 * gridDim.x) {
-      work(AttentionItem{0, i / splits, i % splits, a_.splits}, half);
+  __device__ __forceinline__ void prepare(const Weights& w, const u16* x, const u16* norm) {
+    const Rows rows{x, norm, a_.epsilon, w.groups};
+    if (norm != nullptr) {
+      prepare_rows<1, true>(rows, 1, 0, 1, held_, sums_, partials_);
+    } else {
+      prepare_rows<1, false>(rows, 1, 0, 1, held_, sums_, partials_);
     }
-  }
-
-  template <bool kNorm>
-  __device__ void prepare(const Weights& w, const u16* x, const u16* norm) {
-    prepare_rows<1, kNorm>(Rows{x, norm, a_.epsilon, w.groups}, 1, 0, 1, held_, sums_, partials_);
     __syncthreads();
   }
 
-  template <class Epilogue>
-  __device__ void multiply(const Weights& w, Epilogue& epilogue) {
-    const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, g = lane >> 2, t = lane & 3;
-    const int stages = w.groups / kStageGroups;
-    const int begin = warp * stages / kWarps, end = (warp + 1) * stages / kWarps;
-    const int tiles = w.tiles;
+  /// See epilogues.cuh, whose work this does for one token.
+  struct Ready {
+    RopeToPages::Ready rope;
+    AddResidual::Ready residual;
+    int row;
+  };
+  __device__ __forceinline__ RopeToPages rope(const DecodeLayer& layer) const {
+    const int kv_heads = a_.attention.kv_heads;
+    return {
+        a_.q, {layer.pages, a_.step.slots, a_.step.turns}, kv_heads * a_.attention.group, kv_heads};
+  }
+  __device__ __forceinline__ Ready ready(const Weights& w, Part part, const DecodeLayer& layer,
+                                         const Place& at) const {
+    Ready r{};
+    r.row = at.row;
+    if (part == Part::kQkv) r.rope = rope(layer).prepare(w, at);
+    if (part == Part::kOut || part == Part::kDown) {
+      r.residual = AddResidual{a_.step.x, 0}.prepare(w, at);
+    }
+    return r;
+  }
+  __device__ __forceinline__ void store(const Weights& w, Part part, const DecodeLayer& layer,
+                                        float a, float b, const Ready& r, Choice& best) const {
+    if (part == Part::kQkv) {
+      rope(layer).store(w, a, b, r.rope);
+    } else if (part == Part::kGateUp) {
+      SwiGlu{a_.inner}.store(w, a, b, r.row);
+    } else if (part == Part::kHead) {
+      a_.logits[r.row] = a;
+      a_.logits[r.row + 8] = b;
+      best = better(better(best, {a, r.row}), {b, r.row + 8});
+    } else {
+      AddResidual{}.store(w, a, b, r.residual);
+    }
+  }
+
+  __device__ void multiply(const Weights& w, Part part, const DecodeLayer& layer) {
+    Choice best = {-INFINITY, 0x7fffffff};
     int flip = 0;
-    for (int first = blockIdx.x; first < tiles; first += gridDim.x * kBatch, flip ^= 1) {
-      float* part = partials_ + flip * kBatch * kTilePartials;
+    for (int first = blockIdx.x; first < w.tiles; first += gridDim.x * kBatch, flip ^= 1) {
+      float* part_sums = partials_ + flip * kBatch * kTilePartials;
       const int mine = first + static_cast<int>(threadIdx.x / 8 * gridDim.x);
-      const bool adds = threadIdx.x < kBatch * 8 && mine < tiles;
-      typename Epilogue::Ready ready{};
-      if (adds) ready = epilogue.prepare(w, Place(w, mine, threadIdx.x & 7, 0));
-      for (int u = 0, tile = first; u < kBatch && tile < tiles; ++u, tile += gridDim.x) {
-        float acc[1][1][4] = {};
-        for (int stage = begin; stage < end; ++stage) {
-          wait_for_copies<kDecodeDepth - 1>();
-          __syncwarp();
-          const unsigned char* at = ring_ + slot_ * kStageBytes;
-#pragma unroll
-          for (int k = 0; k < kStageGroups; ++k) {
-            const int group = stage * kStageGroups + k;
-            const uint4 x[1][2] = {{held_[group * 8 + t], held_[group * 8 + 4 + t]}};
-            const float sum = sums_[group * 8];
-            const float2 both[1] = {{sum, sum}};
-            multiply_group<0, 1, 1, 1>(at, k, x, both, g, t, acc);
-          }
-          __syncwarp();
-          supply_.fill(slot_);
-          slot_ = slot_ + 1 == kDecodeDepth ? 0 : slot_ + 1;
-        }
-        if (t == 0) {
-          part[u * kTilePartials + warp * 16 + g] = acc[0][0][0];
-          part[u * kTilePartials + warp * 16 + g + 8] = acc[0][0][2];
-        }
+      const bool adds = threadIdx.x < kBatch * 8 && mine < w.tiles;
+      Ready r{};
+      if (adds) r = ready(w, part, layer, Place(w, mine, threadIdx.x & 7, 0));
+      if (w.groups == kWarps * 2 * kStageGroups) {
+        short_rows(w, first, part_sums);
+      } else {
+        long_rows(w, first, part_sums);
       }
       __syncthreads();
       if (adds) {
-        const float* from = part + threadIdx.x / 8 * kTilePartials + (threadIdx.x & 7);
+        const float* from = part_sums + threadIdx.x / 8 * kTilePartials + (threadIdx.x & 7);
         float a = 0, b = 0;
 #pragma unroll
         for (int s = 0; s < kWarps; ++s) {
           a += from[s * 16];
           b += from[s * 16 + 8];
         }
-        epilogue.store(w, a, b, ready);
+        store(w, part, layer, a, b, r, best);
       }
+    }
+    if (part == Part::kHead) {
+      best = best_of_block(best, shared_.scratch);
+      if (threadIdx.x == 0) {
+        __stcg(reinterpret_cast<float2*>(a_.choices) + blockIdx.x,
+               float2{best.logit, __int_as_float(best.id)});
+      }
+    }
+  }
+
+  __device__ __forceinline__ void keep(const float (&acc)[4], float* to) const {
+    const int lane = threadIdx.x & 31;
+    if ((lane & 3) != 0) return;
+    to += threadIdx.x / 32 * 16 + (lane >> 2);
+    to[0] = acc[0];
+    to[8] = acc[2];
+  }
+  __device__ __forceinline__ int next_slot(int slot) const {
+    return slot + 1 == kDecodeDepth ? 0 : slot + 1;
+  }
+
+  /// Up to kBatch tiles where each warp has two stages of a tile: x stays in registers.
+  __device__ __forceinline__ void short_rows(const Weights& w, int first, float* to) {
+    const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+    constexpr int kGroups = 2 * kStageGroups;
+    const int group = threadIdx.x / 32 * kGroups;
+    uint4 x[kGroups][1][2];
+    float2 sums[kGroups][1];
+#pragma unroll
+    for (int k = 0; k < kGroups; ++k) {
+      x[k][0][0] = held_[(group + k) * 8 + t];
+      x[k][0][1] = held_[(group + k) * 8 + 4 + t];
+      sums[k][0].x = sums[k][0].y = sums_[(group + k) * 8];
+    }
+    for (int u = 0, tile = first; u < kBatch && tile < w.tiles; ++u, tile += gridDim.x) {
+      float acc[1][1][4] = {};
+      const int second = next_slot(slot_);
+      wait_for_copies<kDecodeDepth - 2>();
+      __syncwarp();
+#pragma unroll
+      for (int k = 0; k < kGroups; ++k) {
+        const unsigned char* at = ring_ + (k < kStageGroups ? slot_ : second) * kStageBytes;
+        multiply_group<0, 1, 1, 1>(at, k % kStageGroups, x[k], sums[k], g, t, acc);
+      }
+      __syncwarp();
+      supply_.fill(slot_);
+      supply_.fill(second);
+      slot_ = next_slot(second);
+      keep(acc[0][0], to + u * kTilePartials);
+    }
+  }
+
+  /// The same for any K, with x from shared memory.
+  __device__ __forceinline__ void long_rows(const Weights& w, int first, float* to) {
+    const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, g = lane >> 2, t = lane & 3;
+    const int stages = w.groups / kStageGroups;
+    const int begin = warp * stages / kWarps, end = (warp + 1) * stages / kWarps;
+    uint4 x[kStageGroups][1][2] = {};
+    for (int u = 0, tile = first; u < kBatch && tile < w.tiles; ++u, tile += gridDim.x) {
+      float acc[1][1][4] = {};
+#pragma unroll 1
+      for (int stage = begin; stage < end; ++stage) {
+        wait_for_copies<kDecodeDepth - 1>();
+        __syncwarp();
+        const int group = stage * kStageGroups;
+        if (g == 0) {  // the other columns stay zero
+#pragma unroll
+          for (int k = 0; k < kStageGroups; ++k) {
+            x[k][0][0] = held_[(group + k) * 8 + t];
+            x[k][0][1] = held_[(group + k) * 8 + 4 + t];
+          }
+        }
+#pragma unroll
+        for (int k = 0; k < kStageGroups; ++k) {
+          const float sum = sums_[(group + k) * 8];
+          const float2 both[1] = {{sum, sum}};
+          multiply_group<0, 1, 1, 1>(ring_ + slot_ * kStageBytes, k, x[k], both, g, t, acc);
+        }
+        __syncwarp();
+        supply_.fill(slot_);
+        slot_ = next_slot(slot_);
+      }
+      keep(acc[0][0], to + u * kTilePartials);
     }
   }
 
@@ -303,19 +351,20 @@ class Decoder {
   __device__ void meet_all() {
     __syncthreads();
     if (threadIdx.x == 0) {
-      target_ += gridDim.x;
+      const u64 target = shared_.target += gridDim.x;
       __threadfence();
       atomicAdd(a_.barrier, 1ull);
       u64 now;
       do {
         asm volatile("ld.acquire.gpu.u64 %0, [%1];" : "=l"(now) : "l"(a_.barrier) : "memory");
-      } while (now < target_);
+      } while (now < target);
     }
     __syncthreads();
   }
 
   const DecodeArgs& a_;
   const Weights* list_;
+  const DecodeLayer* layers_;
   DecodeShared& shared_;
   int count_;
   unsigned char* ring_;
@@ -323,32 +372,37 @@ class Decoder {
   float* sums_;
   uint4* held_;
   Supply supply_;
-  u64 target_ = 0;  // of thread 0
   int slot_ = 0;
+  int position_ = -1;
 };
+
+/// Bytes of the lists of matrices and layers, which a block holds before its ring.
+__host__ __device__ constexpr int lists_bytes(int layers) {
+  return (static_cast<int>((layers * 4 + 1) * sizeof(Weights)) +
+          static_cast<int>((layers + 1) * sizeof(DecodeLayer)) + 127) /
+         128 * 128;
+}
 
 /// Grid: at most one block a multiprocessor, all of them at once (a cooperative launch).
 __global__ void __launch_bounds__(kThreads, 1) decode(const __grid_constant__ DecodeArgs args) {
   extern __shared__ __align__(128) unsigned char dynamic[];
   __shared__ DecodeShared shared;
-  // The list of matrices lies before the ring, rounded up to 128 bytes.
   Weights* list = reinterpret_cast<Weights*>(dynamic);
   const int count = args.layer_count * 4 + 1;
-  int held_groups = 0;
+  DecodeLayer* layers = reinterpret_cast<DecodeLayer*>(list + count);
   for (int i = threadIdx.x; i < count; i += kThreads) list[i] = args.matrices[i];
+  for (int i = threadIdx.x; i <= args.layer_count; i += kThreads) layers[i] = args.layers[i];
   __syncthreads();
-  for (int i = 0; i < count; ++i) held_groups = max(held_groups, list[i].groups);
-  const int list_bytes = (count * static_cast<int>(sizeof(Weights)) + 127) / 128 * 128;
-  Decoder(args, list, dynamic + list_bytes, shared, held_groups).run();
+  int held_groups = 0;
+  for (int i = 0; i < min(count, 4); ++i) held_groups = max(held_groups, list[i].groups);
+  Decoder(args, list, layers, dynamic + lists_bytes(args.layer_count), shared, held_groups).run();
 }
 
-/// Bytes of shared memory of decode() for so many matrices, the greatest K / 64 among them, and so
-/// many query heads a KV head.
-inline int decode_shared(int matrices, int groups, int heads) {
+/// Bytes of shared memory of decode(): the greatest K / 64 of its matrices, query heads a KV head.
+inline int decode_shared(int layers, int groups, int heads) {
   const int rows = groups * (32 + 128), sums = kThreads / 32 * heads * kHeadDim * 4;
-  return (matrices * static_cast<int>(sizeof(Weights)) + 127) / 128 * 128 +
-         kWarps * kDecodeDepth * kStageBytes + 2 * kBatch * kTilePartials * 4 +
-         (rows > sums ? rows : sums);
+  return lists_bytes(layers) + kWarps * kDecodeDepth * kStageBytes +
+         2 * kBatch * kTilePartials * 4 + (rows > sums ? rows : sums);
 }
 
 }  // namespace tandem::cuda

@@ -22,19 +22,19 @@ struct StoreFloat {
 
 /// y += sums in place, bf16 [tokens][rows]: the residual stream.
 struct AddResidual {
-  struct Ready {
-    int at;
-    float a, b;
+  struct Ready {  // bits as loaded: to widen them here would wait for them
+    u16* to;
+    u16 a, b;
   };
   u16* y;
   int rows;
   __device__ Ready prepare(const Weights& w, const Place& at) const {
-    const int i = at.token * rows + at.row;
-    return {i, widen(__ldcg(y + i)), widen(__ldcg(y + i + 8 * w.per))};
+    u16* to = y + at.token * rows + at.row;
+    return {to, __ldcg(to), __ldcg(to + 8 * w.per)};
   }
   __device__ void store(const Weights& w, float a, float b, Ready x) const {
-    y[x.at] = narrow(x.a + a);
-    y[x.at + 8 * w.per] = narrow(x.b + b);
+    x.to[0] = narrow(widen(x.a) + a);
+    x.to[8 * w.per] = narrow(widen(x.b) + b);
   }
 };
 
@@ -64,27 +64,26 @@ struct KvWrite {
 struct RopeToPages {
   struct Ready {
     float2 turn;
-    u16* to;  // null: not written
-    bool turned;
+    int slot, block, pair, token;
   };
   u16* q;
   KvWrite kv;
   int heads, kv_heads;
   __device__ Ready prepare(const Weights& w, const Place& at) const {
-    const int half = 8 * w.per, plane = at.block - heads;  // K of every head, then V of every head
-    Ready ready = {__ldcg(kv.turns + at.token * half + at.pair), nullptr, plane < kv_heads};
-    if (plane < 0) {
-      ready.to = q + (static_cast<u64>(at.token) * heads + at.block) * 2 * half + at.pair;
-    } else if (const int slot = __ldcg(kv.slots + at.token); slot >= 0) {
-      const u64 page = static_cast<u64>(slot >> 6) * 2 * kv_heads + plane;
-      ready.to = kv.pages + (page * 64 + (slot & 63)) * 2 * half + at.pair;
-    }
-    return ready;
+    return {__ldcg(kv.turns + at.token * 8 * w.per + at.pair), __ldcg(kv.slots + at.token),
+            at.block, at.pair, at.token};
   }
   __device__ void store(const Weights& w, float a, float b, const Ready& at) const {
-    if (at.to == nullptr) return;
-    at.to[0] = narrow(at.turned ? a * at.turn.x - b * at.turn.y : a);
-    at.to[8 * w.per] = narrow(at.turned ? b * at.turn.x + a * at.turn.y : b);
+    const int half = 8 * w.per, plane = at.block - heads;  // K of every head, then V of every head
+    u16* to = q + (static_cast<u64>(at.token) * heads + at.block) * 2 * half + at.pair;
+    if (plane >= 0) {
+      if (at.slot < 0) return;
+      const u64 page = static_cast<u64>(at.slot >> 6) * 2 * kv_heads + plane;
+      to = kv.pages + (page * 64 + (at.slot & 63)) * 2 * half + at.pair;
+    }
+    const bool turned = plane < kv_heads;
+    to[0] = narrow(turned ? a * at.turn.x - b * at.turn.y : a);
+    to[half] = narrow(turned ? b * at.turn.x + a * at.turn.y : b);
   }
 };
 

@@ -25,18 +25,25 @@ __host__ __device__ constexpr int partials_of(int columns) {
 /// A tile is 16 rows of weights: 8 from first_row() and 8 that lie `8 * per` rows on. per = 1: 16
 /// rows in a run; head_dim / 16: the two halves of a head, for rope; tiles: a gate and its up.
 struct Weights {
-  const u32* q = nullptr;       // [rows][K / 8], element 8 i + j in bits 4 j of word i
-  const u32* scales = nullptr;  // see scale_index(): scale | bias << 16, bf16
-  int groups = 0;               // K / 64, even
+  const unsigned char* packed = nullptr;  // [tiles][groups / 2] stages
+  int groups = 0;                         // K / 64, even
   int tiles = 0;
   int per = 1;
   __host__ __device__ int first_row(int tile) const {
     return tile / per * 16 * per + tile % per * 8;
   }
-  /// Of row r (0 ... 15) of a tile: a lane reads those of its two rows and two groups at once.
-  __host__ __device__ u64 scale_index(int tile, int group, int r) const {
-    return ((static_cast<u64>(tile) * (groups / 2) + group / 2) * 8 + r % 8) * 4 + group % 2 * 2 +
-           r / 8;
+  __host__ __device__ u64 stage_at(int tile, int group) const {
+    return (static_cast<u64>(tile) * (groups / 2) + group / 2) * kStageBytes;
+  }
+  /// Of row r (0 ... 15) of a tile, the word of elements 8 i ... 8 i + 7 of a group, element j in
+  /// bits 4 j. Groups are exchanged in pairs of rows so that lanes meet no bank conflict.
+  __host__ __device__ u64 word_at(int tile, int group, int r, int i) const {
+    const int k = group % 2;
+    return stage_at(tile, group) + k * 512 + r / 8 * 256 + ((r % 8 * 32 + i * 4) ^ (k * 64));
+  }
+  /// And its scale | bias << 16, bf16.
+  __host__ __device__ u64 scale_at(int tile, int group, int r) const {
+    return stage_at(tile, group) + kStageWeights + r % 8 * 16 + group % 2 * 8 + r / 8 * 4;
   }
 };
 
@@ -58,57 +65,42 @@ struct Tokens {
   int count = 0;
 };
 
+/// A stage to shared memory; both pointers with 16 bytes a lane added.
+__device__ __forceinline__ void copy_stage(u32 to, const unsigned char* from) {
+  copy_async(to, from);
+  copy_async(to + 512, from + 512);
+  if ((threadIdx.x & 31) < 8) copy_async(to + 1024, from + 1024);
+}
+
 /// One warp's ring: fill() runs kDepth stages ahead of the reader.
 template <int kMT, int kDepth>
 struct Ring {
   static constexpr int kBytes = kDepth * kMT * kStageBytes;
-  const unsigned char* weights[kMT];
-  const unsigned char* scales[kMT];
-  u32 to, scales_to;
-  int begin, end, stage, unit, units;
+  const unsigned char* from;
+  u32 to;
+  int begin, end, stage, unit, units, stages;
 
   __device__ void start(const Weights& w, u32 shared, int warp, int lane) {
-    const int stages = w.groups / kStageGroups;
+    stages = w.groups / kStageGroups;
     begin = warp * stages / kWarps;
     end = (warp + 1) * stages / kWarps;
     units = begin < end ? (w.tiles + kMT - 1) / kMT : 0;
     unit = static_cast<int>(blockIdx.x);
-    const int half = (lane & 3) >> 1;
-    to = shared + half * 512 + (((lane >> 2) * 32 + (lane & 1) * 16) ^ (half * 64));
-    scales_to = shared + kStageWeights + lane * 16;
-    turn(w, lane);
-  }
-  /// To the first stage of `unit`.
-  __device__ void turn(const Weights& w, int lane) {
     stage = begin;
-#pragma unroll
-    for (int m = 0; m < kMT; ++m) {
-      const int tile = kMT == 1 ? unit : min(unit * kMT + m, w.tiles - 1);
-      // per is 1, tiles, or a head's: the first two need no division.
-      const int block = w.per == 1 ? tile : w.per == w.tiles ? 0 : tile / w.per;
-      const int row = block * 16 * w.per + (tile - block * w.per) * 8 + (lane >> 2);
-      const u32 row_bytes = w.groups * 32;
-      weights[m] = reinterpret_cast<const unsigned char*>(w.q) + static_cast<u64>(row) * row_bytes +
-                   begin * 64 + (lane & 3) * 16;
-      scales[m] = reinterpret_cast<const unsigned char*>(w.scales) +
-                  (static_cast<u64>(tile) * w.groups + begin * kStageGroups) * 64 + lane * 16;
-    }
+    to = shared + lane * 16;
+    from = w.packed + lane * 16;
   }
-  __device__ void fill(const Weights& w, int slot, int lane) {
+  __device__ void fill(const Weights& w, int slot) {
     if (unit < units) {
-      const u64 second = static_cast<u64>(w.groups * 32) * (8 * w.per);
 #pragma unroll
       for (int m = 0; m < kMT; ++m) {
-        const u32 at = (slot * kMT + m) * kStageBytes;
-        copy_async(to + at, weights[m]);
-        copy_async(to + at + 256, weights[m] + second);
-        if (lane < 8) copy_async(scales_to + at, scales[m]);
-        weights[m] += 64;
-        scales[m] += kStageGroups * 64;
+        const int tile = kMT == 1 ? unit : min(unit * kMT + m, w.tiles - 1);
+        copy_stage(to + (slot * kMT + m) * kStageBytes,
+                   from + (static_cast<u64>(tile) * stages + stage) * kStageBytes);
       }
       if (++stage == end) {
+        stage = begin;
         unit += gridDim.x;
-        turn(w, lane);
       }
     }
     commit_copies();
@@ -187,7 +179,7 @@ __global__ void __launch_bounds__(kThreads, kNT* kMT == 1 ? 2 : 1)
   const unsigned char* mine = shared + warp * kRing;
   ring.start(w, shared_address(mine), warp, lane);
 #pragma unroll
-  for (int d = 0; d < kDepth; ++d) ring.fill(w, d, lane);
+  for (int d = 0; d < kDepth; ++d) ring.fill(w, d);
 
   constexpr int kColumns = kHeld == 1 ? 1 : 8;
   float* partials = reinterpret_cast<float*>(shared + kWarps * kRing);
@@ -228,7 +220,7 @@ __global__ void __launch_bounds__(kThreads, kNT* kMT == 1 ? 2 : 1)
         }
       }
       __syncwarp();
-      ring.fill(w, slot, lane);
+      ring.fill(w, slot);
       slot = slot + 1 == kDepth ? 0 : slot + 1;
     }
 #pragma unroll

@@ -19,10 +19,10 @@ struct StepArgs {
 /// One row, by a block. The embedding is `table` of 4 bits with `per` 1.
 __device__ void embed_row(const StepArgs& a, const Weights& table, int row, int id, int position) {
   const int width = table.groups * 64;
-  const u32* from = table.q + static_cast<u64>(id) * table.groups * 8;
   for (int i = threadIdx.x; i < table.groups * 8; i += kThreads) {
-    const u32 word = from[i];
-    const u32 scale = table.scales[table.scale_index(id / 16, i / 8, id % 16)];
+    const auto at = [&](u64 byte) { return *reinterpret_cast<const u32*>(table.packed + byte); };
+    const u32 word = at(table.word_at(id / 16, i / 8, id % 16, i % 8));
+    const u32 scale = at(table.scale_at(id / 16, i / 8, id % 16));
     const auto value = [&](int n) {
       return fmaf(low(scale), static_cast<float>(word >> 4 * n & 15), high(scale));
     };
