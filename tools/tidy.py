@@ -18,6 +18,7 @@ COLUMNS_MAX = 100
 # it. scheduler and server know the stages by include/tandem/pipeline.h only.
 USES = {
     "base": [],
+    "rules": ["base"],
     "config": ["base"],
     "text": ["config"],
     "kernels": ["base"],
@@ -25,9 +26,9 @@ USES = {
     "weights": ["config"],
     "cache": ["kernels"],
     "models": ["cache", "weights"],
-    "stage": ["models"],
+    "stage": ["models", "rules"],
     "cluster": ["stage"],
-    "scheduler": ["base"],
+    "scheduler": ["rules"],
     "server": ["scheduler", "text"],
     "client": ["config"],
     "cli": ["cluster", "server", "client"],
@@ -39,7 +40,7 @@ ORDER = {
 }
 # Libraries that a folder must not name: the gateway's logic runs without a stage in its process.
 FOREIGN = [(r"^#include [<\"](mlx|grpcpp?|google/protobuf)/",
-            r"^(include|src/(scheduler|server|text|config|base|client))/")]
+            r"^(include|src/(scheduler|server|rules|text|config|base|client))/")]
 CODE = {".h", ".cpp", ".cc", ".cu", ".cuh", ".rs", ".py"}
 BANNED = [
     (r"\bgetenv\b", "an option set by src/cli", r"^src/cli/"),

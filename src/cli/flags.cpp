@@ -117,11 +117,12 @@ CLI::Option* integer_flag(CLI::App& app, const std::string& names, int& target, 
       ->type_name(fmt::format("N [{}]", target));
 }
 
-CLI::Option* real_flag(CLI::App& app, const std::string& names, float& target, double min,
-                       double max, const std::string& help) {
+CLI::Option* real_flag(CLI::App& app, const std::string& names, float& target,
+                       const rules::Range& range, const std::string& help) {
   return value_flag(app, names, help,
-                    [&target, min, max](const std::string& text) -> Status {
-                      auto value = parse_real(text, min, max);
+                    [&target, range](const std::string& text) -> Status {
+                      auto value = parse_real(text, static_cast<double>(range.min),
+                                              static_cast<double>(range.max));
                       if (!value) return value.error();
                       target = static_cast<float>(*value);
                       return {};
@@ -177,9 +178,9 @@ void add_sampling_flags(CLI::App& app, SamplingOptions& options) {
                return {};
              })
       ->type_name(fmt::format("N [{}]", options.max_tokens));
-  real_flag(app, "--temp", params.temperature, 0, limits::kTemperatureMax,
+  real_flag(app, "--temp", params.temperature, rules::kTemperature,
             "Sampling temperature; 0: always the likeliest token");
-  real_flag(app, "--top-p", params.top_p, 0, 1, "Nucleus sampling; 0 or 1: off");
+  real_flag(app, "--top-p", params.top_p, rules::kTopP, "Nucleus sampling; 0 or 1: off");
   value_flag(app, "--min-p", "Least probability of a token, relative to the likeliest; 0: off",
              [&params](const std::string& text) -> Status {
                auto value = parse_real(text, 0, 1);
@@ -192,9 +193,9 @@ void add_sampling_flags(CLI::App& app, SamplingOptions& options) {
   integer_flag(app, "--top-k", params.top_k, 0, limits::kTopKMax,
                "Draw from the k likeliest tokens; 0: off");
   params.xtc_threshold = 0;  // mlx_lm.generate's default
-  real_flag(app, "--xtc-probability", params.xtc_probability, 0, 1,
+  real_flag(app, "--xtc-probability", params.xtc_probability, rules::kXtcProbability,
             "Probability of XTC at each token; 0: off");
-  real_flag(app, "--xtc-threshold", params.xtc_threshold, 0, 0.5,
+  real_flag(app, "--xtc-threshold", params.xtc_threshold, rules::kXtcThreshold,
             "Probability from which XTC removes a token");
   integer_flag(app, "--min-tokens-to-keep", params.min_tokens_to_keep, 1, limits::kTopKMax,
                "Tokens that --min-p always keeps");

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/options.h"
+#include "rules/sampling.h"
 #include "tandem/error.h"
 
 namespace tandem::cli {
@@ -35,9 +36,9 @@ CLI::Option* seed_flag(CLI::App& app, std::optional<std::uint64_t>& target,
 /// A whole number in [min, max]; help shows the current value of `target` as the default.
 CLI::Option* integer_flag(CLI::App& app, const std::string& names, int& target, std::int64_t min,
                           std::int64_t max, const std::string& help);
-/// A number in [min, max].
-CLI::Option* real_flag(CLI::App& app, const std::string& names, float& target, double min,
-                       double max, const std::string& help);
+/// A number of a range.
+CLI::Option* real_flag(CLI::App& app, const std::string& names, float& target,
+                       const rules::Range& range, const std::string& help);
 /// One of the named values.
 template <class T>
 CLI::Option* choice_flag(CLI::App& app, const std::string& names, const std::string& help,

@@ -1,8 +1,5 @@
 #include "stage/mask.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <limits>
@@ -23,21 +20,6 @@ void for_each_allowed(std::span<const std::uint32_t> allowed, Use use) {
 }
 
 }  // namespace
-
-Status check_mask(std::span<const std::uint32_t> allowed, std::int32_t vocabulary) {
-  const auto tokens = static_cast<std::size_t>(vocabulary);
-  const std::size_t words = (tokens + kBits - 1) / kBits;
-  if (allowed.size() != words) {
-    return invalid(fmt::format("{} words of allowed tokens, a vocabulary of {} needs {}",
-                               allowed.size(), vocabulary, words));
-  }
-  const std::size_t rest = tokens % kBits;
-  if (rest != 0 && (allowed.back() >> rest) != 0) {
-    return invalid(fmt::format("an allowed token is not in the vocabulary of {}", vocabulary));
-  }
-  const bool any = std::any_of(allowed.begin(), allowed.end(), [](auto word) { return word != 0; });
-  return any ? Status() : invalid("no token is allowed");
-}
 
 std::int32_t best_allowed(std::span<const float> logits, std::span<const std::uint32_t> allowed) {
   std::size_t best = logits.size();

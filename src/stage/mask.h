@@ -5,15 +5,10 @@
 #include <span>
 #include <vector>
 
-#include "tandem/error.h"
-
 namespace tandem::stage {
 
-/// As many words as the vocabulary needs, at least one bit, none beyond the vocabulary.
-Status check_mask(std::span<const std::uint32_t> allowed, std::int32_t vocabulary);
-
 /// The allowed token with the highest logit, the lowest id among equals. `allowed` passed
-/// check_mask() for as many tokens as there are logits; none is NaN.
+/// rules::check_mask() for as many tokens as there are logits; none is NaN.
 std::int32_t best_allowed(std::span<const float> logits, std::span<const std::uint32_t> allowed);
 
 /// The logits with minus infinity for what is not allowed.

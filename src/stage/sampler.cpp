@@ -1,13 +1,10 @@
 #include "stage/sampler.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <map>
-#include <string>
-#include <string_view>
 
 #include "stage/distribution.h"
 #include "stage/filters.h"
@@ -17,42 +14,11 @@
 namespace tandem::stage {
 namespace {
 
-/// Largest magnitude of a penalty, bias or temperature; keeps every product finite.
-constexpr float kMaxFactor = 1e6F;
+constexpr float kLargest = std::numeric_limits<float>::max();
 
 Error not_finite() {
   return Error{ErrorCode::kInternal, "the model's logits are not finite numbers"};
 }
-
-class ParamsCheck {
- public:
-  explicit ParamsCheck(std::int32_t vocabulary) : vocabulary_(vocabulary) {}
-
-  void range(std::string_view field, float value, float min, float max) {
-    if (value >= min && value <= max) return;  // false for NaN
-    fail(field, fmt::format("must be in [{:g}, {:g}], not {:g}", min, max, value));
-  }
-  void rule(std::string_view field, bool holds, std::string_view what) {
-    if (!holds) fail(field, what);
-  }
-  void ids(std::string_view field, std::size_t count) {
-    if (count > kMaxSamplingIds) {
-      fail(field, fmt::format("has {} entries, the limit is {}", count, kMaxSamplingIds));
-    }
-  }
-  void id(std::string_view field, std::int32_t value) {
-    if (value >= 0 && value < vocabulary_) return;
-    fail(field, fmt::format("has token id {}, the vocabulary has {}", value, vocabulary_));
-  }
-  Status status() const { return status_; }
-
- private:
-  void fail(std::string_view field, std::string_view why) {
-    if (status_.ok()) status_ = invalid(fmt::format("sampling: {} {}", field, why));
-  }
-  std::int32_t vocabulary_;
-  Status status_;
-};
 
 /// The last `context` tokens with how often each occurs; 0: all.
 std::map<std::int32_t, int> recent(std::span<const std::int32_t> history, std::int32_t context) {
@@ -102,36 +68,6 @@ std::int32_t draw_allowed(std::span<const float> logits, const SamplingParams& p
 
 }  // namespace
 
-Status check_sampling(const SamplingParams& params, std::int32_t vocabulary) {
-  ParamsCheck check(vocabulary);
-  check.range("temperature", params.temperature, 0, kMaxFactor);
-  check.range("top_p", params.top_p, 0, 1);
-  check.rule("top_p", params.top_p > 0, "must be above 0");
-  check.rule("top_k", params.top_k >= 0, "must not be negative");
-  check.range("min_p", params.min_p, 0, 1);
-  check.rule("min_p", params.min_p < 1, "must be below 1");
-  check.rule("min_tokens_to_keep", params.min_tokens_to_keep >= 1, "must be at least 1");
-  check.range("xtc_probability", params.xtc_probability, 0, 1);
-  check.range("xtc_threshold", params.xtc_threshold, 0, 0.5F);
-  check.range("repetition_penalty", params.repetition_penalty, 0, kMaxFactor);
-  check.rule("repetition_penalty",
-             params.repetition_penalty == 0 || params.repetition_penalty >= 1 / kMaxFactor,
-             "must be 0 or at least 1e-6");
-  check.range("presence_penalty", params.presence_penalty, -kMaxFactor, kMaxFactor);
-  check.range("frequency_penalty", params.frequency_penalty, -kMaxFactor, kMaxFactor);
-  check.rule("repetition_context", params.repetition_context >= 0, "must not be negative");
-  check.rule("presence_context", params.presence_context >= 0, "must not be negative");
-  check.rule("frequency_context", params.frequency_context >= 0, "must not be negative");
-  check.ids("xtc_special_tokens", params.xtc_special_tokens.size());
-  for (const std::int32_t id : params.xtc_special_tokens) check.id("xtc_special_tokens", id);
-  check.ids("logit_bias", params.logit_bias.size());
-  for (const auto& [id, bias] : params.logit_bias) {
-    check.id("logit_bias", id);
-    check.range("logit_bias", bias, -kMaxFactor, kMaxFactor);
-  }
-  return check.status();
-}
-
 void penalize(std::span<float> logits, const SamplingParams& params,
               std::span<const std::int32_t> history) {
   const auto at = [&](std::int32_t id) -> float& { return logits[static_cast<std::size_t>(id)]; };
@@ -139,7 +75,10 @@ void penalize(std::span<float> logits, const SamplingParams& params,
   if (params.repetition_penalty != 0) {
     for (const auto& [id, count] : recent(history, params.repetition_context)) {
       float& logit = at(id);
-      logit = logit < 0 ? logit * params.repetition_penalty : logit / params.repetition_penalty;
+      if (!std::isfinite(logit)) continue;
+      const float penalty = params.repetition_penalty;
+      // A tiny penalty must not make infinity of it, which would be the model's failure.
+      logit = std::clamp(logit < 0 ? logit * penalty : logit / penalty, -kLargest, kLargest);
     }
   }
   if (params.presence_penalty != 0) {

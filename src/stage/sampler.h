@@ -6,14 +6,9 @@
 #include <vector>
 
 #include "tandem/error.h"
-#include "tandem/limits.h"
 #include "tandem/tick.h"
 
 namespace tandem::stage {
-
-/// Every number finite and in the range that tick.h states, every id in [0, vocabulary). The error
-/// names the field.
-Status check_sampling(const SamplingParams& params, std::int32_t vocabulary);
 
 /// Adds logit_bias, then repetition, presence and frequency penalties over the last tokens of
 /// `history` (each its own context; a context of 0 is the whole history), as mlx-lm does.

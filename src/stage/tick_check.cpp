@@ -4,39 +4,10 @@
 
 #include <cstddef>
 
-#include "stage/mask.h"
-#include "stage/sampler.h"
+#include "rules/tick_entry.h"
 
 namespace tandem::stage {
 namespace {
-
-Status check_entry(const TickEntry& entry, const TickRules& rules) {
-  const auto fail = [&](std::string_view why) {
-    return Status(invalid(fmt::format("sequence {}: {}", entry.sequence, why)));
-  };
-  if (entry.tokens.empty()) return fail("has no tokens");
-  const std::uint64_t end = std::uint64_t{entry.position} + entry.tokens.size();
-  if (end > static_cast<std::uint64_t>(rules.context_max)) {
-    return fail(fmt::format("{} tokens exceed the model's context of {}", end, rules.context_max));
-  }
-  for (const std::int32_t id : entry.tokens) {
-    if (id < 0 || id >= rules.vocabulary) {
-      return fail(fmt::format("token id {} is not in the vocabulary of {}", id, rules.vocabulary));
-    }
-  }
-  if (entry.top_logprobs > kMaxTopLogprobs) {
-    return fail(
-        fmt::format("{} top_logprobs, the limit is {}", entry.top_logprobs, kMaxTopLogprobs));
-  }
-  if (!entry.allowed.empty()) {
-    if (!entry.sample) return fail("has allowed tokens but draws none");
-    const Status mask = check_mask(entry.allowed, rules.vocabulary);
-    if (!mask.ok()) return fail(mask.error().message);
-  }
-  if (!entry.sampling) return {};
-  const Status sampling = check_sampling(*entry.sampling, rules.vocabulary);
-  return sampling.ok() ? sampling : fail(sampling.error().message);
-}
 
 Status check_hidden(const Hidden& in, std::size_t rows, const TickRules& rules) {
   const std::size_t expected = rules.first ? 0 : rows;
@@ -76,7 +47,8 @@ Status check_tick(const Tick& tick, const Hidden& in, const TickRules& rules) {
                                tick.state_ops.size(), kMaxStateOps));
   }
   for (const TickEntry& entry : tick.entries) {
-    if (Status status = check_entry(entry, rules); !status.ok()) return status;
+    Status status = rules::check_entry(entry, {rules.vocabulary, rules.context_max});
+    if (!status.ok()) return status;
   }
   return check_hidden(in, rows, rules);
 }

@@ -19,8 +19,8 @@ struct TickRules {
   DType hidden_dtype = DType::kF32;
 };
 
-/// Everything but the KV's own rules: ids in the vocabulary, positions within the context, sampling
-/// parameters, masks, limits, and hidden states with one row of the right size a token.
+/// Everything but the KV's own rules: entries by rules/tick_entry.h, limits, and hidden states with
+/// one row of the right size a token.
 Status check_tick(const Tick& tick, const Hidden& in, const TickRules& rules);
 
 /// Tokens of all entries.

@@ -10,6 +10,7 @@
 
 #include "config/json.h"
 #include "fuzz/fuzz.h"
+#include "rules/sampling.h"
 #include "server/api/chat_request.h"
 #include "server/api/completion_request.h"
 #include "server/api/reply_format.h"
@@ -59,6 +60,8 @@ void check_options(const GenerationOptions& options, const RequestLimits& limits
   for (const auto& [id, bias] : sampling.logit_bias) {
     require(id >= 0 && id < kVocabulary && bias >= -100 && bias <= 100);
   }
+  // What the API accepts, the stage accepts.
+  require(tandem::rules::check_sampling(options.sampling, kVocabulary).ok());
   require(options.n >= 1 && options.n <= limits.choices_max);
   require(!options.max_tokens || *options.max_tokens >= 0);
   require(options.stop.size() <= static_cast<std::size_t>(limits.stop_max));

@@ -65,7 +65,8 @@ endfunction()
 # What the targets call, once for all of them: the linker takes what each needs.
 set(FUZZ_BUILD ${CMAKE_CURRENT_BINARY_DIR}/fuzz)
 file(GLOB FUZZ_SOURCES RELATIVE ${CMAKE_SOURCE_DIR}/src CONFIGURE_DEPENDS
-  ${CMAKE_SOURCE_DIR}/src/base/*.cpp ${CMAKE_SOURCE_DIR}/src/config/*.cpp
+  ${CMAKE_SOURCE_DIR}/src/base/*.cpp ${CMAKE_SOURCE_DIR}/src/rules/*.cpp
+  ${CMAKE_SOURCE_DIR}/src/config/*.cpp
   ${CMAKE_SOURCE_DIR}/src/text/*.cpp ${CMAKE_SOURCE_DIR}/src/weights/*.cpp
   ${CMAKE_SOURCE_DIR}/src/models/registry.cpp ${CMAKE_SOURCE_DIR}/src/models/families/*.cpp
   ${CMAKE_SOURCE_DIR}/src/cluster/wire/frame*.cpp ${CMAKE_SOURCE_DIR}/src/cluster/wire/wire_error.cpp

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "rules/sampling.h"
 #include "stage/distribution.h"
 #include "stage/filters.h"
 #include "stage/sampler.h"
@@ -43,7 +44,7 @@ int main() {
     const auto history = request.at("history").get<std::vector<std::int32_t>>();
     const auto params = read_params(request.at("params"));
     const auto good =
-        tandem::stage::check_sampling(params, static_cast<std::int32_t>(logits.size()));
+        tandem::rules::check_sampling(params, static_cast<std::int32_t>(logits.size()));
     if (!good.ok()) {
       std::cerr << good.error().message << '\n';
       return 1;

@@ -37,9 +37,10 @@ inline constexpr std::size_t kMaxFailureBytes = 4096;
 /// proto/tandem.proto's Frame message. Hidden states are copied once. An error message is made one
 /// line of valid UTF-8.
 std::string encode(const Frame& frame);
-/// Everything is checked: version, enum values, counts, finite sampling numbers in their ranges,
-/// ids not negative, hidden bytes = rows x cols x size, one row a token. Never trusts a length it
-/// was sent. Errors: kInternal for a malformed frame, kResourceLimit for one beyond a limit.
+/// The form is checked: version, enum values, counts, finite numbers, hidden bytes = rows x cols x
+/// size, one row a token; what a tick may ask for is the stage's to check, by src/rules. Never
+/// trusts a length it was sent. Errors: kInternal for a malformed frame, kResourceLimit for one
+/// beyond a limit.
 Result<Frame> decode(std::string_view bytes);
 
 }  // namespace tandem::cluster

@@ -1,7 +1,9 @@
 #include "cluster/wire/frame_messages.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -39,38 +41,28 @@ void put(const SamplingParams& in, v1::SamplingParams& out) {
   out.set_seed(in.seed);
 }
 
-Status check_ranges(const v1::SamplingParams& in) {
-  const auto within = [](float value, float low, float high) {
-    return value >= low && value <= high && std::isfinite(value);
-  };
-  if (!within(in.temperature(), 0, INFINITY)) return malformed("temperature is not 0 or more");
-  if (!within(in.top_p(), 0, 1) || in.top_p() == 0) return malformed("top_p is not in (0, 1]");
-  if (in.top_k() < 0) return malformed("top_k is negative");
-  if (!within(in.min_p(), 0, 1)) return malformed("min_p is not in [0, 1]");
-  if (in.min_tokens_to_keep() < 1) return malformed("min_tokens_to_keep is below 1");
-  if (!within(in.xtc_probability(), 0, 1)) return malformed("xtc_probability is not in [0, 1]");
-  if (!within(in.xtc_threshold(), 0, 0.5F)) return malformed("xtc_threshold is not in [0, 0.5]");
-  if (!within(in.repetition_penalty(), 0, INFINITY)) {
-    return malformed("repetition_penalty is not 0 or more");
-  }
-  if (!std::isfinite(in.presence_penalty()) || !std::isfinite(in.frequency_penalty())) {
-    return malformed("a penalty is not finite");
-  }
-  if (in.repetition_context() < 0 || in.presence_context() < 0 || in.frequency_context() < 0) {
-    return malformed("the context of a penalty is negative");
-  }
-  for (const std::int32_t id : in.xtc_special_tokens()) {
-    if (id < 0) return malformed("an id of xtc_special_tokens is negative");
+/// The form only: what the numbers may be is for rules/sampling.h to say.
+Status check_form(const v1::SamplingParams& in) {
+  const float numbers[] = {in.temperature(),
+                           in.top_p(),
+                           in.min_p(),
+                           in.xtc_probability(),
+                           in.xtc_threshold(),
+                           in.repetition_penalty(),
+                           in.presence_penalty(),
+                           in.frequency_penalty()};
+  const auto finite = [](float value) { return std::isfinite(value); };
+  if (!std::all_of(std::begin(numbers), std::end(numbers), finite)) {
+    return malformed("a number of the sampling parameters is not finite");
   }
   for (const auto& item : in.logit_bias()) {
-    if (item.id() < 0) return malformed("an id of logit_bias is negative");
-    if (!std::isfinite(item.bias())) return malformed("a logit_bias is not finite");
+    if (!finite(item.bias())) return malformed("a logit_bias is not finite");
   }
   return {};
 }
 
 Result<SamplingParams> take(const v1::SamplingParams& in) {
-  if (auto ok = check_ranges(in); !ok) return ok.error();
+  if (auto ok = check_form(in); !ok) return ok.error();
   SamplingParams out;
   out.temperature = in.temperature();
   out.top_p = in.top_p();
@@ -95,9 +87,6 @@ Result<TickEntry> take(const v1::TickEntry& in) {
   if (in.tokens().empty()) return malformed("an entry has no tokens");
   const auto count = static_cast<std::uint64_t>(in.tokens_size());
   if (in.position() + count > kMaxPosition) return malformed("a position is over 2^31 - 1");
-  for (const std::int32_t id : in.tokens()) {
-    if (id < 0) return malformed("a token id is negative");
-  }
   TickEntry out;
   out.sequence = in.sequence();
   out.position = in.position();

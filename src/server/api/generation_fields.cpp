@@ -7,6 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include "rules/sampling.h"
+
 namespace tandem::server {
 namespace {
 
@@ -16,8 +18,14 @@ constexpr int kTokensMax = 1 << 30;
 constexpr int kContextMax = 1 << 24;  // of penalties, tokens
 constexpr int kPriorityMax = 100;
 
-void read_float(Fields& fields, std::string_view name, float& target, double min, double max) {
-  if (const auto value = fields.number(name, min, max)) target = static_cast<float>(*value);
+// OpenAI's ranges, narrower than what the sampler takes.
+constexpr rules::Range kTemperature{0, 2};
+constexpr rules::Range kPenalty{-2, 2};
+
+void read_float(Fields& fields, std::string_view name, float& target, const rules::Range& range) {
+  const auto value =
+      fields.number(name, static_cast<double>(range.min), static_cast<double>(range.max));
+  if (value) target = static_cast<float>(*value);
 }
 
 void read_count(Fields& fields, std::string_view name, std::int32_t& target, int min, int max) {
@@ -46,9 +54,11 @@ void read_logit_bias(Fields& fields, const RequestRules& rules, SamplingParams& 
           fmt::format("Invalid key in 'logit_bias': token ids are in [0, {}).", rules.vocabulary)));
       return;
     }
-    if (!value.is_number() || std::abs(value.get<double>()) > 100) {
-      fields.fail(invalid_value(
-          kName, fmt::format("Invalid 'logit_bias' of token {}: must be in [-100, 100].", id)));
+    constexpr auto kMost = static_cast<double>(rules::kLogitBias.max);
+    if (!value.is_number() || std::abs(value.get<double>()) > kMost) {
+      fields.fail(
+          invalid_value(kName, fmt::format("Invalid 'logit_bias' of token {}: must be in [{}, {}].",
+                                           id, -kMost, kMost)));
       return;
     }
     params.logit_bias.emplace_back(id, value.get<float>());
@@ -56,9 +66,9 @@ void read_logit_bias(Fields& fields, const RequestRules& rules, SamplingParams& 
 }
 
 void read_penalties(Fields& fields, SamplingParams& params) {
-  read_float(fields, "repetition_penalty", params.repetition_penalty, 0, 100);
-  read_float(fields, "presence_penalty", params.presence_penalty, -2, 2);
-  read_float(fields, "frequency_penalty", params.frequency_penalty, -2, 2);
+  read_float(fields, "repetition_penalty", params.repetition_penalty, rules::kRepetitionPenalty);
+  read_float(fields, "presence_penalty", params.presence_penalty, kPenalty);
+  read_float(fields, "frequency_penalty", params.frequency_penalty, kPenalty);
   read_count(fields, "repetition_context_size", params.repetition_context, 0, kContextMax);
   // OpenAI's two count the whole text; mlx-lm's own default is the last 20 tokens.
   params.presence_context = 0;
@@ -69,20 +79,22 @@ void read_penalties(Fields& fields, SamplingParams& params) {
 
 SamplingParams read_sampling(Fields& fields, const RequestRules& rules) {
   SamplingParams params = rules.defaults;
-  read_float(fields, "temperature", params.temperature, 0, 2);
-  read_float(fields, "top_p", params.top_p, 0, 1);
+  read_float(fields, "temperature", params.temperature, kTemperature);
+  read_float(fields, "top_p", params.top_p, rules::kTopP);
   if (params.top_p <= 0) params.top_p = kLeastTopP;
   // -1 is vLLM's word for off.
   read_count(fields, "top_k", params.top_k, -1, std::numeric_limits<std::int32_t>::max());
   params.top_k = std::max(params.top_k, 0);
-  read_float(fields, "min_p", params.min_p, 0, 1);
-  if (params.min_p >= 1) {
-    fields.fail(invalid_value("min_p", "Invalid 'min_p': must be below 1."));
-  }
-  read_float(fields, "xtc_probability", params.xtc_probability, 0, 1);
-  read_float(fields, "xtc_threshold", params.xtc_threshold, 0, 0.5);
+  read_float(fields, "min_p", params.min_p, rules::kMinP);
+  read_float(fields, "xtc_probability", params.xtc_probability, rules::kXtcProbability);
+  read_float(fields, "xtc_threshold", params.xtc_threshold, rules::kXtcThreshold);
   read_penalties(fields, params);
   read_logit_bias(fields, rules, params);
+  if (auto status = rules::check_sampling(params, rules.vocabulary); !status.ok()) {
+    const std::string& message = status.error().message;  // begins with the field
+    fields.fail(invalid_value(message.substr(0, message.find_first_of(" :")),
+                              fmt::format("Invalid value: {}.", message)));
+  }
   return params;
 }
 

@@ -43,9 +43,6 @@ TEST(Frame, RefusesWrongShapesAndValues) {
   expect_refused(
       down, [](M& m) { m.mutable_tick()->mutable_entries(0)->add_tokens(1); }, "number of tokens");
   expect_refused(
-      down, [](M& m) { m.mutable_tick()->mutable_entries(0)->set_tokens(1, -1); },
-      "token id is negative");
-  expect_refused(
       down, [](M& m) { m.mutable_tick()->mutable_entries(0)->clear_tokens(); }, "no tokens");
   expect_refused(
       down, [](M& m) { m.mutable_tick()->mutable_entries(0)->set_position(0xFFFFFFFF); },
@@ -64,7 +61,7 @@ TEST(Frame, RefusesWrongShapesAndValues) {
       "logprob of a result");
 }
 
-TEST(Frame, RefusesSamplingOutOfRange) {
+TEST(Frame, RefusesSamplingThatIsNotFinite) {
   const Frame down = down_frame();
   const auto with = [&](auto change, const char* words) {
     expect_refused(
@@ -73,27 +70,17 @@ TEST(Frame, RefusesSamplingOutOfRange) {
         words);
   };
   using S = v1::SamplingParams;
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  const float inf = std::numeric_limits<float>::infinity();
-  for (const float bad : {nan, inf, -0.1F}) {
-    with([&](S& s) { s.set_temperature(bad); }, "temperature");
-    with([&](S& s) { s.set_repetition_penalty(bad); }, "repetition_penalty");
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), INFINITY, -INFINITY}) {
+    with([&](S& s) { s.set_temperature(bad); }, "finite");
+    with([&](S& s) { s.set_top_p(bad); }, "finite");
+    with([&](S& s) { s.set_min_p(bad); }, "finite");
+    with([&](S& s) { s.set_xtc_probability(bad); }, "finite");
+    with([&](S& s) { s.set_xtc_threshold(bad); }, "finite");
+    with([&](S& s) { s.set_repetition_penalty(bad); }, "finite");
+    with([&](S& s) { s.set_presence_penalty(bad); }, "finite");
+    with([&](S& s) { s.set_frequency_penalty(bad); }, "finite");
+    with([&](S& s) { s.mutable_logit_bias(0)->set_bias(bad); }, "logit_bias");
   }
-  for (const float bad : {nan, inf, -0.1F, 0.0F, 1.1F})
-    with([&](S& s) { s.set_top_p(bad); }, "top_p");
-  for (const float bad : {nan, 1.1F, -0.1F}) {
-    with([&](S& s) { s.set_min_p(bad); }, "min_p");
-    with([&](S& s) { s.set_xtc_probability(bad); }, "xtc_probability");
-  }
-  with([&](S& s) { s.set_xtc_threshold(0.6F); }, "xtc_threshold");
-  with([&](S& s) { s.set_presence_penalty(inf); }, "penalty");
-  with([&](S& s) { s.set_frequency_penalty(nan); }, "penalty");
-  with([](S& s) { s.set_top_k(-1); }, "top_k");
-  with([](S& s) { s.set_min_tokens_to_keep(0); }, "min_tokens_to_keep");
-  with([](S& s) { s.set_repetition_context(-1); }, "context");
-  with([](S& s) { s.add_xtc_special_tokens(-1); }, "xtc_special_tokens");
-  with([](S& s) { s.mutable_logit_bias(0)->set_id(-1); }, "logit_bias");
-  with([&](S& s) { s.mutable_logit_bias(0)->set_bias(inf); }, "logit_bias");
 }
 
 TEST(Frame, LimitsAreCheckedBeforeAnythingIsParsed) {

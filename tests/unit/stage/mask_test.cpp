@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "rules/tick_entry.h"
 #include "stage/sampler.h"
 
 namespace tandem::stage {
@@ -119,7 +120,7 @@ TEST_F(Masked, AMaskOfEverythingChangesNoBit) {
     const auto logits = random_logits(n);
     std::vector<std::uint32_t> mask((n + 31) / 32, ~0U);
     if (n % 32 != 0) mask.back() = (1U << (n % 32)) - 1;
-    ASSERT_TRUE(check_mask(mask, static_cast<std::int32_t>(n)).ok());
+    ASSERT_TRUE(rules::check_mask(mask, static_cast<std::int32_t>(n)).ok());
     const auto params = random_params(n);
     auto row = logits;
     const auto masked = sample(row, params, {}, 5, 2, mask);
@@ -141,20 +142,6 @@ TEST(Mask, WhatTheModelRulesOutIsDrawnWhenNothingElseIsAllowed) {
     EXPECT_EQ(drawn->id, 1);
     EXPECT_EQ(drawn->logprob, -kInf);
   }
-}
-
-TEST(Mask, IsCheckedAgainstTheVocabulary) {
-  const auto message = [](const std::vector<std::uint32_t>& mask, std::int32_t vocabulary) {
-    const Status status = check_mask(mask, vocabulary);
-    return status.ok() ? "ok" : status.error().message;
-  };
-  EXPECT_EQ(message({1}, 1), "ok");
-  EXPECT_EQ(message({0x80000000}, 32), "ok");
-  EXPECT_EQ(message({0, 1}, 33), "ok");
-  EXPECT_EQ(message({0, 2}, 33), "an allowed token is not in the vocabulary of 33");
-  EXPECT_EQ(message({1}, 33), "1 words of allowed tokens, a vocabulary of 33 needs 2");
-  EXPECT_EQ(message({1, 1}, 32), "2 words of allowed tokens, a vocabulary of 32 needs 1");
-  EXPECT_EQ(message({0, 0}, 64), "no token is allowed");
 }
 
 }  // namespace

@@ -70,7 +70,8 @@ TEST_F(StageRun, ATickThatDoesNotFitChangesNothing) {
   const auto stage = load();
   ASSERT_TRUE(stage->run(tick(1, 0, {1, 2, 3}), {}).ok());
   expect_refused(*stage, tick(2, 0, {}), {}, "has no tokens");
-  expect_refused(*stage, tick(2, 0, {96}), {}, "token id 96 is not in the vocabulary of 96");
+  expect_refused(*stage, tick(2, 0, {96}), {},
+                 "tokens: token id 96 at index 0 is outside the vocabulary [0, 96)");
   expect_refused(*stage, tick(2, 0, {-1}), {}, "token id -1");
   expect_refused(*stage, tick(2, 1, {1}), {}, "sequence 2 is unknown");
   expect_refused(*stage, tick(1, 2, {1}), {}, "sequence 1 has 3 tokens");
