@@ -18,7 +18,7 @@ namespace tandem {
 using RankProgress = std::function<void(int rank, std::uint64_t done, std::uint64_t total)>;
 
 /// A loaded pipeline of stages(). One thread calls submit() and next(). Results come back in the
-/// order of submission. After kUnavailable or kDeadlineExceeded the pipeline is dead.
+/// order of submission.
 class Pipeline {
  public:
   virtual ~Pipeline() = default;
@@ -29,9 +29,9 @@ class Pipeline {
 
   /// Puts a tick in flight. At most stages() ticks should be in flight: more only queue up.
   virtual Status submit(Tick tick) = 0;
-  /// The next result. A tick that a stage refused comes back as that stage's error, naming the
-  /// rank; the pipeline lives on when its code is kInvalidArgument or kResourceLimit. A rank that
-  /// died or stalled is an error that names it, noticed without waiting for `deadline`.
+  /// The next result. What concerns one sequence stands in its entry's result; an error is one of
+  /// the pipeline, which is dead then: a computation that failed names its rank, a rank that died
+  /// or stalled is noticed without waiting for `deadline`.
   virtual Result<TickResult> next(Deadline deadline) = 0;
   /// Why the pipeline is dead, known also while no tick is in flight. The thread of next().
   virtual std::optional<Error> failure() { return std::nullopt; }

@@ -26,6 +26,9 @@ struct StageInfo {
   std::uint64_t weight_bytes_per_token = 0;  // read for one token
   std::uint64_t kv_bytes_per_token = 0;
   std::uint64_t kv_bytes_max = 0;
+
+  /// Whether it embeds and draws, so that it can go on from what it drew: TickEntry::drawn_in.
+  bool feeds_itself() const { return layers.first == 0 && layers.last == layer_count; }
 };
 
 }  // namespace tandem

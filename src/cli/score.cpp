@@ -36,7 +36,7 @@ nlohmann::ordered_json number(float value) {
   return printable(value);
 }
 
-nlohmann::ordered_json token_json(std::int32_t id, const TokenScore* score) {
+nlohmann::ordered_json token_json(std::int32_t id, const TokenResult* score) {
   nlohmann::ordered_json out{
       {"id", id}, {"logprob", nullptr}, {"top", nlohmann::ordered_json::array()}};
   if (score == nullptr) return out;
@@ -47,21 +47,23 @@ nlohmann::ordered_json token_json(std::int32_t id, const TokenScore* score) {
   return out;
 }
 
-std::string as_json(const std::vector<std::int32_t>& ids, const std::vector<TokenScore>& scores) {
+std::string as_json(const std::vector<std::int32_t>& ids,
+                    const std::vector<scheduler::TokenScore>& scores) {
   // Token by token: one tree of everything would be many times the text.
   std::string out = "{\"tokens\":[";
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (i > 0) out += ",";
-    out += json_text(token_json(ids[i], i == 0 ? nullptr : &scores[i - 1]));
+    out += json_text(token_json(ids[i], i == 0 ? nullptr : &scores[i - 1].token));
   }
   return out + "]}\n";
 }
 
-std::string as_table(const std::vector<std::int32_t>& ids, const std::vector<TokenScore>& scores) {
+std::string as_table(const std::vector<std::int32_t>& ids,
+                     const std::vector<scheduler::TokenScore>& scores) {
   std::string out =
       fmt::format("{:>8} {:>12}  likeliest\n{:>8} {:>12}\n", "id", "logprob", ids[0], "-");
   double sum = 0;
-  for (const TokenScore& score : scores) {
+  for (const auto& [position, score] : scores) {
     sum += score.logprob;
     out += fmt::format("{:>8} {:>12.6f} ", score.id, score.logprob);
     for (const TokenLogprob& top : score.top) out += fmt::format(" {}:{:.4f}", top.id, top.logprob);
@@ -73,8 +75,9 @@ std::string as_table(const std::vector<std::int32_t>& ids, const std::vector<Tok
 }
 
 /// Runs the scoring request; the scores of ids[1], ids[2], ...
-Result<std::vector<TokenScore>> score_ids(scheduler::Engine& engine, const ScoreOptions& options,
-                                          const std::vector<std::int32_t>& ids) {
+Result<std::vector<scheduler::TokenScore>> score_ids(scheduler::Engine& engine,
+                                                     const ScoreOptions& options,
+                                                     const std::vector<std::int32_t>& ids) {
   scheduler::Request request;
   request.prompt = ids;
   request.max_tokens = 0;
@@ -86,7 +89,7 @@ Result<std::vector<TokenScore>> score_ids(scheduler::Engine& engine, const Score
                  "--ids " + options.ids_file + ": " + sequence.error().message};
   }
   const Interrupt interrupt;
-  std::vector<TokenScore> scores;
+  std::vector<scheduler::TokenScore> scores;
   while (engine.busy()) {
     if (interrupt.raised()) return Error{ErrorCode::kCancelled, "interrupted"};
     auto events = engine.step(after(std::chrono::seconds(limits::kTickSecondsMax)));

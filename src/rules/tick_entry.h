@@ -15,8 +15,9 @@ struct EntryLimits {
   std::int32_t context_max = 0;  // tokens
 };
 
-/// Ids in the vocabulary, positions within the context, sampling parameters, masks, numbers of
-/// candidates. Errors are kInvalidArgument and name the sequence and the field.
+/// Ids in the vocabulary, positions within the context, wants in their order and of rows that there
+/// are, masks, numbers of candidates, sampling parameters. Errors are kInvalidArgument and name the
+/// sequence and the field.
 Status check_entry(const TickEntry& entry, const EntryLimits& limits);
 
 /// As many words as the vocabulary needs, at least one bit, none beyond the vocabulary.

@@ -32,17 +32,13 @@ PipelineLimits limits_of(const std::vector<RankInfo>& ranks) {
   const StageInfo& first = ranks.front().stage;
   PipelineLimits limits;
   limits.vocabulary = first.vocabulary;
+  limits.context_max = first.context_max;
   limits.rows_max = tick_rows_max(static_cast<std::uint64_t>(std::max(first.hidden_size, 0)) *
                                   size_of(first.hidden_dtype));
   limits.kv_pages = kv_pages(ranks);
   limits.kv_tokens = limits.kv_pages * kPageTokens;
   for (const RankInfo& rank : ranks) limits.token_bytes += rank.stage.kv_bytes_per_token;
   return limits;
-}
-
-/// A stage's refusal touches the sequences of its tick; anything else ends the pipeline.
-bool is_refusal(const Error& error) {
-  return error.code == ErrorCode::kInvalidArgument || error.code == ErrorCode::kResourceLimit;
 }
 
 }  // namespace
@@ -95,11 +91,10 @@ Result<std::uint64_t> Engine::add(Request request) {
                  fmt::format("{} requests wait already", state.waiting.size())};
   }
   if (request.prompt.size() > state.limits.kv_tokens) {
-    return Error{
-        ErrorCode::kResourceLimit,
+    return invalid(
         fmt::format("the prompt of {} tokens needs more KV memory than the ranks have room for "
                     "({} tokens)",
-                    request.prompt.size(), state.limits.kv_tokens)};
+                    request.prompt.size(), state.limits.kv_tokens));
   }
   Sequence sequence;
   sequence.id = state.next_id++;
@@ -138,13 +133,8 @@ Result<std::vector<Event>> Engine::step(Deadline deadline) {
   if (auto status = state.fill(); !status.ok()) return state.die(status.error());
   if (state.flights.empty()) return std::exchange(state.events, {});
   auto result = state.pipeline.next(deadline);
-  if (result.ok()) {
-    if (auto status = state.commit(*result); !status.ok()) return state.die(status.error());
-  } else if (is_refusal(result.error())) {
-    state.refuse(result.error());
-  } else {
-    return state.die(result.error());
-  }
+  if (!result.ok()) return state.die(result.error());
+  if (auto status = state.commit(*result); !status.ok()) return state.die(status.error());
   // Stages go on while the caller deals with the events. A single one has nothing else on its way,
   // and takes what the caller brings first.
   if (state.pipeline.stages() > 1) {

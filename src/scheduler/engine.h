@@ -48,17 +48,23 @@ struct Request {
   std::uint64_t cache_salt = 0;  // computed prefixes are shared between equal salts only
 };
 
-/// kError: a stage refused the sequence's tick twice, or its constraint failed; Event::error says
-/// why. Other sequences go on.
+/// kError: a stage refused the sequence, its logits are no numbers, or its constraint failed;
+/// Event::error says why. Other sequences go on.
 enum class FinishReason { kNone, kStop, kLength, kError };
+
+/// The log-probability of a prompt's token, given everything before it.
+struct TokenScore {
+  std::uint32_t position = 0;  // of the token; the first one of a sequence has none
+  TokenResult token;
+};
 
 /// What happened to one request in a step.
 struct Event {
   std::uint64_t sequence = 0;
-  std::optional<SampledToken> token;  // a new token
-  std::vector<TokenScore> scores;     // scored prompt tokens, ascending positions
-  std::uint32_t prompt_done = 0;      // prompt tokens that came back so far
-  std::uint32_t cached = 0;           // of these, whose KV there was; in every event the same
+  std::optional<TokenResult> token;  // a new token
+  std::vector<TokenScore> scores;    // scored prompt tokens, ascending positions
+  std::uint32_t prompt_done = 0;     // prompt tokens that came back so far
+  std::uint32_t cached = 0;          // of these, whose KV there was; in every event the same
   /// When the pipeline was given the step that this came of; the epoch when it came of none.
   Clock::time_point submitted{};
   FinishReason finish = FinishReason::kNone;
@@ -92,9 +98,9 @@ class Engine {
   Engine(Pipeline& pipeline, EngineOptions options);
   ~Engine();
 
-  /// Admits a request; returns its sequence id. Fails (kInvalidArgument) on an empty prompt, ids
-  /// outside the vocabulary, or prompt + 1 > context_max; (kResourceLimit) when the prompt can
-  /// never fit the ranks' KV memory or too many requests wait.
+  /// Admits a request; returns its sequence id. Fails (kInvalidArgument) on what check_request()
+  /// refuses and on a prompt that can never fit the ranks' KV memory; (kResourceLimit), which is
+  /// nobody's mistake, when too many requests wait.
   Result<std::uint64_t> add(Request request);
   /// Ends a request and frees its KV with the next tick. Unknown or finished ids are ignored.
   void cancel(std::uint64_t sequence);

@@ -10,9 +10,13 @@
 namespace tandem::scheduler {
 namespace {
 
-/// Ticks that stages may refuse in a row before a sequence in them ends. The second one has it
-/// alone, so that no one ends for the mistake of another.
-constexpr int kRefusalsMax = 2;
+/// Times that a sequence may lose its state in the stages without getting further before it ends.
+constexpr int kLossesMax = 2;
+
+/// Not of the request's own making: it may be computed again.
+bool is_loss(const Error& error) {
+  return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kResourceLimit;
+}
 
 }  // namespace
 
@@ -43,7 +47,7 @@ void Engine::State::retire(Sequence& sequence) {
   running.erase(found);
 }
 
-void Engine::State::take_token(Sequence& sequence, const SampledToken& token, Event& event) {
+void Engine::State::take_token(Sequence& sequence, const TokenResult& token, Event& event) {
   const Request& request = sequence.request;
   if (request.constraint) {
     if (auto status = request.constraint->accept(token.id); !status.ok()) {
@@ -54,7 +58,6 @@ void Engine::State::take_token(Sequence& sequence, const SampledToken& token, Ev
   }
   sequence.tokens.push_back(token.id);
   event.token = token;
-  event.token->sequence = sequence.id;
   ++stats.generated_tokens;
   if (std::binary_search(request.stop_ids.begin(), request.stop_ids.end(), token.id) ||
       (request.constraint && request.constraint->complete())) {
@@ -67,10 +70,10 @@ void Engine::State::take_token(Sequence& sequence, const SampledToken& token, Ev
 
 /// Applies one entry's outcome to its sequence.
 Event Engine::State::advance(Sequence& sequence, const FlightEntry& entry,
-                             const SampledToken* token) {
+                             const TokenResult* token) {
   sequence.returned += entry.planned.count;
   const std::uint32_t done = std::min(sequence.returned, sequence.prompt());
-  if (token != nullptr || done > sequence.prompt_done) sequence.refusals = 0;
+  if (token != nullptr || done > sequence.prompt_done) sequence.losses = sequence.suspicions = 0;
   sequence.prompt_done = std::max(sequence.prompt_done, done);
   if (!entry.planned.decode) stats.prompt_tokens += entry.planned.count;
   Event event = event_of(sequence);
@@ -88,62 +91,68 @@ void Engine::State::measure(const Flight& flight) {
   times.observe(flight.load, took.count());
 }
 
+void Engine::State::take_scores(Sequence& sequence, const FlightEntry& entry,
+                                const EntryResult& result, Event& event) {
+  for (std::size_t i = 0; i < entry.due.size(); ++i) {
+    const Due& due = entry.due[i];
+    if (due.kind != Want::Kind::kScore || due.position < sequence.scored) continue;
+    event.scores.push_back({due.position, result.tokens[i]});
+    sequence.scored = due.position + 1;
+  }
+}
+
 Status Engine::State::commit(const TickResult& result) {
   const Flight flight = std::move(flights.front());
   flights.pop_front();
   if (auto status = check_result(result, flight, limits.vocabulary); !status.ok()) return status;
   measure(flight);
-  auto sampled = result.sampled.begin();
-  auto scores = result.scores.begin();
-  for (const FlightEntry& entry : flight.entries) {
-    const SampledToken* token = entry.planned.sample ? &*sampled++ : nullptr;
-    const auto first = std::exchange(scores, scores + std::ssize(entry.scored));
+  for (std::size_t i = 0; i < flight.entries.size(); ++i) {
+    const FlightEntry& entry = flight.entries[i];
     const auto found = by_kv.find(entry.planned.sequence);
     if (found == by_kv.end()) continue;  // it ended or lost its KV while this tick was on its way
     Sequence& sequence = *found->second;
+    const EntryResult& outcome = result.entries[i];
+    if (outcome.error) {
+      refuse(sequence, *outcome.error, flight);
+      continue;
+    }
+    const TokenResult* token = entry.planned.sample ? &outcome.tokens.back() : nullptr;
     Event event = advance(sequence, entry, token);
     event.submitted = flight.submitted;
-    for (auto score = first; score != scores; ++score) {
-      if (score->position < sequence.scored || score->position >= sequence.prompt()) continue;
-      event.scores.push_back(*score);
-      event.scores.back().sequence = sequence.id;
-      sequence.scored = score->position + 1;
-    }
+    take_scores(sequence, entry, outcome, event);
     if (event.finish != FinishReason::kNone) retire(sequence);
     events.push_back(std::move(event));
   }
   return {};
 }
 
-/// The stages are in an unknown state for the sequences of this tick: whatever they hold of them is
-/// freed, and they are computed again, or end if that was tried before.
-void Engine::State::refuse(const Error& error) {
-  const Flight flight = std::move(flights.front());
-  flights.pop_front();
-  for (const FlightEntry& entry : flight.entries) {
-    if (const auto found = by_kv.find(entry.planned.sequence); found != by_kv.end()) {
-      ++found->second->refusals;
-    }
+/// What the stages hold of the sequence is of no use: it is freed, and the sequence ends or, when
+/// the fault is not its own, is computed again.
+void Engine::State::refuse(Sequence& sequence, const Error& error, const Flight& flight) {
+  const std::uint64_t kv = sequence.kv;
+  memory.drop(kv);
+  by_kv.erase(kv);
+  if (error.code == ErrorCode::kNotFound) drop_source(kv, flight);
+  if (is_loss(error) && ++sequence.losses < kLossesMax) {
+    sequence.lose_kv(next_id++);
+    waiting.insert(running.extract(sequence.rank()));
+    return;
   }
-  const auto lost = [&](std::uint64_t kv) {
-    memory.drop(kv);
-    const auto found = by_kv.find(kv);
-    if (found == by_kv.end()) return;
-    Sequence& sequence = *found->second;
-    by_kv.erase(found);
-    if (sequence.refusals < kRefusalsMax) {
-      sequence.lose_kv(next_id++);
-      waiting.insert(running.extract(sequence.rank()));
-      return;
-    }
-    Event event = event_of(sequence);
-    event.finish = FinishReason::kError;
-    event.error = error;
-    events.push_back(std::move(event));
-    running.erase(sequence.rank());
-  };
-  for (const FlightEntry& entry : flight.entries) lost(entry.planned.sequence);
-  for (const StateOp& op : flight.ops) lost(op.sequence);
+  Event event = event_of(sequence);
+  event.submitted = flight.submitted;
+  event.finish = FinishReason::kError;
+  // A shortage here, or a stage that lost something, is not the request's mistake.
+  event.error = is_loss(error) ? Error{ErrorCode::kUnavailable, error.message} : error;
+  events.push_back(std::move(event));
+  running.erase(sequence.rank());
+}
+
+/// A stage did not have what an idle sequence was to hand on: nobody else may begin with it.
+void Engine::State::drop_source(std::uint64_t kv, const Flight& flight) {
+  for (const StateOp& op : flight.ops) {
+    const bool fork = op.kind == StateOp::Kind::kFork && op.sequence == kv;
+    if (fork && !by_kv.contains(op.source)) memory.drop(op.source);
+  }
 }
 
 }  // namespace tandem::scheduler

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
+#include "rules/tick_entry.h"
 #include "scheduler/engine_state.h"
 
 namespace tandem::scheduler {
@@ -130,21 +132,32 @@ std::vector<PlannedEntry> Engine::State::plan_tick() {
   }
 }
 
-bool Engine::State::constrain(Sequence& sequence, TickEntry& entry) {
-  if (!entry.sample || !sequence.request.constraint) return true;
-  TokenConstraint& constraint = *sequence.request.constraint;
+void Engine::State::end_early(Sequence& sequence, FinishReason finish, std::optional<Error> error) {
   Event event = event_of(sequence);
-  if (constraint.complete()) {
-    event.finish = FinishReason::kStop;
-  } else if (auto allowed = constraint.allowed(); allowed.ok()) {
-    entry.allowed = std::move(*allowed);
-    return true;
-  } else {
-    event.finish = FinishReason::kError;
-    event.error = allowed.error();
-  }
+  event.finish = finish;
+  event.error = std::move(error);
   events.push_back(std::move(event));
   retire(sequence);
+}
+
+bool Engine::State::constrain(Sequence& sequence, TickEntry& entry) {
+  const bool draws = !entry.wants.empty() && entry.wants.back().kind == Want::Kind::kDraw;
+  if (!draws || !sequence.request.constraint) return true;
+  TokenConstraint& constraint = *sequence.request.constraint;
+  if (constraint.complete()) {
+    end_early(sequence, FinishReason::kStop, std::nullopt);
+    return false;
+  }
+  auto allowed = constraint.allowed();
+  Status status = allowed.ok() ? Status() : allowed.error();
+  if (status.ok()) {
+    entry.wants.back().allowed = std::move(*allowed);
+    // The request was checked when it came: what breaks a rule now is the constraint.
+    status = rules::check_entry(entry, {limits.vocabulary, limits.context_max});
+    if (status.ok()) return true;
+    status = Error{ErrorCode::kInternal, status.error().message};
+  }
+  end_early(sequence, FinishReason::kError, status.error());
   return false;
 }
 
@@ -152,13 +165,7 @@ void Engine::State::add_entry(const PlannedEntry& planned, Tick& tick, Flight& f
   Sequence& sequence = *by_kv.at(planned.sequence);
   TickEntry entry = sequence.entry(planned);
   if (!constrain(sequence, entry)) return;
-  FlightEntry due{.planned = planned, .top_logprobs = entry.top_logprobs};
-  if (entry.score) {
-    // A sequence's first token has no score.
-    const std::ptrdiff_t skipped = entry.position == 0 ? 1 : 0;
-    due.first_score = entry.position + static_cast<std::uint32_t>(skipped);
-    due.scored.assign(entry.tokens.begin() + skipped, entry.tokens.end());
-  }
+  FlightEntry due = flight_entry(planned, entry);
   memory.append(sequence.kv, planned.count);
   sequence.submit(planned, tick.number);
   tick.entries.push_back(std::move(entry));

@@ -14,7 +14,7 @@ namespace {
 /// Pipelines that may fail with a sequence on its way, without its getting on, before it ends.
 constexpr int kFailuresMax = 3;
 
-bool is_suspect(const std::pair<const Rank, Sequence>& item) { return item.second.refusals > 0; }
+bool is_suspect(const std::pair<const Rank, Sequence>& item) { return item.second.suspicions > 0; }
 
 Error too_long(const Sequence& sequence, std::uint64_t tokens) {
   return {ErrorCode::kUnavailable, "the model was loaded again with room for " +
@@ -36,10 +36,10 @@ void Engine::State::blame() {
   }
   std::sort(under_way.begin(), under_way.end());
   under_way.erase(std::unique(under_way.begin(), under_way.end()), under_way.end());
-  const auto suspected = [](const Sequence* sequence) { return sequence->refusals > 0; };
+  const auto suspected = [](const Sequence* sequence) { return sequence->suspicions > 0; };
   const bool known = std::any_of(under_way.begin(), under_way.end(), suspected);
   for (Sequence* sequence : under_way) {
-    if (!known || suspected(sequence)) ++sequence->refusals;
+    if (!known || suspected(sequence)) ++sequence->suspicions;
   }
 }
 
@@ -57,7 +57,7 @@ void Engine::State::rebuild(const Error& reason, PipelineLimits offered) {
   std::erase_if(waiting, [&](const auto& item) {
     const Sequence& sequence = item.second;
     const bool fits = sequence.total() <= limits.kv_tokens;
-    if (fits && sequence.refusals < kFailuresMax) return false;
+    if (fits && sequence.suspicions < kFailuresMax) return false;
     Event event = event_of(sequence);
     event.finish = FinishReason::kError;
     event.error = fits ? reason : too_long(sequence, limits.kv_tokens);

@@ -20,7 +20,8 @@ namespace tandem::scheduler {
 /// What the stages offer, in the units of the scheduler.
 struct PipelineLimits {
   std::int32_t vocabulary = 0;
-  std::uint32_t rows_max = 1;  // tokens of one tick
+  std::int32_t context_max = 0;  // the model's
+  std::uint32_t rows_max = 1;    // tokens of one tick
   std::uint64_t kv_pages = 0;
   std::uint64_t kv_tokens = 0;    // in these pages
   std::uint64_t token_bytes = 0;  // KV of a token, of all ranks together
@@ -64,12 +65,16 @@ struct Engine::State {
   void add_entry(const PlannedEntry& planned, Tick& tick, Flight& flight);
   /// What of a constraint goes into the tick; false when the sequence ended over it.
   bool constrain(Sequence& sequence, TickEntry& entry);
+  void end_early(Sequence& sequence, FinishReason finish, std::optional<Error> error);
 
   // After a tick (engine_commit.cpp).
   Status commit(const TickResult& result);
-  void refuse(const Error& error);
-  Event advance(Sequence& sequence, const FlightEntry& entry, const SampledToken* token);
-  void take_token(Sequence& sequence, const SampledToken& token, Event& event);
+  void refuse(Sequence& sequence, const Error& error, const Flight& flight);
+  void drop_source(std::uint64_t kv, const Flight& flight);
+  Event advance(Sequence& sequence, const FlightEntry& entry, const TokenResult* token);
+  void take_token(Sequence& sequence, const TokenResult& token, Event& event);
+  static void take_scores(Sequence& sequence, const FlightEntry& entry, const EntryResult& result,
+                          Event& event);
   void measure(const Flight& flight);
   void retire(Sequence& sequence);
   void stop_running(Sequences::iterator sequence);

@@ -13,13 +13,21 @@
 
 namespace tandem::scheduler {
 
+/// A token that the last stage owes.
+struct Due {
+  Want::Kind kind = Want::Kind::kDraw;
+  std::uint32_t position = 0;  // of the token
+  std::int32_t token = 0;      // kScore: which
+  std::uint32_t top_logprobs = 0;
+};
+
 /// What the last stage owes for one entry.
 struct FlightEntry {
   PlannedEntry planned;
-  std::uint32_t top_logprobs = 0;
-  std::uint32_t first_score = 0;          // position of scored[0]
-  std::vector<std::int32_t> scored = {};  // tokens whose score is due, in order
+  std::vector<Due> due = {};
 };
+
+FlightEntry flight_entry(const PlannedEntry& planned, const TickEntry& entry);
 
 struct Flight {
   std::uint64_t number = 0;
@@ -30,9 +38,9 @@ struct Flight {
   TickLoad load;  // with those that were on their way before it
 };
 
-/// Results come from other processes: nothing of them is taken on trust. Every draw and every score
-/// once and in its place, of a known token, with no more candidates than were asked for; an error
-/// (kInternal) names the tick.
+/// Results come from other processes: nothing of them is taken on trust. Every entry in its place,
+/// with an error or every draw and every score in its place, of a known token, with no more
+/// candidates than were asked for; an error (kInternal) names the tick.
 Status check_result(const TickResult& result, const Flight& flight, std::int32_t vocabulary);
 
 }  // namespace tandem::scheduler

@@ -10,13 +10,18 @@
 namespace tandem::scheduler {
 namespace {
 
-/// Upper bound of a result's size in a frame, bytes.
+/// Upper bound of a result's size in a frame, bytes, with what its entry adds.
 std::uint64_t result_bytes(std::uint32_t top_logprobs) {
-  return 16 * (static_cast<std::uint64_t>(top_logprobs) + 1);
+  return 16 * (static_cast<std::uint64_t>(top_logprobs) + 2);
 }
 
-/// Upper bound of a token's size in a frame, bytes.
+/// Upper bounds of a token's size in a frame and of what is wanted of it, bytes.
 constexpr std::uint64_t kTokenBytes = 5;
+constexpr std::uint64_t kScoreBytes = 24;
+
+std::uint64_t token_bytes(const SequenceView& sequence) {
+  return sequence.scored ? kTokenBytes + kScoreBytes : kTokenBytes;
+}
 /// Kept free in a frame for state operations: each takes under 40 bytes.
 constexpr std::uint64_t kOpBytes = 4ULL << 20;
 
@@ -163,7 +168,7 @@ class Planner {
     if (results < 1 && least == 0) return 0;
     const std::uint64_t left = room_.tick_bytes - std::min(room_.tick_bytes, sequence.entry_bytes);
     std::uint64_t most = std::min<std::uint64_t>({room_.rows, sequence.pending(), pages});
-    most = std::min(most, std::max(left / kTokenBytes, least));
+    most = std::min(most, std::max(left / token_bytes(sequence), least));
     if (sequence.scored) most = std::min(most, std::max(results, least));
     const auto count = static_cast<std::uint32_t>(most);
     if (count > 0) add(index, count, sequence.scored ? count * bytes : bytes);
@@ -180,7 +185,7 @@ class Planner {
     take(room_.pages, pages_for(sequence, count));
     take(room_.rows, count);
     take(room_.result_bytes, results);
-    take(room_.tick_bytes, sequence.entry_bytes + count * kTokenBytes);
+    take(room_.tick_bytes, sequence.entry_bytes + count * token_bytes(sequence));
   }
 
   /// Pages that a sequence's next `count` tokens take, at least one token.

@@ -22,8 +22,8 @@ struct SequenceView {
   std::uint32_t submitted = 0;  // of which so many are in a tick already
   bool answering = false;       // it has drawn a token: with one token left it decodes
   bool samples = true;          // its last known token is followed by a draw
-  bool scored = false;          // every row but a decode's has a result
-  bool alone = false;           // shares no tick: it was in one that a stage refused
+  bool scored = false;          // rows of its prompt have results
+  bool alone = false;           // shares no tick: a pipeline failed with it on its way
   bool copies_page = false;     // its next token takes a copy of a page that others use
   std::uint32_t top_logprobs = 0;
   std::uint64_t entry_bytes = 0;  // of its entry in a frame, besides the tokens

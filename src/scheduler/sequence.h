@@ -30,7 +30,8 @@ struct Sequence {
   std::uint32_t prompt_done = 0;  // reported of the prompt
   std::uint32_t scored = 0;       // positions of the prompt whose score was reported
   std::uint32_t cached = 0;       // prompt tokens whose KV was there at first
-  int refusals = 0;               // of ticks it was in, since it last got further
+  int losses = 0;                 // of its state in the stages, since it last got further
+  int suspicions = 0;  // pipelines that failed with it on its way, since it last got further
 
   std::uint32_t prompt() const { return static_cast<std::uint32_t>(request.prompt.size()); }
   std::uint32_t total() const { return static_cast<std::uint32_t>(tokens.size()); }
@@ -49,7 +50,7 @@ struct Sequence {
 
   /// Bytes of its next entry in a frame, besides the tokens: an upper bound.
   std::uint64_t entry_bytes(std::int32_t vocabulary) const {
-    constexpr std::uint64_t kFields = 64;       // ids, numbers and their tags
+    constexpr std::uint64_t kFields = 96;       // ids, numbers and their tags, a draw's too
     constexpr std::uint64_t kSampling = 192;    // the parameters that are numbers
     constexpr std::uint64_t kListedToken = 24;  // a token id, with its bias
     std::uint64_t bytes = kFields;
@@ -67,7 +68,7 @@ struct Sequence {
             .answering = drawn() > 0,
             .samples = request.max_tokens > 0,
             .scored = scoring,
-            .alone = refusals > 0,
+            .alone = suspicions > 0,
             .copies_page = copies_page,
             .top_logprobs = request.top_logprobs,
             .entry_bytes = entry_bytes(vocabulary),
@@ -83,10 +84,19 @@ struct Sequence {
     out.sequence = kv;
     out.position = submitted;
     out.tokens.assign(first, first + static_cast<std::ptrdiff_t>(planned.count));
-    out.sample = planned.sample;
-    out.score = scoring && !planned.decode;
-    out.top_logprobs = request.top_logprobs;
-    if (last_tick == 0) out.sampling = request.sampling;
+    for (std::uint32_t row = 0; scoring && row < planned.count; ++row) {
+      const std::uint32_t next = submitted + row + 1;
+      if (next < prompt()) {
+        out.wants.push_back({Want::Kind::kScore, row, tokens[next], request.top_logprobs});
+      }
+    }
+    if (planned.sample) {
+      out.wants.push_back({Want::Kind::kDraw, planned.count - 1, 0, request.top_logprobs});
+    }
+    if (last_tick == 0) {
+      out.sampling = request.sampling;
+      out.prompt = prompt();
+    }
     return out;
   }
 

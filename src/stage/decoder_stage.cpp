@@ -17,16 +17,6 @@ namespace {
 /// Most bytes of logits that exist at once: a long scored chunk goes through the head in slices.
 constexpr std::size_t kLogitsBytesMax = std::size_t{64} << 20;
 
-std::vector<cache::Append> appends_of(const Tick& tick) {
-  std::vector<cache::Append> appends;
-  appends.reserve(tick.entries.size());
-  for (const TickEntry& entry : tick.entries) {
-    appends.push_back(
-        {entry.sequence, entry.position, static_cast<std::uint32_t>(entry.tokens.size())});
-  }
-  return appends;
-}
-
 mx::array int_array(const std::vector<std::int32_t>& values) {
   return mx::array(values.data(), mx::Shape{static_cast<int>(values.size())}, mx::int32);
 }
@@ -66,11 +56,6 @@ std::optional<std::uint64_t> DecoderStage::progress() const {
   return parts_.pool->steps();
 }
 
-TickRules DecoderStage::rules() const {
-  return {first(), parts_.info.vocabulary, parts_.info.context_max, parts_.info.hidden_size,
-          parts_.info.hidden_dtype};
-}
-
 Error DecoderStage::named(const Error& error) const {
   const LayerRange& layers = parts_.info.layers;
   return {error.code, config::one_line(fmt::format("layers [{}, {}): {}", layers.first, layers.last,
@@ -78,70 +63,94 @@ Error DecoderStage::named(const Error& error) const {
 }
 
 Result<StageOutput> DecoderStage::run(const Tick& tick, const Hidden& in) {
-  if (Status status = check_tick(tick, in, rules()); !status.ok()) return named(status.error());
+  const HiddenRules rules{first(), parts_.info.hidden_size, parts_.info.hidden_dtype};
+  if (Status status = check_tick(tick, in, rules); !status.ok()) return named(status.error());
   // MLX reports failures by exceptions; none may leave this folder.
   try {
-    // The last check, because it also makes the change.
-    if (Status status = cache_.apply(tick.state_ops, appends_of(tick)); !status.ok()) {
-      return named(status.error());
-    }
-    if (last()) states_.apply(tick);
-    auto output = compute(tick, in);
-    if (!output.ok()) return named(output.error());
-    return output;
+    return compute(tick, in);
   } catch (const std::exception& failure) {
     settle(parts_.context.stream);
     return named({ErrorCode::kInternal, fmt::format("the computation failed: {}", failure.what())});
   }
 }
 
+Admission DecoderStage::admit(const Tick& tick) {
+  const Drawn drawn = parts_.info.feeds_itself() ? Drawn::kKnown : Drawn::kUnknown;
+  Admitter admitter(cache_, last() ? &states_ : nullptr,
+                    {parts_.info.vocabulary, parts_.info.context_max}, drawn);
+  Admission admission = admitter.admit(tick);
+  for (Refusal& refusal : admission.refusals) refusal.error = named(refusal.error);
+  return admission;
+}
+
 Result<StageOutput> DecoderStage::compute(const Tick& tick, const Hidden& in) {
+  const Admission admission = admit(tick);
   StageOutput output;
-  if (tick.entries.empty()) {  // state operations only
-    if (last()) {
-      output.result = TickResult{tick.epoch, tick.number, {}, {}};
-    } else {
-      output.hidden = Hidden{parts_.info.hidden_dtype, 0, parts_.info.hidden_size, {}};
-    }
-    return output;
-  }
-  const mx::array hidden = forward(tick, in);
   if (last()) {
-    auto result = finish(tick, hidden);
-    if (!result.ok()) return result.error();
-    output.result = std::move(*result);
-    return output;
+    output.result = finish(tick, admission, in);
+  } else if (admission.entries.empty()) {
+    output.hidden = Hidden{parts_.info.hidden_dtype, 0, parts_.info.hidden_size, {}};
+  } else {
+    output.hidden =
+        to_hidden(parts_.context, forward(tick, admission, in), parts_.info.hidden_dtype);
   }
-  output.hidden = to_hidden(parts_.context, hidden, parts_.info.hidden_dtype);
+  output.refusals = admission.refusals;
   return output;
 }
 
-mx::array DecoderStage::forward(const Tick& tick, const Hidden& in) {
+/// The hidden states that came, without the rows that this stage refuses.
+mx::array DecoderStage::received(const Tick& tick, const Admission& admission,
+                                 const Hidden& in) const {
+  mx::array hidden = to_array(parts_.context, in);
+  if (admission.refusals.empty()) return hidden;
+  std::vector<std::int32_t> kept;
+  std::int32_t row = 0;
+  auto next = admission.entries.begin();
+  for (std::size_t i = 0; i < tick.entries.size(); ++i) {
+    if (tick.entries[i].refused) continue;
+    const bool admitted = next != admission.entries.end() && next->index == i;
+    if (admitted) ++next;
+    for (std::size_t n = tick.entries[i].tokens.size(); n > 0; --n, ++row) {
+      if (admitted) kept.push_back(row);
+    }
+  }
+  return mx::take(hidden, int_array(kept), 0, parts_.context.stream);
+}
+
+mx::array DecoderStage::forward(const Tick& tick, const Admission& admission, const Hidden& in) {
   std::vector<std::int32_t> ids;
   std::vector<std::int32_t> positions;
   const auto layer_count =
       static_cast<std::size_t>(parts_.info.layers.last - parts_.info.layers.first);
   std::vector<std::vector<kernels::SequenceRows>> rows(layer_count);
-  for (const TickEntry& entry : tick.entries) {
+  for (const Admitted& each : admission.entries) {
+    const TickEntry& entry = *each.entry;
     const auto row = static_cast<int>(positions.size());
-    const auto count = static_cast<int>(entry.tokens.size());
+    const auto count = static_cast<int>(each.count());
     const auto layers = cache_.layers(entry.sequence);
     for (std::size_t i = 0; i < layer_count; ++i) {
       rows[i].push_back({row, count, entry.position, &layers[i]});
     }
-    ids.insert(ids.end(), entry.tokens.begin(), entry.tokens.end());
+    ids.push_back(each.first);
+    ids.insert(ids.end(), entry.tokens.begin() + 1, entry.tokens.end());
     for (int i = 0; i < count; ++i) {
       positions.push_back(static_cast<std::int32_t>(entry.position) + i);
     }
   }
-  mx::array hidden = first() ? parts_.decoder->embed(int_array(ids)) : to_array(parts_.context, in);
+  mx::array hidden =
+      first() ? parts_.decoder->embed(int_array(ids)) : received(tick, admission, in);
   return parts_.decoder->forward(std::move(hidden), {int_array(positions), rows});
 }
 
-Result<TickResult> DecoderStage::finish(const Tick& tick, const mx::array& hidden) {
-  TickOutput output(tick, states_, parts_.info.vocabulary, *parts_.pool);
-  take_logits(output, hidden);
-  return std::move(output).result();
+TickResult DecoderStage::finish(const Tick& tick, const Admission& admission, const Hidden& in) {
+  TickOutput output(tick, admission, states_, parts_.info.vocabulary, *parts_.pool);
+  if (!admission.entries.empty()) take_logits(output, forward(tick, admission, in));
+  TickResult result = std::move(output).result();
+  for (const Admitted& each : admission.entries) {
+    std::optional<Error>& error = result.entries[each.index].error;
+    if (error) error = named(*error);
+  }
+  return result;
 }
 
 void DecoderStage::take_logits(TickOutput& output, const mx::array& hidden) {

@@ -12,6 +12,7 @@
 #include "cache/kv_cache.h"
 #include "kernels/context.h"
 #include "models/decoder.h"
+#include "stage/admission.h"
 #include "stage/sequence_states.h"
 #include "stage/stage.h"
 #include "stage/tick_check.h"
@@ -44,11 +45,12 @@ class DecoderStage final : public Stage {
  private:
   bool first() const { return parts_.info.layers.first == 0; }
   bool last() const { return parts_.info.layers.last == parts_.info.layer_count; }
-  TickRules rules() const;
   Error named(const Error& error) const;
   Result<StageOutput> compute(const Tick& tick, const Hidden& in);
-  mx::array forward(const Tick& tick, const Hidden& in);
-  Result<TickResult> finish(const Tick& tick, const mx::array& hidden);
+  Admission admit(const Tick& tick);
+  mx::array forward(const Tick& tick, const Admission& admission, const Hidden& in);
+  mx::array received(const Tick& tick, const Admission& admission, const Hidden& in) const;
+  TickResult finish(const Tick& tick, const Admission& admission, const Hidden& in);
   void take_logits(TickOutput& output, const mx::array& hidden);
 
   StageParts parts_;

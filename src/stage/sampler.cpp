@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
-#include <map>
 
 #include "stage/distribution.h"
 #include "stage/filters.h"
@@ -14,19 +12,8 @@
 namespace tandem::stage {
 namespace {
 
-constexpr float kLargest = std::numeric_limits<float>::max();
-
 Error not_finite() {
   return Error{ErrorCode::kInternal, "the model's logits are not finite numbers"};
-}
-
-/// The last `context` tokens with how often each occurs; 0: all.
-std::map<std::int32_t, int> recent(std::span<const std::int32_t> history, std::int32_t context) {
-  const auto size = static_cast<std::size_t>(context);
-  if (context > 0 && history.size() > size) history = history.last(size);
-  std::map<std::int32_t, int> counts;
-  for (const std::int32_t token : history) ++counts[token];
-  return counts;
 }
 
 /// Walks the distribution in the order of ids until `draw` of the mass is behind.
@@ -68,38 +55,12 @@ std::int32_t draw_allowed(std::span<const float> logits, const SamplingParams& p
 
 }  // namespace
 
-void penalize(std::span<float> logits, const SamplingParams& params,
-              std::span<const std::int32_t> history) {
-  const auto at = [&](std::int32_t id) -> float& { return logits[static_cast<std::size_t>(id)]; };
-  for (const auto& [id, bias] : params.logit_bias) at(id) += bias;
-  if (params.repetition_penalty != 0) {
-    for (const auto& [id, count] : recent(history, params.repetition_context)) {
-      float& logit = at(id);
-      if (!std::isfinite(logit)) continue;
-      const float penalty = params.repetition_penalty;
-      // A tiny penalty must not make infinity of it, which would be the model's failure.
-      logit = std::clamp(logit < 0 ? logit * penalty : logit / penalty, -kLargest, kLargest);
-    }
-  }
-  if (params.presence_penalty != 0) {
-    for (const auto& [id, count] : recent(history, params.presence_context)) {
-      at(id) -= params.presence_penalty;
-    }
-  }
-  if (params.frequency_penalty != 0) {
-    for (const auto& [id, count] : recent(history, params.frequency_context)) {
-      at(id) -= params.frequency_penalty * static_cast<float>(count);
-    }
-  }
-}
-
-Result<SampledToken> sample(std::span<float> logits, const SamplingParams& params,
-                            std::span<const std::int32_t> history, std::uint64_t position,
-                            std::uint32_t top, std::span<const std::uint32_t> allowed) {
-  penalize(logits, params, history);
+Result<TokenResult> sample(std::span<float> logits, const SamplingParams& params,
+                           std::uint64_t position, std::uint32_t top,
+                           std::span<const std::uint32_t> allowed) {
   const auto distribution = softmax(logits);
   if (!distribution) return not_finite();
-  SampledToken token;
+  TokenResult token;
   token.top = top_logprobs(logits, *distribution, top);
   if (!allowed.empty()) {
     token.id = draw_allowed(logits, params, position, allowed);
@@ -116,10 +77,10 @@ Result<SampledToken> sample(std::span<float> logits, const SamplingParams& param
   return token;
 }
 
-Result<TokenScore> score(std::span<const float> logits, std::int32_t id, std::uint32_t top) {
+Result<TokenResult> score(std::span<const float> logits, std::int32_t id, std::uint32_t top) {
   const auto distribution = softmax(logits);
   if (!distribution) return not_finite();
-  TokenScore score;
+  TokenResult score;
   score.id = id;
   score.logprob = distribution->logprob(logits[static_cast<std::size_t>(id)]);
   score.top = top_logprobs(logits, *distribution, top);

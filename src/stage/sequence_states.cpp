@@ -12,7 +12,8 @@ void SequenceStates::apply(const StateOp& op) {
     case StateOp::Kind::kRewind: {
       SequenceState& state = states_.at(op.sequence);
       state.tokens.resize(op.length);
-      state.last_row.clear();
+      state.penalties.reset();
+      state.drawn_in = 0;
       return;
     }
     case StateOp::Kind::kFork: {
@@ -25,13 +26,19 @@ void SequenceStates::apply(const StateOp& op) {
   }
 }
 
-void SequenceStates::apply(const Tick& tick) {
-  for (const StateOp& op : tick.state_ops) apply(op);
-  for (const TickEntry& entry : tick.entries) {
-    SequenceState& state = states_[entry.sequence];
-    state.tokens.insert(state.tokens.end(), entry.tokens.begin(), entry.tokens.end());
-    if (entry.sampling) state.sampling = *entry.sampling;
-  }
+void SequenceStates::append(const TickEntry& entry, std::int32_t first) {
+  SequenceState& state = states_[entry.sequence];
+  state.tokens.push_back(first);
+  state.tokens.insert(state.tokens.end(), entry.tokens.begin() + 1, entry.tokens.end());
+  if (!entry.sampling) return;
+  state.sampling = *entry.sampling;
+  state.prompt = entry.prompt;
+  state.penalties.reset();  // they may look at other parts of the text now
+}
+
+const SequenceState* SequenceStates::find(std::uint64_t sequence) const {
+  const auto found = states_.find(sequence);
+  return found == states_.end() ? nullptr : &found->second;
 }
 
 }  // namespace tandem::stage

@@ -3,31 +3,34 @@
 
 #include <cstdint>
 #include <map>
-#include <span>
 #include <vector>
 
+#include "stage/penalties.h"
 #include "tandem/tick.h"
 
 namespace tandem::stage {
 
 struct SequenceState {
   SamplingParams sampling;
-  std::vector<std::int32_t> tokens;  // all that are cached, for penalties
-  /// Logits after the last token of a scored entry; they score the first token of the next.
-  std::vector<float> last_row;
+  std::uint32_t prompt = 0;          // tokens that were given, not generated
+  std::vector<std::int32_t> tokens;  // all that are cached
+  Penalties penalties;               // of `tokens`
+  std::uint64_t drawn_in = 0;        // the tick that drew last; 0: none
+  std::int32_t drawn = 0;            // what it drew
 };
 
-/// Follows the cache: call only with ticks that the cache has accepted.
+/// Follows the cache: call only with what the cache has accepted.
 class SequenceStates {
  public:
-  /// The tick's state operations, then its entries' tokens and parameters.
-  void apply(const Tick& tick);
-  /// A sequence of the tick that was applied last.
+  void apply(const StateOp& op);
+  /// An entry whose first token is `first`.
+  void append(const TickEntry& entry, std::int32_t first);
+  /// A sequence that is known.
   SequenceState& at(std::uint64_t sequence) { return states_.at(sequence); }
-  std::size_t size() const { return states_.size(); }
+  /// nullptr: none of that name.
+  const SequenceState* find(std::uint64_t sequence) const;
 
  private:
-  void apply(const StateOp& op);
   std::map<std::uint64_t, SequenceState> states_;
 };
 

@@ -40,14 +40,21 @@ struct StageOptions {
   std::uint64_t kv_bytes_max = 0;  // 0: default_kv_bytes() of that memory
 };
 
-/// Exactly one of the two is set: hidden unless this is the last stage.
+/// An entry that a stage cannot compute, and why.
+struct Refusal {
+  std::size_t entry = 0;  // of the tick
+  Error error;
+};
+
+/// Exactly one of hidden and result is set: hidden unless this is the last stage.
 struct StageOutput {
-  std::optional<Hidden> hidden;
+  std::optional<Hidden> hidden;  // without rows of refused entries
   std::optional<TickResult> result;
+  std::vector<Refusal> refusals = {};  // by this stage: TickEntry::refused of what goes on
 };
 
 /// Owns weights, KV and (on the last stage) the sampler's state of each sequence. One thread calls
-/// run(). After an error the KV of the tick's sequences is undefined: free them.
+/// run(). After an error of a whole tick the KV of its sequences is undefined: free them.
 class Stage {
  public:
   static Result<std::unique_ptr<Stage>> load(const StageOptions& options,
@@ -61,10 +68,11 @@ class Stage {
   /// For other threads, while run() computes: a number that grows at least every few hundred
   /// milliseconds while it gets on. nullopt: nobody counts (a GPU, MLX's own operations).
   virtual std::optional<std::uint64_t> progress() const { return std::nullopt; }
-  /// `in` is empty on the first stage. Every size is checked against the plan: a tick that does not
-  /// fit fails and changes nothing, with kInvalidArgument (rows, ids, positions, parameters) or
-  /// kResourceLimit (the KV budget). kFree of a sequence that this stage never saw is fine. A
-  /// failure of the computation is kInternal and names the stage's layers.
+  /// `in` is empty on the first stage. What is wrong with one entry refuses that entry, frees its
+  /// sequence here and touches no other: a broken rule (kInvalidArgument), KV that is not there
+  /// (kNotFound) or finds no room (kResourceLimit), logits that are no numbers (kInternal, of the
+  /// last stage). kFree of a sequence that this stage never saw is fine. An error is of the stage:
+  /// kInternal, a tick that is no tick or a computation that failed; it names the stage's layers.
   virtual Result<StageOutput> run(const Tick& tick, const Hidden& in) = 0;
 };
 

@@ -1,6 +1,7 @@
 #pragma once
-// Refuses a tick that does not fit the stage before anything changes.
+// What a tick as a whole has to fit; its entries are one by one rules/tick_entry.h's matter.
 
+#include <cstddef>
 #include <cstdint>
 
 #include "stage/stage.h"
@@ -10,20 +11,18 @@
 
 namespace tandem::stage {
 
-/// What a tick has to fit.
-struct TickRules {
+/// What hidden states have to fit.
+struct HiddenRules {
   bool first = true;  // takes ids only; other stages take hidden states
-  std::int32_t vocabulary = 0;
-  std::int32_t context_max = 0;
   std::int32_t hidden_size = 0;
   DType hidden_dtype = DType::kF32;
 };
 
-/// Everything but the KV's own rules: entries by rules/tick_entry.h, limits, and hidden states with
-/// one row of the right size a token.
-Status check_tick(const Tick& tick, const Hidden& in, const TickRules& rules);
+/// Limits, no sequence twice, and hidden states with one row of the right size for each token of an
+/// entry that is not refused. A gateway that breaks this is broken: kInternal.
+Status check_tick(const Tick& tick, const Hidden& in, const HiddenRules& rules);
 
-/// Tokens of all entries.
+/// Tokens of the entries that are not refused.
 std::size_t rows_of(const Tick& tick);
 
 }  // namespace tandem::stage

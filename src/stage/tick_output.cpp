@@ -1,85 +1,79 @@
 #include "stage/tick_output.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "stage/sampler.h"
 
 namespace tandem::stage {
+namespace {
 
-TickOutput::TickOutput(const Tick& tick, SequenceStates& states, std::int32_t vocabulary,
-                       ThreadPool& pool)
+bool is_draw(const Want& want) { return want.kind == Want::Kind::kDraw; }
+
+std::int64_t draws_of(const TickEntry& entry) {
+  return std::count_if(entry.wants.begin(), entry.wants.end(), is_draw);
+}
+
+}  // namespace
+
+TickOutput::TickOutput(const Tick& tick, const Admission& admission, SequenceStates& states,
+                       std::int32_t vocabulary, ThreadPool& pool)
     : states_(states), vocabulary_(static_cast<std::size_t>(vocabulary)), pool_(pool) {
   result_.epoch = tick.epoch;
   result_.number = tick.number;
-  std::size_t row = 0;
   for (const TickEntry& entry : tick.entries) {
-    plan_entry(entry, row);
-    row += entry.tokens.size();
+    result_.entries.push_back({.sequence = entry.sequence, .error = entry.refused});
+  }
+  for (const Refusal& refusal : admission.refusals) {
+    result_.entries[refusal.entry].error = refusal.error;
+  }
+  std::size_t row = 0;
+  for (const Admitted& each : admission.entries) {
+    plan_entry(each, row);
+    row += each.count();
   }
 }
 
-void TickOutput::plan_entry(const TickEntry& entry, std::size_t row) {
-  std::vector<float>& kept = states_.at(entry.sequence).last_row;
-  if (entry.score && !kept.empty()) {
-    auto first = score(kept, entry.tokens.front(), entry.top_logprobs);
-    if (first.ok()) {
-      result_.scores.emplace_back();
-      store_score(result_.scores.size() - 1, entry, 0, std::move(*first));
-    } else {
-      error_ = first.error();
+void TickOutput::plan_entry(const Admitted& admitted, std::size_t row) {
+  const std::vector<Want>& wants = admitted.entry->wants;
+  result_.entries[admitted.index].tokens.resize(wants.size());
+  for (std::size_t i = 0; i < wants.size(); ++i) {
+    if (i > 0 && wants[i].row == wants[i - 1].row) {
+      ++uses_.back().count;
+      continue;
     }
-  }
-  kept.clear();
-  const std::size_t count = entry.tokens.size();
-  for (std::size_t i = entry.score ? 0 : count - 1; i < count; ++i) {
-    const bool last = i + 1 == count;
-    if (last && !entry.score && !entry.sample) continue;
-    Use use;
-    use.entry = &entry;
-    use.offset = i;
-    if (!last) {
-      use.score_slot = result_.scores.size();
-      result_.scores.emplace_back();
-    } else if (entry.sample) {
-      use.sample_slot = result_.sampled.size();
-      result_.sampled.emplace_back();
-    }
-    rows_.push_back(static_cast<std::int32_t>(row + i));
-    uses_.push_back(use);
+    rows_.push_back(static_cast<std::int32_t>(row + wants[i].row));
+    uses_.push_back({.of = &admitted, .want = i, .count = 1, .error = {}});
   }
 }
 
-void TickOutput::store_score(std::size_t slot, const TickEntry& entry, std::size_t index,
-                             TokenScore score) {
-  score.sequence = entry.sequence;
-  score.position = entry.position + static_cast<std::uint32_t>(index);
-  result_.scores[slot] = std::move(score);
+/// With one draw in an entry the sequence's own counts go on; several go on from a copy each, for
+/// their rows may be taken by several threads.
+Result<TokenResult> TickOutput::draw(const Admitted& of, const Want& want,
+                                     std::span<float> logits) {
+  SequenceState& state = states_.at(of.entry->sequence);
+  const std::size_t length = std::size_t{of.entry->position} + want.row + 1;
+  const auto text = std::span<const std::int32_t>(state.tokens).first(length);
+  if (draws_of(*of.entry) == 1) {
+    state.penalties.apply(logits, state.sampling, text, state.prompt);
+  } else {
+    Penalties(state.penalties).apply(logits, state.sampling, text, state.prompt);
+  }
+  return sample(logits, state.sampling, length, want.top_logprobs, want.allowed);
 }
 
 void TickOutput::use_row(Use& use, std::span<float> logits) {
-  const TickEntry& entry = *use.entry;
-  if (use.score_slot != kNone) {
-    const std::size_t next = use.offset + 1;
-    auto scored = score(logits, entry.tokens[next], entry.top_logprobs);
-    if (!scored.ok()) {
-      use.error = scored.error();
+  EntryResult& result = result_.entries[use.of->index];
+  for (std::size_t i = use.want; i < use.want + use.count; ++i) {
+    const Want& want = use.of->entry->wants[i];
+    auto token =
+        is_draw(want) ? draw(*use.of, want, logits) : score(logits, want.token, want.top_logprobs);
+    if (!token.ok()) {
+      use.error = token.error();
       return;
     }
-    store_score(use.score_slot, entry, next, std::move(*scored));
-    return;
+    result.tokens[i] = std::move(*token);
   }
-  SequenceState& state = states_.at(entry.sequence);
-  if (entry.score) state.last_row.assign(logits.begin(), logits.end());
-  if (use.sample_slot == kNone) return;
-  auto sampled = sample(logits, state.sampling, state.tokens,
-                        std::uint64_t{entry.position} + entry.tokens.size(), entry.top_logprobs,
-                        entry.allowed);
-  if (!sampled.ok()) {
-    use.error = sampled.error();
-    return;
-  }
-  sampled->sequence = entry.sequence;
-  result_.sampled[use.sample_slot] = std::move(*sampled);
 }
 
 void TickOutput::take(std::size_t first, std::size_t count, float* logits) {
@@ -92,10 +86,23 @@ void TickOutput::take(std::size_t first, std::size_t count, float* logits) {
       });
 }
 
-Result<TickResult> TickOutput::result() && {
-  if (error_) return *error_;
+/// An entry with a row that failed has no tokens; the others' last draws are what may follow.
+TickResult TickOutput::result() && {
+  for (Use& use : uses_) {
+    EntryResult& result = result_.entries[use.of->index];
+    if (use.error && !result.error) result.error = std::move(use.error);
+  }
   for (const Use& use : uses_) {
-    if (use.error) return *use.error;
+    EntryResult& result = result_.entries[use.of->index];
+    if (result.error) {
+      result.tokens.clear();
+      continue;
+    }
+    const std::size_t last = use.want + use.count - 1;
+    if (!is_draw(use.of->entry->wants[last])) continue;
+    SequenceState& state = states_.at(use.of->entry->sequence);
+    state.drawn_in = result_.number;
+    state.drawn = result.tokens[last].id;
   }
   return std::move(result_);
 }

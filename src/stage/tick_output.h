@@ -8,17 +8,19 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "stage/admission.h"
 #include "stage/sequence_states.h"
 #include "tandem/error.h"
 #include "tandem/tick.h"
 
 namespace tandem::stage {
 
-/// Lives for one tick. The tick and the states outlive it.
+/// Lives for one tick. The tick, its admission and the states outlive it.
 class TickOutput {
  public:
-  /// `states` have applied the tick. Scores first tokens with the rows kept of earlier chunks.
-  TickOutput(const Tick& tick, SequenceStates& states, std::int32_t vocabulary, ThreadPool& pool);
+  /// `states` have the tick already.
+  TickOutput(const Tick& tick, const Admission& admission, SequenceStates& states,
+             std::int32_t vocabulary, ThreadPool& pool);
 
   /// Rows of the batch whose logits are needed, ascending.
   std::span<const std::int32_t> rows() const { return rows_; }
@@ -26,27 +28,25 @@ class TickOutput {
   /// Penalties and filters overwrite them.
   void take(std::size_t first, std::size_t count, float* logits);
   /// After every row was taken.
-  Result<TickResult> result() &&;
+  TickResult result() &&;
 
  private:
-  static constexpr std::size_t kNone = static_cast<std::size_t>(-1);
+  /// A row with what is wanted of it.
   struct Use {
-    const TickEntry* entry = nullptr;
-    std::size_t offset = 0;          // of the row in its entry
-    std::size_t score_slot = kNone;  // of the token after this row
-    std::size_t sample_slot = kNone;
+    const Admitted* of = nullptr;
+    std::size_t want = 0;   // the first of its entry's wants
+    std::size_t count = 0;  // of this row
     std::optional<Error> error;
   };
-  void plan_entry(const TickEntry& entry, std::size_t row);
+  void plan_entry(const Admitted& admitted, std::size_t row);
   void use_row(Use& use, std::span<float> logits);
-  void store_score(std::size_t slot, const TickEntry& entry, std::size_t index, TokenScore score);
+  Result<TokenResult> draw(const Admitted& of, const Want& want, std::span<float> logits);
 
   SequenceStates& states_;
   std::size_t vocabulary_;
   ThreadPool& pool_;
   std::vector<std::int32_t> rows_;
   std::vector<Use> uses_;  // as rows_
-  std::optional<Error> error_;
   TickResult result_;
 };
 

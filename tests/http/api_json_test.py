@@ -1,5 +1,5 @@
-"""Whatever JSON is sent to the POST routes, as a body or as a field's value: 200, or 400 in
-OpenAI's shape, over one connection that lives on."""
+"""Whatever JSON is sent to the POST routes, as a body or as a field's value: an answer, or a
+refusal in OpenAI's shape, over one connection that lives on."""
 
 import http.client
 import json
@@ -30,6 +30,10 @@ FIELDS = {
     "/detokenize": ["tokens", "model"],
     "/apply-template": ["messages", "tools", "chat_template_kwargs", "model"],
 }
+# Numbers: from, to, and whether the last one counts.
+RANGES = {"temperature": (0, 2, True), "top_p": (0, 1, True), "min_p": (0, 1, False),
+          "repetition_penalty": (0, 100, True), "presence_penalty": (-2, 2, True),
+          "frequency_penalty": (-2, 2, True), "xtc_probability": (0, 1, True)}
 # Where a text may stand inside a field.
 WITHIN = [
     ("/v1/chat/completions", "messages", b'[{"role":"user","content":%s}]'),
@@ -58,6 +62,17 @@ def body_of(route, changes):
     fields = {**ROUTES[route], **changes}
     return b"{" + b",".join(json.dumps(name).encode() + b":" + value
                             for name, value in fields.items()) + b"}"
+
+
+def status_of(name, text):
+    """What a number's field owes a text: null is an absent field."""
+    value = json.loads(text)
+    if value is None:
+        return 200
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return 400
+    low, high, closed = RANGES[name]
+    return 200 if low <= value and (value < high or closed and value == high) else 400
 
 
 class AnyJson(api_server.ServerTest):
@@ -116,6 +131,16 @@ class AnyJson(api_server.ServerTest):
                         continue  # that many answers take long, and are right
                     self.assertTrue(self.parsed(route, body_of(route, {name: text})),
                                     (route, name, text[:80]))
+
+    def test_a_sampling_number_is_taken_in_its_range_and_refused_outside(self):
+        more = [b"1e-7", b"1e-45", b"2", b"2.1", b"100", b"100.5", b"0.999999"]
+        for route in ("/v1/chat/completions", "/v1/completions"):
+            for name in RANGES:
+                for text in json_cases.right() + more:
+                    status, message = self.ask(route, body_of(route, {name: text}))
+                    what = (route, name, text[:80], message)
+                    self.assertEqual(status, status_of(name, text), what)
+                    self.assertTrue(status == 200 or name in message, what)
 
     def test_texts_deep_inside_fields(self):
         for route, name, around in WITHIN:

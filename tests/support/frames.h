@@ -39,12 +39,16 @@ inline Frame down_frame(int rows = 3, int cols = 8, DType dtype = DType::kBF16) 
   entry.sequence = ~0ULL;
   entry.position = 11;
   for (int i = 0; i < rows; ++i) entry.tokens.push_back(100 + i);
-  entry.sample = true;
-  entry.score = true;
-  entry.top_logprobs = 5;
+  entry.wants = {{Want::Kind::kScore, 0, 101, 5, {}},
+                 {Want::Kind::kDraw, 1, 0, 6, {0x80000001, 0, 0xFFFFFFFF}}};
   entry.sampling = full_sampling();
-  entry.allowed = {0x80000001, 0, 0xFFFFFFFF};
-  frame.tick.entries = {entry};
+  entry.prompt = 13;
+  TickEntry ahead;
+  ahead.sequence = 6;
+  ahead.tokens = {kDrawnToken, 5};
+  ahead.drawn_in = 8;
+  ahead.refused = Error{ErrorCode::kNotFound, "layers [0, 2): sequence 6 is unknown"};
+  frame.tick.entries = {entry, ahead};
   frame.hidden = {dtype, rows, cols, {}};
   frame.hidden.bytes.resize(static_cast<std::size_t>(rows * cols) * size_of(dtype));
   for (std::size_t i = 0; i < frame.hidden.bytes.size(); ++i) {
@@ -58,7 +62,10 @@ inline Frame result_frame() {
   frame.tick.epoch = 7;
   frame.tick.number = 9;
   frame.result = TickResult{
-      7, 9, {{5, 42, -0.5F, {{42, -0.5F}, {43, -1.5F}}}}, {{5, 12, 40, -2.5F, {{41, -0.1F}}}}};
+      7,
+      9,
+      {{.sequence = 5, .tokens = {{42, -0.5F, {{42, -0.5F}, {43, -1.5F}}}, {40, -2.5F, {}}}},
+       {.sequence = 6, .error = Error{ErrorCode::kResourceLimit, "no memory"}}}};
   return frame;
 }
 

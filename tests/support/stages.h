@@ -27,13 +27,16 @@ class Stages {
     }
   }
 
-  Result<TickResult> run(const Tick& tick) {
+  Result<TickResult> run(Tick tick) {
     stage::Hidden hidden;
     for (auto& each : stages_) {
       auto output = each->run(tick, hidden);
       if (!output.ok()) return output.error();
       if (output->result) return std::move(*output->result);
       hidden = std::move(*output->hidden);
+      for (const stage::Refusal& refusal : output->refusals) {
+        tick.entries[refusal.entry].refused = refusal.error;
+      }
     }
     return Error{ErrorCode::kInternal, "no stage gave a result"};
   }

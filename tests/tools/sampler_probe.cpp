@@ -9,7 +9,7 @@
 #include "rules/sampling.h"
 #include "stage/distribution.h"
 #include "stage/filters.h"
-#include "stage/sampler.h"
+#include "stage/penalties.h"
 
 namespace {
 
@@ -49,7 +49,7 @@ int main() {
       std::cerr << good.error().message << '\n';
       return 1;
     }
-    tandem::stage::penalize(logits, params, history);
+    tandem::stage::Penalties().apply(logits, params, history, 0);
     json answer = {{"penalized", logits}, {"ids", json::array()}};
     const auto softmax = tandem::stage::softmax(logits);
     for (float& logit : logits) logit = softmax->logprob(logit);

@@ -112,9 +112,7 @@ class LocalPipeline final : public Pipeline {
   }
 
   Error fail(Error error) {
-    if (error.code != ErrorCode::kInvalidArgument && error.code != ErrorCode::kResourceLimit) {
-      dead_ = error;
-    }
+    dead_ = error;
     return error;
   }
 

@@ -218,11 +218,8 @@ Error RemotePipeline::stage_error(const StageFailure& failure) {
   const std::string who =
       known ? name_of(failure.rank, members_[static_cast<std::size_t>(failure.rank)])
             : fmt::format("rank {}", failure.rank);
-  Error error{failure.error.code, who + ": " + failure.error.message};
-  if (error.code != ErrorCode::kInvalidArgument && error.code != ErrorCode::kResourceLimit) {
-    dead_ = error;
-  }
-  return error;
+  dead_ = Error{failure.error.code, who + ": " + failure.error.message};
+  return *dead_;
 }
 
 void RemotePipeline::await_oldest() {

@@ -39,6 +39,9 @@ Frame compute(Frame in, stage::Stage& stage, const RankPlace& place, ProgressBoa
     out.result = std::move(output->result);
   } else {
     out.tick = std::move(in.tick);
+    for (stage::Refusal& refusal : output->refusals) {
+      out.tick.entries[refusal.entry].refused = std::move(refusal.error);
+    }
     out.hidden = std::move(*output->hidden);
   }
   return out;

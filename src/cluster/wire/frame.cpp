@@ -92,7 +92,9 @@ Status check_shape(const Frame& frame, bool has_hidden) {
     return malformed("its result is of another tick");
   }
   std::size_t tokens = 0;
-  for (const TickEntry& entry : frame.tick.entries) tokens += entry.tokens.size();
+  for (const TickEntry& entry : frame.tick.entries) {
+    if (!entry.refused) tokens += entry.tokens.size();
+  }
   if (frame.hidden.rows != 0 && static_cast<std::size_t>(frame.hidden.rows) != tokens) {
     return malformed("hidden.rows is not the number of tokens");
   }

@@ -30,17 +30,20 @@ struct Frame {
 };
 
 /// Raised when the meaning of a frame changes.
-inline constexpr std::uint32_t kFrameVersion = 2;
+inline constexpr std::uint32_t kFrameVersion = 3;
 /// Longest error message in a frame, bytes; encode() cuts a longer one.
 inline constexpr std::size_t kMaxFailureBytes = 4096;
+
+/// Longest message of an entry's own error, bytes, likewise.
+inline constexpr std::size_t kMaxEntryErrorBytes = 256;
 
 /// proto/tandem.proto's Frame message. Hidden states are copied once. An error message is made one
 /// line of valid UTF-8.
 std::string encode(const Frame& frame);
 /// The form is checked: version, enum values, counts, finite numbers, hidden bytes = rows x cols x
-/// size, one row a token; what a tick may ask for is the stage's to check, by src/rules. Never
-/// trusts a length it was sent. Errors: kInternal for a malformed frame, kResourceLimit for one
-/// beyond a limit.
+/// size, one row for each token of an entry that is not refused. What a tick may ask for is the
+/// stage's to check, by src/rules. Never trusts a length it was sent. Errors: kInternal for a
+/// malformed frame, kResourceLimit for one beyond a limit.
 Result<Frame> decode(std::string_view bytes);
 
 }  // namespace tandem::cluster

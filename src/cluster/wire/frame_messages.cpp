@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -83,6 +84,55 @@ Result<SamplingParams> take(const v1::SamplingParams& in) {
   return out;
 }
 
+v1::Want::Kind to_message(Want::Kind kind) {
+  switch (kind) {
+    case Want::Kind::kScore:
+      return v1::Want::KIND_SCORE;
+    case Want::Kind::kDraw:
+      return v1::Want::KIND_DRAW;
+  }
+  check(false, "a Want has a kind");
+  return v1::Want::KIND_UNSPECIFIED;
+}
+
+void put(const Want& in, v1::Want& out) {
+  out.set_kind(to_message(in.kind));
+  out.set_row(in.row);
+  out.set_token(in.token);
+  out.set_top_logprobs(in.top_logprobs);
+  out.mutable_allowed()->Add(in.allowed.begin(), in.allowed.end());
+}
+
+Result<Want> take(const v1::Want& in) {
+  Want out;
+  switch (in.kind()) {
+    case v1::Want::KIND_SCORE:
+      out.kind = Want::Kind::kScore;
+      break;
+    case v1::Want::KIND_DRAW:
+      out.kind = Want::Kind::kDraw;
+      break;
+    default:
+      return malformed("a want has an unknown kind");
+  }
+  out.row = in.row();
+  out.token = in.token();
+  out.top_logprobs = in.top_logprobs();
+  out.allowed.assign(in.allowed().begin(), in.allowed().end());
+  return out;
+}
+
+/// Of one sequence: there may be as many of them as entries, so they are shorter than a failure's.
+void put_error(const Error& in, v1::Error& out) {
+  to_wire({in.code, in.message.substr(0, kMaxEntryErrorBytes)}, out);
+}
+
+Status take_error(const v1::Error& in, std::optional<Error>& out) {
+  out = from_wire(in);
+  if (out) return {};
+  return malformed("the error of an entry has an unknown code or is over 4096 bytes");
+}
+
 Result<TickEntry> take(const v1::TickEntry& in) {
   if (in.tokens().empty()) return malformed("an entry has no tokens");
   const auto count = static_cast<std::uint64_t>(in.tokens_size());
@@ -91,15 +141,22 @@ Result<TickEntry> take(const v1::TickEntry& in) {
   out.sequence = in.sequence();
   out.position = in.position();
   out.tokens.assign(in.tokens().begin(), in.tokens().end());
-  out.sample = in.sample();
-  out.score = in.score();
-  out.top_logprobs = in.top_logprobs();
+  out.drawn_in = in.drawn_in();
+  out.wants.reserve(static_cast<std::size_t>(in.wants_size()));
+  for (const auto& item : in.wants()) {
+    auto want = take(item);
+    if (!want) return want.error();
+    out.wants.push_back(std::move(*want));
+  }
   if (in.has_sampling()) {
     auto sampling = take(in.sampling());
     if (!sampling) return sampling.error();
     out.sampling = std::move(*sampling);
   }
-  out.allowed.assign(in.allowed().begin(), in.allowed().end());
+  out.prompt = in.prompt();
+  if (in.has_refused()) {
+    if (auto ok = take_error(in.refused(), out.refused); !ok) return ok.error();
+  }
   return out;
 }
 
@@ -148,20 +205,32 @@ void put_top(const std::vector<TokenLogprob>& in, Repeated& out) {
   }
 }
 
-template <class Message>
-Status take_token(const Message& in, std::int32_t& id, float& logprob,
-                  std::vector<TokenLogprob>& top) {
+Result<TokenResult> take(const v1::TokenResult& in) {
   if (in.id() < 0) return malformed("the id of a result is negative");
   if (!is_logprob(in.logprob())) return malformed("the logprob of a result is not one");
-  id = in.id();
-  logprob = in.logprob();
-  top.reserve(static_cast<std::size_t>(in.top_size()));
+  TokenResult out{in.id(), in.logprob(), {}};
+  out.top.reserve(static_cast<std::size_t>(in.top_size()));
   for (const auto& item : in.top()) {
     if (item.id() < 0) return malformed("the id of a candidate is negative");
     if (!is_logprob(item.logprob())) return malformed("the logprob of a candidate is not one");
-    top.push_back({item.id(), item.logprob()});
+    out.top.push_back({item.id(), item.logprob()});
   }
-  return {};
+  return out;
+}
+
+Result<EntryResult> take(const v1::EntryResult& in) {
+  EntryResult out{.sequence = in.sequence()};
+  if (in.has_error()) {
+    if (in.tokens_size() > 0) return malformed("an entry's result has tokens and an error");
+    if (auto ok = take_error(in.error(), out.error); !ok) return ok.error();
+  }
+  out.tokens.reserve(static_cast<std::size_t>(in.tokens_size()));
+  for (const auto& item : in.tokens()) {
+    auto token = take(item);
+    if (!token) return token.error();
+    out.tokens.push_back(std::move(*token));
+  }
+  return out;
 }
 
 }  // namespace
@@ -185,31 +254,27 @@ void put(const Tick& tick, v1::Tick& out) {
     item->set_sequence(entry.sequence);
     item->set_position(entry.position);
     item->mutable_tokens()->Add(entry.tokens.begin(), entry.tokens.end());
-    item->set_sample(entry.sample);
-    item->set_score(entry.score);
-    item->set_top_logprobs(entry.top_logprobs);
+    item->set_drawn_in(entry.drawn_in);
+    for (const Want& want : entry.wants) put(want, *item->add_wants());
     if (entry.sampling) put(*entry.sampling, *item->mutable_sampling());
-    item->mutable_allowed()->Add(entry.allowed.begin(), entry.allowed.end());
+    item->set_prompt(entry.prompt);
+    if (entry.refused) put_error(*entry.refused, *item->mutable_refused());
   }
 }
 
 void put(const TickResult& result, v1::TickResult& out) {
   out.set_epoch(result.epoch);
   out.set_number(result.number);
-  for (const SampledToken& token : result.sampled) {
-    auto* item = out.add_sampled();
-    item->set_sequence(token.sequence);
-    item->set_id(token.id);
-    item->set_logprob(token.logprob);
-    put_top(token.top, *item->mutable_top());
-  }
-  for (const TokenScore& score : result.scores) {
-    auto* item = out.add_scores();
-    item->set_sequence(score.sequence);
-    item->set_position(score.position);
-    item->set_id(score.id);
-    item->set_logprob(score.logprob);
-    put_top(score.top, *item->mutable_top());
+  for (const EntryResult& entry : result.entries) {
+    auto* item = out.add_entries();
+    item->set_sequence(entry.sequence);
+    for (const TokenResult& token : entry.tokens) {
+      auto* one = item->add_tokens();
+      one->set_id(token.id);
+      one->set_logprob(token.logprob);
+      put_top(token.top, *one->mutable_top());
+    }
+    if (entry.error) put_error(*entry.error, *item->mutable_error());
   }
 }
 
@@ -241,16 +306,11 @@ Result<TickResult> take(const v1::TickResult& in) {
   TickResult out;
   out.epoch = in.epoch();
   out.number = in.number();
-  for (const auto& item : in.sampled()) {
-    SampledToken& token = out.sampled.emplace_back();
-    token.sequence = item.sequence();
-    if (auto ok = take_token(item, token.id, token.logprob, token.top); !ok) return ok.error();
-  }
-  for (const auto& item : in.scores()) {
-    TokenScore& score = out.scores.emplace_back();
-    score.sequence = item.sequence();
-    score.position = item.position();
-    if (auto ok = take_token(item, score.id, score.logprob, score.top); !ok) return ok.error();
+  out.entries.reserve(static_cast<std::size_t>(in.entries_size()));
+  for (const auto& item : in.entries()) {
+    auto entry = take(item);
+    if (!entry) return entry.error();
+    out.entries.push_back(std::move(*entry));
   }
   return out;
 }

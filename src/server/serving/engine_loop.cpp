@@ -1,5 +1,6 @@
 #include "server/serving/engine_loop.h"
 
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -86,7 +87,9 @@ Status EngineLoop::Impl::run(const Open& open, const std::function<void()>& load
   }
   slot.put(std::move(*opened));
   pacing.opened(Clock::now());
-  scheduler::Engine engine(slot, options.engine);
+  scheduler::EngineOptions engine_options = options.engine;
+  engine_options.waiting_max = std::numeric_limits<int>::max();  // submit() counts who waits
+  scheduler::Engine engine(slot, engine_options);
   publish(engine);
   {
     const std::lock_guard lock(mutex);

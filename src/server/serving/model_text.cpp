@@ -93,19 +93,10 @@ std::string ModelText::token_text(std::int32_t id) const {
   return text ? std::move(*text) : std::string();
 }
 
-TokenText ModelText::with_candidates(std::int32_t id, float logprob,
-                                     const std::vector<TokenLogprob>& top) const {
-  TokenText out{token_text(id), logprob, {}};
-  for (const TokenLogprob& one : top) out.top.emplace_back(token_text(one.id), one.logprob);
+TokenText ModelText::token_text(const TokenResult& token) const {
+  TokenText out{token_text(token.id), token.logprob, {}};
+  for (const TokenLogprob& one : token.top) out.top.emplace_back(token_text(one.id), one.logprob);
   return out;
-}
-
-TokenText ModelText::token_text(const SampledToken& token) const {
-  return with_candidates(token.id, token.logprob, token.top);
-}
-
-TokenText ModelText::token_text(const TokenScore& score) const {
-  return with_candidates(score.id, score.logprob, score.top);
 }
 
 Result<SamplingParams> recommended_sampling(const std::filesystem::path& folder) {
@@ -126,6 +117,8 @@ Result<SamplingParams> recommended_sampling(const std::filesystem::path& folder)
   // 1 is Hugging Face's word for none.
   const double penalty = reader.number_or("repetition_penalty", 1, 0, 100);
   params.repetition_penalty = penalty == 1 ? 0 : static_cast<float>(penalty);
+  // transformers looks at the whole text.
+  if (params.repetition_penalty != 0) params.repetition_context = 0;
   if (auto status = reader.status(); !status.ok()) return status.error();
   return params;
 }

@@ -50,8 +50,7 @@ class ModelText {
 
   /// A token's text as it stands inside a text; a part of a character is U+FFFD.
   std::string token_text(std::int32_t id) const;
-  TokenText token_text(const SampledToken& token) const;
-  TokenText token_text(const TokenScore& score) const;
+  TokenText token_text(const TokenResult& token) const;
 
  private:
   ModelText(text::Tokenizer tokenizer, std::optional<text::ChatTemplate> chat_template,
@@ -61,8 +60,6 @@ class ModelText {
         format_(std::move(format)),
         vocabulary_(vocabulary),
         for_grammars_(std::make_unique<ForGrammars>()) {}
-  TokenText with_candidates(std::int32_t id, float logprob,
-                            const std::vector<TokenLogprob>& top) const;
 
   text::Tokenizer tokenizer_;
   std::optional<text::ChatTemplate> template_;

@@ -119,7 +119,7 @@ void Reply::open(std::size_t index) {
   part.output.content = echo.text;
   if (options_.logprobs) {
     part.tokens.push_back({model_->token_text(echo.ids.front()), std::nullopt, {}});
-    for (const TokenScore& score : choice.scores) part.tokens.push_back(model_->token_text(score));
+    for (const auto& score : choice.scores) part.tokens.push_back(model_->token_text(score.token));
   }
   emit(index, std::move(part));
 }
@@ -128,7 +128,7 @@ bool Reply::take(std::size_t index, TokenStream::Piece piece, bool last) {
   Choice& choice = choices_[index];
   ChoicePart part;
   part.index = choice.part.index;
-  for (const SampledToken& token : piece.tokens) part.tokens.push_back(model_->token_text(token));
+  for (const TokenResult& token : piece.tokens) part.tokens.push_back(model_->token_text(token));
   const bool ends = last || piece.stopped;
   if (!choice.parser) {
     part.output.content = std::move(piece.text);
@@ -239,7 +239,7 @@ void Reply::fail(const ApiError& error) {
 
 void Reply::failed(const Error& error) {
   if (error.code == ErrorCode::kResourceLimit) {
-    fail(context_exceeded(options_.param, error.message));
+    fail(too_many(error.message, 1));
   } else {
     fail(from_error(error, options_.param));
   }

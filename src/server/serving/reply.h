@@ -56,7 +56,7 @@ class Reply final : public JobListener {
     TokenStream stream;
     std::optional<OutputParser> parser;
     ChoicePart part;  // all of it so far, when not streamed
-    std::vector<TokenScore> scores;
+    std::vector<scheduler::TokenScore> scores;
     std::uint64_t completion_tokens = 0;
     std::uint64_t reasoning_tokens = 0;
     std::uint32_t prompt_done = 0;

@@ -12,7 +12,7 @@ TokenStream::TokenStream(const ModelText& model, Options options)
       decoder_(model.tokenizer(), !options_.keep_markers),
       scanner_(options_.stop) {}
 
-Result<TokenStream::Piece> TokenStream::push(const SampledToken& token) {
+Result<TokenStream::Piece> TokenStream::push(const TokenResult& token) {
   const std::size_t begin = decoded_;
   std::string text;
   // Without markers the decoder itself skips special tokens.

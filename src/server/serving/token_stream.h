@@ -26,20 +26,20 @@ class TokenStream {
   };
   struct Piece {
     std::string text;
-    std::vector<SampledToken> tokens;
+    std::vector<TokenResult> tokens;
     bool stopped = false;  // a stop string follows
   };
 
   /// `model` outlives the stream.
   TokenStream(const ModelText& model, Options options);
   /// A drawn token that is not the one that ended the generation.
-  Result<Piece> push(const SampledToken& token);
+  Result<Piece> push(const TokenResult& token);
   /// What is left at the end, unless a stop string ended it.
   Result<Piece> finish();
 
  private:
   struct Held {
-    SampledToken token;
+    TokenResult token;
     std::size_t begin = 0;  // bytes of text before it
     std::size_t end = 0;    // bytes of text up to its end, or what was known of it
   };

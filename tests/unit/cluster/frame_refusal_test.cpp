@@ -57,8 +57,25 @@ TEST(Frame, RefusesWrongShapesAndValues) {
   expect_refused(result_frame(), [](M& m) { m.mutable_result()->set_number(1); }, "another tick");
   expect_refused(result_frame(), [](M& m) { m.mutable_failure()->set_rank(1); }, "unknown code");
   expect_refused(
-      result_frame(), [](M& m) { m.mutable_result()->mutable_sampled(0)->set_logprob(NAN); },
+      result_frame(),
+      [](M& m) { m.mutable_result()->mutable_entries(0)->mutable_tokens(0)->set_logprob(NAN); },
       "logprob of a result");
+  expect_refused(
+      result_frame(), [](M& m) { m.mutable_result()->mutable_entries(1)->add_tokens(); },
+      "tokens and an error");
+  expect_refused(
+      result_frame(),
+      [](M& m) { m.mutable_result()->mutable_entries(1)->mutable_error()->clear_code(); },
+      "unknown code");
+  expect_refused(
+      down, [](M& m) { m.mutable_tick()->mutable_entries(1)->mutable_refused()->clear_code(); },
+      "unknown code");
+  expect_refused(
+      down, [](M& m) { m.mutable_tick()->mutable_entries(0)->mutable_wants(1)->clear_kind(); },
+      "want has an unknown kind");
+  expect_refused(
+      down, [](M& m) { m.mutable_tick()->mutable_entries(1)->clear_refused(); },
+      "number of tokens");
 }
 
 TEST(Frame, RefusesSamplingThatIsNotFinite) {

@@ -125,15 +125,27 @@ TEST(StageLoop, PassesTheTickOnWithItsHiddenStates) {
   EXPECT_EQ(outcome.end.message, "the gateway is gone");
 }
 
+TEST(StageLoop, AnEntryThatTheStageRefusedGoesOnAsRefused) {
+  const auto outcome = run_loop({encode(tick_frame(1))}, [](const Tick&, const stage::Hidden&) {
+    return Result<stage::StageOutput>(stage::StageOutput{
+        stage::Hidden{DType::kF32, 0, 1, {}}, std::nullopt, {{0, invalid("bad position")}}});
+  });
+  ASSERT_EQ(outcome.sent.size(), 1);
+  ASSERT_TRUE(outcome.sent[0].tick.entries.at(0).refused.has_value());
+  EXPECT_EQ(outcome.sent[0].tick.entries[0].refused->code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(outcome.sent[0].tick.entries[0].refused->message, "bad position");
+  EXPECT_FALSE(outcome.sent[0].failure.has_value());
+}
+
 TEST(StageLoop, TheLastStageSendsTheResultAlone) {
   const auto outcome =
       run_loop({encode(tick_frame(4))}, [](const Tick& tick, const stage::Hidden&) {
-        TickResult result{tick.epoch, tick.number, {{5, 42, -0.5F, {}}}, {}};
+        TickResult result{tick.epoch, tick.number, {{.sequence = 5, .tokens = {{42, -0.5F, {}}}}}};
         return Result<stage::StageOutput>(stage::StageOutput{std::nullopt, result});
       });
   ASSERT_EQ(outcome.sent.size(), 1);
   ASSERT_TRUE(outcome.sent[0].result.has_value());
-  EXPECT_EQ(outcome.sent[0].result->sampled[0].id, 42);
+  EXPECT_EQ(outcome.sent[0].result->entries[0].tokens[0].id, 42);
   EXPECT_TRUE(outcome.sent[0].tick.entries.empty());
 }
 
@@ -173,7 +185,7 @@ TEST(StageLoop, FramesOfAnotherEpochAreDropped) {
 TEST(StageLoop, GarbageAndMisplacedResultsBecomeFailures) {
   Frame result;
   result.tick.epoch = kEpoch;
-  result.result = TickResult{kEpoch, 1, {}, {}};
+  result.result = TickResult{kEpoch, 1, {}};
   const auto outcome = run_loop({"garbage", encode(result)}, never);
   ASSERT_EQ(outcome.sent.size(), 2);
   for (const Frame& frame : outcome.sent) {

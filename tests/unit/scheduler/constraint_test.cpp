@@ -71,7 +71,7 @@ TEST(Constraint, ATokenThatWasNotAllowedEndsItsSequenceOnly) {
   const auto id = engine.add(constrained({1, 2, 3}, 30, {}));
   const auto free = engine.add(request_of({4, 5}, 30));
   pipeline.spoil_answers([](TickResult& result) {
-    if (result.number == 3) result.sampled[0].id += 1;
+    if (result.number == 3) result.entries[0].tokens.back().id += 1;
   });
   const auto outcomes = run_all(engine);
   EXPECT_EQ(outcomes.at(*id).ids.size(), 2U);

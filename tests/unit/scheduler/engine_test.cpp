@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "scheduler/plan.h"
@@ -97,37 +99,45 @@ TEST(Engine, ATickNeverHasMoreRowsThanAFrameHasRoomFor) {
   EXPECT_EQ(largest, tick_rows_max(4ULL << 24));
 }
 
+using Tokens = std::vector<TokenResult>;
+
 struct BadAnswer {
   const char* expects;
-  void (*spoil)(TickResult&);
+  void (*spoil)(Tokens&);
 };
+
+void expect_death(const std::function<void(TickResult&)>& spoil, const std::string& expects) {
+  FakePipeline pipeline(1);
+  pipeline.spoil_answers(spoil);
+  Engine engine(pipeline, {});
+  Request request = request_of({5, 6, 7, 8}, 2);
+  request.score = true;
+  request.top_logprobs = 2;
+  ASSERT_TRUE(engine.add(request).ok());
+  const auto events = engine.step(soon());
+  ASSERT_FALSE(events.ok()) << expects;
+  EXPECT_EQ(events.error().code, ErrorCode::kInternal);
+  EXPECT_THAT(events.error().message, HasSubstr(expects));
+  EXPECT_THAT(events.error().message, HasSubstr("tick 1"));
+}
 
 TEST(Engine, AWrongAnswerOfTheLastStageEndsThePipelineAndNamesTheTick) {
   const BadAnswer cases[] = {
-      {"position 2 of sequence 1", [](TickResult& r) { std::swap(r.scores[1], r.scores[2]); }},
-      {"position 3 of sequence 1", [](TickResult& r) { r.scores.pop_back(); }},
-      {"scored more tokens", [](TickResult& r) { r.scores.push_back(r.scores[0]); }},
-      {"position 1 of sequence 1", [](TickResult& r) { r.scores[0].sequence = 9; }},
-      {"scored token 77 at position 2", [](TickResult& r) { r.scores[1].id = 77; }},
-      {"more candidates", [](TickResult& r) { r.scores[1].top.resize(3); }},
-      {"more candidates", [](TickResult& r) { r.sampled[0].top.resize(3); }},
-      {"token 1000 outside", [](TickResult& r) { r.sampled[0].id = 1000; }},
-      {"drew no token", [](TickResult& r) { r.sampled.clear(); }},
+      {"scored token 8 at position 2", [](Tokens& t) { std::swap(t[1], t[2]); }},
+      {"gave 3 tokens for sequence 1", [](Tokens& t) { t.pop_back(); }},
+      {"gave 5 tokens for sequence 1", [](Tokens& t) { t.push_back(t[0]); }},
+      {"scored token 77 at position 2", [](Tokens& t) { t[1].id = 77; }},
+      {"more candidates", [](Tokens& t) { t[1].top.resize(3); }},
+      {"more candidates", [](Tokens& t) { t[3].top.resize(3); }},
+      {"token 1000 outside", [](Tokens& t) { t[3].id = 1000; }},
   };
   for (const BadAnswer& bad : cases) {
-    FakePipeline pipeline(1);
-    pipeline.spoil_answers(bad.spoil);
-    Engine engine(pipeline, {});
-    Request request = request_of({5, 6, 7, 8}, 2);
-    request.score = true;
-    request.top_logprobs = 2;
-    ASSERT_TRUE(engine.add(request).ok());
-    const auto events = engine.step(soon());
-    ASSERT_FALSE(events.ok()) << bad.expects;
-    EXPECT_EQ(events.error().code, ErrorCode::kInternal);
-    EXPECT_THAT(events.error().message, HasSubstr(bad.expects));
-    EXPECT_THAT(events.error().message, HasSubstr("tick 1"));
+    expect_death([&](TickResult& result) { bad.spoil(result.entries[0].tokens); }, bad.expects);
   }
+  expect_death([](TickResult& r) { r.entries[0].sequence = 9; },
+               "answered for sequence 9 where 1 was due");
+  expect_death([](TickResult& r) { r.entries.clear(); }, "answered for 0 entries");
+  expect_death([](TickResult& r) { r.entries[0].error = Error{}; }, "tokens and an error");
 }
 
 TEST(Engine, EndsWhereTheContextEnds) {
@@ -152,7 +162,7 @@ TEST(Engine, ScoresAPromptInChunks) {
   ASSERT_EQ(outcome.scores.size(), 8U);
   for (std::size_t i = 0; i < outcome.scores.size(); ++i) {
     EXPECT_EQ(outcome.scores[i].position, i + 1);
-    EXPECT_EQ(outcome.scores[i].id, request.prompt[i + 1]);
+    EXPECT_EQ(outcome.scores[i].token.id, request.prompt[i + 1]);
   }
   EXPECT_EQ(pipeline.shapes(), (std::vector<std::vector<std::size_t>>{{4}, {4}, {1}}));
 }
@@ -272,7 +282,7 @@ TEST(Engine, KvMemoryBoundsTheSequencesThatRunTogether) {
   EXPECT_THAT(pipeline.broken(), IsEmpty());
   const auto too_long = engine.add(request_of(std::vector<std::int32_t>(200, 1), 1));
   ASSERT_FALSE(too_long.ok());
-  EXPECT_EQ(too_long.error().code, ErrorCode::kResourceLimit);
+  EXPECT_EQ(too_long.error().code, ErrorCode::kInvalidArgument);
 }
 
 TEST(Engine, ASequenceEndsWhereTheKvMemoryEnds) {

@@ -79,8 +79,8 @@ class Workload {
 
   void refuse_some() {
     refuses_ = true;
-    pipeline_.refuse([this](const Tick&) -> std::optional<FakePipeline::Refusal> {
-      if (pick(0, 40) > 0) return std::nullopt;
+    pipeline_.refuse([this](const TickEntry&) -> std::optional<FakePipeline::Refusal> {
+      if (pick(0, 60) > 0) return std::nullopt;
       return FakePipeline::Refusal{pick(0, pipeline_.stages() - 1),
                                    {ErrorCode::kResourceLimit, "no memory"}};
     });
@@ -136,7 +136,7 @@ class Workload {
       const Outcome& outcome = outcomes_[id];
       const Request& request = asked.request;
       ASSERT_NE(outcome.finish, FinishReason::kNone);
-      // Refused twice: by chance, or for what a stage lacks since it refused the tick before.
+      // Refused twice: by chance, or for what a stage lacks since it refused something before.
       if (refuses_ && outcome.error && outcome.error->code != ErrorCode::kInternal) continue;
       const auto [ids, finish] = expected(request, asked.rule);
       ASSERT_EQ(outcome.ids, ids);

@@ -122,7 +122,7 @@ class Account {
 class Watched {
  public:
   Watched(int stages, EngineOptions options) : pipeline_(stages) {
-    pipeline_.refuse([this](const Tick& tick) -> std::optional<FakePipeline::Refusal> {
+    pipeline_.watch([this](const Tick& tick) -> std::optional<Error> {
       account_.take(tick);
       return std::nullopt;
     });

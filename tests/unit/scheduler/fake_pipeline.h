@@ -1,6 +1,6 @@
 #pragma once
-// A pipeline without a model: checks every rule of ticks as stages do, with their own cache
-// accounting, and answers with a deterministic function of a sequence's history.
+// A pipeline without a model: takes ticks as stages do, with their own admission and caches, and
+// answers with a deterministic function of a sequence's history.
 
 #include <algorithm>
 #include <chrono>
@@ -16,6 +16,8 @@
 #include <vector>
 
 #include "cache/kv_cache.h"
+#include "rules/tick_entry.h"
+#include "stage/admission.h"
 #include "tandem/pipeline.h"
 
 namespace tandem::scheduler {
@@ -37,7 +39,7 @@ inline std::int32_t fake_next(const std::vector<std::int32_t>& history, std::int
 class FakePipeline final : public Pipeline {
  public:
   struct Refusal {
-    int stage = 0;  // the stages before it take the tick
+    int stage = 0;  // the stages before it take the entry
     Error error;
   };
 
@@ -68,11 +70,9 @@ class FakePipeline final : public Pipeline {
   Status submit(Tick tick) override {
     if (tick.entries.empty()) broken_.push_back("a tick without entries");
     check_entries(tick);
-    Waiting waiting{tick, {tick.epoch, tick.number, {}, {}}, apply(tick), finish_time(tick)};
-    if (!waiting.error) {
-      for (const StateOp& op : tick.state_ops) apply(op);
-      for (const TickEntry& entry : tick.entries) take(entry, waiting.result);
-    }
+    ops_.insert(ops_.end(), tick.state_ops.begin(), tick.state_ops.end());
+    Waiting waiting{tick, {}, watch_ ? watch_(tick) : std::nullopt, finish_time(tick)};
+    waiting.result = compute(std::move(tick));
     live_max_ = std::max(live_max_, caches_.back().sequences());
     in_flight_.push_back(std::move(waiting));
     if (in_flight_.size() > static_cast<std::size_t>(stages_)) {
@@ -95,8 +95,10 @@ class FakePipeline final : public Pipeline {
 
   /// The pipeline dies in the tick with this number.
   void die_at(std::uint64_t number, Error error) { death_ = {number, std::move(error)}; }
-  /// Asked of every tick. Once a stage refused one, the next may be refused for what it lacks.
-  void refuse(std::function<std::optional<Refusal>(const Tick&)> refusal) {
+  /// Sees every tick; an error is what the pipeline dies of in it.
+  void watch(std::function<std::optional<Error>(const Tick&)> watch) { watch_ = std::move(watch); }
+  /// Asked of every entry. Once a stage refused one, others may be refused for what it lacks.
+  void refuse(std::function<std::optional<Refusal>(const TickEntry&)> refusal) {
     refusal_ = std::move(refusal);
   }
   /// Every answer goes through `spoil`.
@@ -138,26 +140,38 @@ class FakePipeline final : public Pipeline {
     Clock::time_point ready;
   };
 
-  /// The stages' caches, as far as the tick gets.
-  std::optional<Error> apply(const Tick& tick) {
-    std::vector<cache::Append> appends;
-    for (const TickEntry& entry : tick.entries) {
-      appends.push_back(
-          {entry.sequence, entry.position, static_cast<std::uint32_t>(entry.tokens.size())});
-    }
-    ops_.insert(ops_.end(), tick.state_ops.begin(), tick.state_ops.end());
-    const auto refusal = refusal_ ? refusal_(tick) : std::nullopt;
+  TickResult compute(Tick tick) {
+    std::vector<std::optional<Refusal>> wanted(tick.entries.size());
+    for (std::size_t i = 0; refusal_ && i < wanted.size(); ++i)
+      wanted[i] = refusal_(tick.entries[i]);
     for (int stage = 0; stage < stages_; ++stage) {
-      if (refusal && refusal->stage == stage) {
+      for (std::size_t i = 0; i < wanted.size(); ++i) {
+        if (!wanted[i] || wanted[i]->stage != stage) continue;
         refused_ = true;
-        return refusal->error;
+        if (!tick.entries[i].refused) tick.entries[i].refused = wanted[i]->error;
       }
-      auto status = caches_[static_cast<std::size_t>(stage)].apply(tick.state_ops, appends);
-      if (status.ok()) continue;
-      if (!refused_) broken_.push_back(status.error().message);
-      return status.error();
+      stage::Admitter admitter(caches_[static_cast<std::size_t>(stage)], nullptr,
+                               {info_.vocabulary, info_.context_max}, stage::Drawn::kUnknown);
+      for (const stage::Refusal& refusal : admitter.admit(tick).refusals) {
+        if (!refused_) broken_.push_back(refusal.error.message);
+        tick.entries[refusal.entry].refused = refusal.error;
+      }
     }
-    return std::nullopt;
+    return answer(tick);
+  }
+
+  TickResult answer(const Tick& tick) {
+    TickResult result{tick.epoch, tick.number, {}};
+    for (const StateOp& op : tick.state_ops) apply(op);
+    for (const TickEntry& entry : tick.entries) {
+      result.entries.push_back({.sequence = entry.sequence, .error = entry.refused});
+      if (entry.refused) {
+        history_.erase(entry.sequence);
+      } else {
+        take(entry, result.entries.back());
+      }
+    }
+    return result;
   }
 
   /// Each stage works on one tick at a time.
@@ -184,43 +198,39 @@ class FakePipeline final : public Pipeline {
         broken_.push_back("sampling not in the first tick only");
       }
       if (drawing_.contains(entry.sequence)) broken_.push_back("tokens behind a draw in flight");
-      if (entry.sample) drawing_.insert(entry.sequence);
-      const std::size_t words = (static_cast<std::size_t>(info_.vocabulary) + 31) / 32;
-      if (!entry.allowed.empty() && (!entry.sample || entry.allowed.size() != words)) {
-        broken_.push_back("a mask that is not of the draw");
+      for (const Want& want : entry.wants) {
+        if (want.kind == Want::Kind::kDraw) drawing_.insert(entry.sequence);
       }
+      const auto status = rules::check_entry(entry, {info_.vocabulary, info_.context_max});
+      if (!status.ok()) broken_.push_back(status.error().message);
     }
   }
 
+  /// What a stage lacks that refused something stays out of the history too.
   void apply(const StateOp& op) {
-    std::vector<std::int32_t>& history = history_[op.sequence];
-    if (op.kind == StateOp::Kind::kFree) {
+    const std::uint64_t from = op.kind == StateOp::Kind::kFork ? op.source : op.sequence;
+    const auto found = history_.find(from);
+    if (op.kind == StateOp::Kind::kFree || found == history_.end() ||
+        found->second.size() < op.length) {
       history_.erase(op.sequence);
-    } else if (op.kind == StateOp::Kind::kRewind) {
-      history.resize(op.length);
-    } else {
-      const auto begin = history_.at(op.source).begin();
-      history.assign(begin, begin + static_cast<std::ptrdiff_t>(op.length));
+      return;
     }
+    std::vector<std::int32_t> text = found->second;
+    text.resize(op.length);
+    history_[op.sequence] = std::move(text);
   }
 
-  void take(const TickEntry& entry, TickResult& result) {
+  void take(const TickEntry& entry, EntryResult& result) {
     std::vector<std::int32_t>& history = history_[entry.sequence];
-    for (const std::int32_t id : entry.tokens) {
-      if (entry.score && !history.empty()) {
-        result.scores.push_back({.sequence = entry.sequence,
-                                 .position = static_cast<std::uint32_t>(history.size()),
-                                 .id = id,
-                                 .logprob = -1,
-                                 .top = {}});
+    auto want = entry.wants.begin();
+    for (std::uint32_t row = 0; row < entry.tokens.size(); ++row) {
+      history.push_back(entry.tokens[row]);
+      for (; want != entry.wants.end() && want->row == row; ++want) {
+        const bool draw = want->kind == Want::Kind::kDraw;
+        result.tokens.push_back(
+            {draw ? fake_next(history, info_.vocabulary, want->allowed) : want->token, -1, {}});
       }
-      history.push_back(id);
     }
-    if (!entry.sample) return;
-    result.sampled.push_back({.sequence = entry.sequence,
-                              .id = fake_next(history, info_.vocabulary, entry.allowed),
-                              .logprob = -1,
-                              .top = {}});
   }
 
   int stages_;
@@ -238,7 +248,8 @@ class FakePipeline final : public Pipeline {
   Clock::time_point now_;
   std::vector<Clock::time_point> busy_until_;
   std::optional<std::pair<std::uint64_t, Error>> death_;
-  std::function<std::optional<Refusal>(const Tick&)> refusal_;
+  std::function<std::optional<Error>(const Tick&)> watch_;
+  std::function<std::optional<Refusal>(const TickEntry&)> refusal_;
   std::function<void(TickResult&)> spoil_;
   std::function<double(std::size_t)> seconds_;
 };

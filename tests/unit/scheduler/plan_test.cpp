@@ -119,8 +119,8 @@ TEST(Plan, ALongPromptIsCutSoThatEveryStageHasWork) {
 }
 
 TEST(Plan, ScoredRowsFitTheAnswersFrame) {
-  EXPECT_EQ(result_rows_max(1024), (16U << 20) / (16 * 1025));
-  EXPECT_EQ(result_rows_max(0), 1U << 20);
+  EXPECT_EQ(result_rows_max(1024), (16U << 20) / (16 * 1026));
+  EXPECT_EQ(result_rows_max(0), 1U << 19);
   EXPECT_EQ(result_rows_max(std::numeric_limits<std::uint32_t>::max()), 1U);
   SequenceView first = prompt(1, 20000);
   first.scored = true;

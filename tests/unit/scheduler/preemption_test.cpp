@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "scheduler/engine.h"
@@ -115,25 +116,25 @@ TEST(Preemption, ScoresAreReportedOnce) {
   ASSERT_EQ(outcomes.at(*scored).scores.size(), 129U);
   for (std::uint32_t i = 0; i < 129; ++i) {
     EXPECT_EQ(outcomes.at(*scored).scores[i].position, i + 1);
-    EXPECT_EQ(outcomes.at(*scored).scores[i].sequence, *scored);
   }
   EXPECT_THAT(pipeline.broken(), IsEmpty());
 }
 
-std::optional<FakePipeline::Refusal> no_page() {
-  return FakePipeline::Refusal{0, {ErrorCode::kResourceLimit, "rank 0 (local): no memory"}};
+std::optional<FakePipeline::Refusal> no_page(int stage) {
+  return FakePipeline::Refusal{stage, {ErrorCode::kResourceLimit, "rank 0 (local): no memory"}};
 }
 
-TEST(Refusal, IsTriedAgain) {
+TEST(Refusal, ForWantOfMemoryIsTriedAgain) {
   for (const int stages : {1, 3}) {
     for (int stage = 0; stage < stages; ++stage) {
       FakePipeline pipeline(stages);
       Engine engine(pipeline, {});
-      pipeline.refuse([&](const Tick& tick) {
-        auto refusal = no_page();
-        refusal->stage = stage;
-        return tick.number % 7 == 3 ? refusal : std::nullopt;
+      bool tight = false;
+      pipeline.watch([&](const Tick& tick) -> std::optional<Error> {
+        tight = tick.number % 50 == 3;
+        return std::nullopt;
       });
+      pipeline.refuse([&](const TickEntry&) { return tight ? no_page(stage) : std::nullopt; });
       std::map<std::uint64_t, Ids> prompts;
       for (std::int32_t i = 1; i <= 5; ++i) {
         const Ids prompt(static_cast<std::size_t>(30 * i), i);
@@ -147,35 +148,64 @@ TEST(Refusal, IsTriedAgain) {
   }
 }
 
-TEST(Refusal, EndsWhomItConcernsOnly) {
-  FakePipeline pipeline(1);
-  Engine engine(pipeline, {});
-  const auto good = engine.add(request_of({1, 2}, 9));
-  const auto bad = engine.add(request_of({666, 4}, 9));
-  const auto other = engine.add(request_of({5, 6}, 9));
-  pipeline.refuse([](const Tick& tick) -> std::optional<FakePipeline::Refusal> {
-    const bool concerned =
-        std::any_of(tick.entries.begin(), tick.entries.end(),
-                    [](const TickEntry& entry) { return entry.tokens.front() == 666; });
-    if (!concerned) return std::nullopt;
-    return FakePipeline::Refusal{0, invalid("rank 0 (local): the number of the beast")};
-  });
-  const auto outcomes = run_all(engine);
-  EXPECT_EQ(outcomes.at(*good).ids, expected({1, 2}, 9));
-  EXPECT_EQ(outcomes.at(*other).ids, expected({5, 6}, 9));
-  EXPECT_EQ(outcomes.at(*bad).finish, FinishReason::kError);
-  EXPECT_EQ(outcomes.at(*bad).error->message, "rank 0 (local): the number of the beast");
-  EXPECT_THAT(pipeline.broken(), IsEmpty());
+/// One sequence of several is refused by some stage; the others notice nothing of it.
+TEST(Refusal, EndsWhomItConcernsAndNothingOfOthersIsComputedAgain) {
+  for (const ErrorCode code : {ErrorCode::kInvalidArgument, ErrorCode::kInternal}) {
+    for (const int stages : {1, 3}) {
+      for (int stage = 0; stage < stages; ++stage) {
+        FakePipeline pipeline(stages);
+        Engine engine(pipeline, {});
+        const auto good = engine.add(request_of({1, 2}, 9));
+        const auto bad = engine.add(request_of({666, 4, 5}, 9));
+        const auto other = engine.add(request_of({5, 6}, 9));
+        const std::string why = "layers [0, 3): the number of the beast";
+        pipeline.refuse([&](const TickEntry& entry) -> std::optional<FakePipeline::Refusal> {
+          if (entry.tokens.front() != 666) return std::nullopt;
+          return FakePipeline::Refusal{stage, {code, why}};
+        });
+        const auto outcomes = run_all(engine);
+        EXPECT_EQ(outcomes.at(*good).ids, expected({1, 2}, 9));
+        EXPECT_EQ(outcomes.at(*other).ids, expected({5, 6}, 9));
+        EXPECT_EQ(outcomes.at(*bad).finish, FinishReason::kError);
+        EXPECT_EQ(outcomes.at(*bad).error->message, why);
+        EXPECT_EQ(outcomes.at(*bad).error->code, code);
+        EXPECT_EQ(engine.stats().prompt_tokens, 4U) << "each of the others' prompts once";
+        EXPECT_THAT(pipeline.broken(), IsEmpty());
+      }
+    }
+  }
 }
 
-TEST(Refusal, OfEverythingEndsEverything) {
+/// In the middle of an answer, with later ticks of the same sequence on their way.
+TEST(Refusal, OfARunningSequenceLeavesTheStagesAlike) {
+  FakePipeline pipeline(4);
+  Engine engine(pipeline, {.prefill_step_size = 16, .prefix_bytes = 0});
+  const auto good = engine.add(request_of(Ids(90, 3), 20));
+  const auto bad = engine.add(request_of(Ids(300, 4), 20));
+  pipeline.refuse([](const TickEntry& entry) -> std::optional<FakePipeline::Refusal> {
+    if (entry.tokens.front() != 4 || entry.position < 64) return std::nullopt;
+    return FakePipeline::Refusal{2, invalid("no")};
+  });
+  auto outcomes = run_all(engine);
+  EXPECT_EQ(outcomes.at(*good).ids, expected(Ids(90, 3), 20));
+  EXPECT_EQ(outcomes.at(*bad).finish, FinishReason::kError);
+  ASSERT_TRUE(engine.add(request_of({1}, 1)).ok());
+  run_all(engine);
+  ASSERT_TRUE(pipeline.pages_held().has_value()) << "stages differ";
+  EXPECT_LE(*pipeline.pages_held(), 1U);
+}
+
+TEST(Refusal, OfEverythingEndsEverythingAsAShortage) {
   FakePipeline pipeline(2);
   Engine engine(pipeline, {});
-  pipeline.refuse([](const Tick&) { return no_page(); });
+  pipeline.refuse([](const TickEntry&) { return no_page(0); });
   for (std::int32_t i = 1; i <= 5; ++i) ASSERT_TRUE(engine.add(request_of({i}, 9)).ok());
   const auto outcomes = run_all(engine);
   EXPECT_EQ(outcomes.size(), 5U);
-  for (const auto& [id, outcome] : outcomes) EXPECT_EQ(outcome.finish, FinishReason::kError);
+  for (const auto& [id, outcome] : outcomes) {
+    EXPECT_EQ(outcome.finish, FinishReason::kError);
+    EXPECT_EQ(outcome.error->code, ErrorCode::kUnavailable);
+  }
 }
 
 }  // namespace

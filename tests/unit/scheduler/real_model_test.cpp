@@ -76,7 +76,7 @@ std::vector<Request> requests(std::int32_t vocabulary) {
 Trace& collect(std::map<std::uint64_t, Trace>& traces, const Event& event) {
   Trace& trace = traces[event.sequence];
   for (const TokenScore& score : event.scores) {
-    trace.emplace_back(score.id, std::bit_cast<std::uint32_t>(score.logprob));
+    trace.emplace_back(score.token.id, std::bit_cast<std::uint32_t>(score.token.logprob));
   }
   if (event.token) {
     trace.emplace_back(event.token->id, std::bit_cast<std::uint32_t>(event.token->logprob));

@@ -137,10 +137,10 @@ TEST(ReopenedPipeline, ARequestThatKillsItAgainAndAgainEndsAloneAndOthersGoOn) {
         prompts[*id] = prompt;
       }
       const auto arm = [&] {
-        pipeline.now().refuse([](const Tick& tick) -> std::optional<FakePipeline::Refusal> {
+        pipeline.now().watch([](const Tick& tick) -> std::optional<Error> {
           for (const TickEntry& entry : tick.entries) {
             if (entry.position == 0 && entry.tokens.front() == 1) {
-              return FakePipeline::Refusal{0, kKilled};
+              return kKilled;
             }
           }
           return std::nullopt;

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "cluster/wire/frame.h"
+#include "rules/tick_entry.h"
 #include "scheduler/request_check.h"
 #include "scheduler/sequence.h"
+#include "stage/penalties.h"
 #include "stage/sampler.h"
 #include "stage/tick_check.h"
 #include "tandem/limits.h"
@@ -107,11 +109,14 @@ TEST(Rulebook, WhatTheGatewayAcceptsTheStageAcceptsAndTheSamplerDraws) {
     }
     ++accepted;
     const Tick tick = sent(request);
-    const auto status = stage::check_tick(tick, {}, {true, kVocabulary, kContext, 32, DType::kF32});
+    const auto whole = stage::check_tick(tick, {}, {true, 32, DType::kF32});
+    ASSERT_TRUE(whole.ok()) << whole.error().message;
+    const auto status = rules::check_entry(tick.entries.at(0), {kVocabulary, kContext});
     ASSERT_TRUE(status.ok()) << status.error().message;
     auto logits = random.logits();
     const SamplingParams& params = tick.entries.at(0).sampling.value();
-    const auto drawn = stage::sample(logits, params, request.prompt, 9, 2);
+    stage::Penalties().apply(logits, params, request.prompt, 0);
+    const auto drawn = stage::sample(logits, params, 9, 2);
     ASSERT_TRUE(drawn.ok()) << drawn.error().message << ", repetition_penalty "
                             << params.repetition_penalty;
   }

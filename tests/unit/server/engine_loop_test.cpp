@@ -187,6 +187,18 @@ TEST(EngineLoop, WhileItRestartsItRefusesWithTheReasonAndLooksAfterItsJobs) {
   EXPECT_EQ(job->ids(), scheduler::expected(Ids(20, 1), 50));
 }
 
+/// The engine's own default of 4096 is not the server's limit.
+TEST(EngineLoop, AsManyRequestsWaitAsTheLoopTakes) {
+  RunningLoop running(kQuick, {[] { return Opened(stages()); }});
+  const auto listener = std::make_shared<Listener>();
+  Job job;
+  job.requests.assign(5000, scheduler::request_of({1, 2}, 1));
+  job.listener = listener;
+  ASSERT_TRUE(running.loop().submit(std::move(job)).ok());
+  listener->wait();
+  EXPECT_FALSE(listener->error().has_value()) << listener->error()->message;
+}
+
 /// Stages that can be lost while nothing is asked of them.
 class Losable final : public Pipeline {
  public:

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "rules/tick_entry.h"
-#include "stage/sampler.h"
+#include "unit/stage/sampled.h"
 
 namespace tandem::stage {
 namespace {
@@ -73,14 +73,16 @@ TEST_F(Masked, DrawsAreThoseOfARowWhereTheRestIsImpossible) {
     const auto params = random_params(n);
     const std::vector<std::int32_t> history(3, static_cast<std::int32_t>(pick(n)));
     auto row = logits;
-    const auto drawn = sample(row, params, history, static_cast<std::uint64_t>(round), 0, mask);
+    const auto drawn =
+        sample_after(row, params, history, static_cast<std::uint64_t>(round), 0, mask);
     ASSERT_TRUE(drawn.ok());
     ASSERT_TRUE(allows(mask, static_cast<std::size_t>(drawn->id)));
     auto impossible = logits;
     for (std::size_t id = 0; id < n; ++id) {
       if (!allows(mask, id)) impossible[id] = -kInf;
     }
-    const auto expected = sample(impossible, params, history, static_cast<std::uint64_t>(round), 0);
+    const auto expected =
+        sample_after(impossible, params, history, static_cast<std::uint64_t>(round), 0);
     ASSERT_TRUE(expected.ok());
     ASSERT_EQ(drawn->id, expected->id) << "round " << round;
   }
@@ -94,10 +96,10 @@ TEST_F(Masked, ReportedProbabilitiesAreOfAllTokens) {
     const auto mask = random_mask(n);
     const auto params = random_params(n);
     auto row = logits;
-    const auto drawn = sample(row, params, {}, 1, 3, mask);
+    const auto drawn = sample_after(row, params, {}, 1, 3, mask);
     ASSERT_TRUE(drawn.ok());
     auto free_row = logits;
-    const auto free = sample(free_row, params, {}, 1, static_cast<std::uint32_t>(n));
+    const auto free = sample_after(free_row, params, {}, 1, static_cast<std::uint32_t>(n));
     ASSERT_TRUE(free.ok());
     for (std::size_t i = 0; i < drawn->top.size(); ++i) {
       ASSERT_EQ(drawn->top[i].id, free->top[i].id);
@@ -123,9 +125,9 @@ TEST_F(Masked, AMaskOfEverythingChangesNoBit) {
     ASSERT_TRUE(rules::check_mask(mask, static_cast<std::int32_t>(n)).ok());
     const auto params = random_params(n);
     auto row = logits;
-    const auto masked = sample(row, params, {}, 5, 2, mask);
+    const auto masked = sample_after(row, params, {}, 5, 2, mask);
     row = logits;
-    const auto free = sample(row, params, {}, 5, 2);
+    const auto free = sample_after(row, params, {}, 5, 2);
     ASSERT_TRUE(masked.ok() && free.ok());
     ASSERT_EQ(masked->id, free->id);
     ASSERT_EQ(masked->logprob, free->logprob);
@@ -137,7 +139,7 @@ TEST(Mask, WhatTheModelRulesOutIsDrawnWhenNothingElseIsAllowed) {
   for (const float temperature : {0.0F, 1.0F}) {
     params.temperature = temperature;
     std::vector<float> logits = {1, -kInf, -kInf, 2};
-    const auto drawn = sample(logits, params, {}, 0, 0, std::vector<std::uint32_t>{0b0110});
+    const auto drawn = sample_after(logits, params, {}, 0, 0, std::vector<std::uint32_t>{0b0110});
     ASSERT_TRUE(drawn.ok());
     EXPECT_EQ(drawn->id, 1);
     EXPECT_EQ(drawn->logprob, -kInf);

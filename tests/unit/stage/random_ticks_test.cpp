@@ -1,5 +1,5 @@
-// Ticks that a hostile or broken gateway could send: every one is done or refused, and a refused
-// one leaves the stage as it was.
+// Ticks that a hostile or broken gateway could send: every entry is done or refused, and a tick
+// that is none leaves the stage as it was.
 
 #include <gtest/gtest.h>
 
@@ -47,6 +47,21 @@ class RandomTicks : public ::testing::Test {
     return {static_cast<StateOp::Kind>(kind), pick(5), pick(5), length()};
   }
 
+  std::int32_t id() {
+    return rarely() ? static_cast<std::int32_t>(random_())
+                    : static_cast<std::int32_t>(pick(TinyCheckpoint::kVocabulary));
+  }
+  std::uint32_t candidates() {
+    return pick(100) == 0 ? static_cast<std::uint32_t>(random_()) : pick(4);
+  }
+  Want random_draw(std::uint32_t row) {
+    Want want{.row = row, .top_logprobs = candidates()};
+    if (pick(3) > 0) return want;
+    want.allowed.resize(rarely() ? pick(5) : TinyCheckpoint::kVocabulary / 32);
+    for (auto& word : want.allowed) word = random_() & (rarely() ? 0 : ~0U);
+    return want;
+  }
+
   TickEntry random_entry() {
     TickEntry entry;
     entry.sequence = pick(5);
@@ -56,13 +71,12 @@ class RandomTicks : public ::testing::Test {
       token = static_cast<std::int32_t>(pick(TinyCheckpoint::kVocabulary));
     }
     if (rarely() && !entry.tokens.empty()) entry.tokens.back() = static_cast<int>(random_());
-    entry.sample = pick(2) == 0;
-    entry.score = pick(2) == 0;
-    entry.top_logprobs = rarely() ? static_cast<std::uint32_t>(random_()) : pick(4);
-    if (entry.sample && pick(3) == 0) {
-      entry.allowed.resize(rarely() ? pick(5) : TinyCheckpoint::kVocabulary / 32);
-      for (auto& word : entry.allowed) word = random_() & (rarely() ? 0 : ~0U);
+    entry.drawn_in = rarely() ? pick(600) : 0;
+    for (std::uint32_t row = 0; row < entry.tokens.size(); ++row) {
+      if (pick(4) == 0) entry.wants.push_back({Want::Kind::kScore, row, id(), candidates()});
+      if (pick(4) == 0) entry.wants.push_back(random_draw(row));
     }
+    if (rarely()) entry.wants.push_back(random_draw(pick(50)));
     if (pick(3) == 0) {
       auto& sampling = entry.sampling.emplace();
       sampling.temperature = rarely() ? std::numeric_limits<float>::quiet_NaN() : 1;
@@ -80,13 +94,15 @@ class RandomTicks : public ::testing::Test {
     return tick;
   }
 
-  /// What a stage that accepted the tick holds now.
-  void follow(const Tick& tick) {
-    for (const StateOp& op : tick.state_ops) {
-      lengths_[op.sequence] = op.kind == StateOp::Kind::kFree ? 0 : op.length;
-    }
-    for (const TickEntry& entry : tick.entries) {
-      lengths_[entry.sequence] += static_cast<std::uint32_t>(entry.tokens.size());
+  /// What a stage holds now of the sequences that took part.
+  void follow(const Tick& tick, const TickResult& result) {
+    for (const StateOp& op : tick.state_ops) lengths_[op.sequence] = 0;
+    for (std::size_t i = 0; i < tick.entries.size(); ++i) {
+      const TickEntry& entry = tick.entries[i];
+      lengths_[entry.sequence] =
+          result.entries[i].error
+              ? 0
+              : entry.position + static_cast<std::uint32_t>(entry.tokens.size());
     }
   }
 
@@ -96,34 +112,47 @@ class RandomTicks : public ::testing::Test {
   std::map<std::uint64_t, std::uint32_t> lengths_;
 };
 
-TEST_F(RandomTicks, AreDoneOrRefusedWhole) {
+TEST_F(RandomTicks, EachEntryIsDoneOrRefused) {
   SCOPED_TRACE("seed " + std::to_string(seed_));
   const auto stage = load({});
   ASSERT_NE(stage, nullptr);
   const auto& inner = dynamic_cast<const DecoderStage&>(*stage);
   int done = 0;
   int refused = 0;
+  int broken = 0;
   for (int round = 0; round < 600; ++round) {
-    const Tick tick = random_tick();
+    Tick tick = random_tick();
+    tick.number = static_cast<std::uint64_t>(round) + 1;
     const std::uint64_t before = stage->memory_bytes();
     const auto output = stage->run(tick, {});
     const Status whole = inner.check_integrity();
     ASSERT_TRUE(whole.ok()) << whole.error().message;
-    if (output.ok()) {
-      ++done;
-      follow(tick);
-      std::size_t samples = 0;
-      for (const TickEntry& entry : tick.entries) samples += entry.sample;
-      ASSERT_EQ(output->result->sampled.size(), samples);
+    if (!output.ok()) {
+      ++broken;
+      ASSERT_EQ(stage->memory_bytes(), before);
+      ASSERT_NE(output.error().message.find("appears twice"), std::string::npos)
+          << output.error().message;
       continue;
     }
-    ++refused;
-    ASSERT_EQ(stage->memory_bytes(), before);
-    ASSERT_NE(output.error().code, ErrorCode::kInternal) << output.error().message;
-    ASSERT_EQ(output.error().message.find('\n'), std::string::npos);
+    const TickResult& result = *output->result;
+    ASSERT_EQ(result.entries.size(), tick.entries.size());
+    for (std::size_t i = 0; i < result.entries.size(); ++i) {
+      const EntryResult& entry = result.entries[i];
+      if (!entry.error) {
+        ++done;
+        ASSERT_EQ(entry.tokens.size(), tick.entries[i].wants.size());
+        continue;
+      }
+      ++refused;
+      ASSERT_TRUE(entry.tokens.empty());
+      ASSERT_NE(entry.error->code, ErrorCode::kInternal) << entry.error->message;
+      ASSERT_EQ(entry.error->message.find('\n'), std::string::npos);
+    }
+    follow(tick, result);
   }
   EXPECT_GT(done, 30);
   EXPECT_GT(refused, 30);
+  EXPECT_GT(broken, 5);
 }
 
 TEST_F(RandomTicks, HiddenStatesOfAnySizeAreDoneOrRefused) {

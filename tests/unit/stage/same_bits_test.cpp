@@ -24,6 +24,7 @@ using tandem::testing::TempFolder;
 
 constexpr int kLayers = 5;
 constexpr std::uint32_t kVocabulary = testing::kFamilyVocabulary;
+constexpr std::uint32_t kPrompt = 20;  // tokens that presence_penalty does not count
 
 struct Precision {
   std::string name;
@@ -110,28 +111,42 @@ class SameBits : public ::testing::TestWithParam<std::tuple<std::string, Precisi
     made.position = static_cast<std::uint32_t>(begin);
     made.tokens.assign(tokens.begin() + static_cast<std::ptrdiff_t>(begin),
                        tokens.begin() + static_cast<std::ptrdiff_t>(end));
-    made.sample = made.score = true;
-    made.top_logprobs = kVocabulary;
+    // The score of every token that follows, and a draw at the end.
+    for (std::size_t i = begin; i < end && i + 1 < tokens.size(); ++i) {
+      made.wants.push_back(
+          {Want::Kind::kScore, static_cast<std::uint32_t>(i - begin), tokens[i + 1], kVocabulary});
+    }
+    Want draw{.row = static_cast<std::uint32_t>(end - begin - 1)};
+    if (sequence % 2 == 0) draw.allowed = allowed_at(sequence, end);
+    made.wants.push_back(std::move(draw));
     if (begin == 0) made.sampling = sampling(sequence);
-    if (sequence % 2 == 0) made.allowed = allowed_at(sequence, end);
+    made.prompt = kPrompt;
     return made;
   }
 
   static void collect(const Tick& tick, const TickResult& result,
                       std::map<std::uint64_t, Trace>& traces) {
-    for (const TokenScore& each : result.scores) {
-      auto& rows = traces[each.sequence].rows;
-      ASSERT_EQ(rows.size() + 1, each.position) << "every token but the first has a score";
-      rows.push_back(bits_of(each.top));
-      rows.back().push_back(std::bit_cast<std::uint32_t>(each.logprob));
-    }
-    ASSERT_EQ(result.sampled.size(), tick.entries.size());
+    ASSERT_EQ(result.entries.size(), tick.entries.size());
     for (std::size_t i = 0; i < tick.entries.size(); ++i) {
       const TickEntry& from = tick.entries[i];
-      ASSERT_EQ(result.sampled[i].sequence, from.sequence);
+      const EntryResult& to = result.entries[i];
+      ASSERT_EQ(to.sequence, from.sequence);
+      ASSERT_FALSE(to.error.has_value()) << to.error->message;
+      ASSERT_EQ(to.tokens.size(), from.wants.size());
+      Trace& trace = traces[from.sequence];
+      for (std::size_t w = 0; w + 1 < to.tokens.size(); ++w) {
+        ASSERT_EQ(trace.rows.size(), from.position + from.wants[w].row);
+        trace.rows.push_back(bits_with_logprob(to.tokens[w]));
+      }
       const auto last = static_cast<std::uint32_t>(from.position + from.tokens.size() - 1);
-      traces[from.sequence].drawn[last] = result.sampled[i].id;
+      trace.drawn[last] = to.tokens.back().id;
     }
+  }
+
+  static std::vector<std::uint32_t> bits_with_logprob(const TokenResult& token) {
+    auto bits = bits_of(token.top);
+    bits.push_back(std::bit_cast<std::uint32_t>(token.logprob));
+    return bits;
   }
 
   /// Each sequence alone, one token after the other: the longest way there is.
@@ -221,7 +236,7 @@ TEST_P(SameBits, AReplayOfPromptAndTokensDrawsTheSame) {
     tick.entries.push_back(entry(9, log, begin, log.size()));
     const auto result = first.run(tick);
     ASSERT_TRUE(result.ok()) << result.error().message;
-    log.push_back(result->sampled.at(0).id);
+    log.push_back(result->entries.at(0).tokens.back().id);
   }
   for (int round = 0; round < 5; ++round) {
     const std::size_t kept = prompt + pick(log.size() - prompt);
@@ -230,11 +245,11 @@ TEST_P(SameBits, AReplayOfPromptAndTokensDrawsTheSame) {
     tick.entries.push_back(entry(9, log, 0, kept));
     const auto result = again.run(tick);
     ASSERT_TRUE(result.ok()) << result.error().message;
-    EXPECT_EQ(result->sampled.at(0).id, log[kept]) << kept << " tokens";
+    EXPECT_EQ(result->entries.at(0).tokens.back().id, log[kept]) << kept << " tokens";
   }
 }
 
-TEST_P(SameBits, AfterACopiedPrefixOrATruncation) {
+TEST_P(SameBits, AfterAForkOrARewind) {
   SCOPED_TRACE("seed " + std::to_string(seed_));
   const auto tokens = random_tokens(140);
   std::map<std::uint64_t, std::vector<std::int32_t>> sequences = {{1, tokens}};
@@ -263,12 +278,12 @@ TEST_P(SameBits, AfterACopiedPrefixOrATruncation) {
     next.entries.back().sampling = sampling(1);
     const auto result = pipeline.run(next);
     ASSERT_TRUE(result.ok()) << result.error().message;
-    for (const TokenScore& each : result->scores) {
-      auto bits = bits_of(each.top);
-      bits.push_back(std::bit_cast<std::uint32_t>(each.logprob));
-      ASSERT_EQ(bits, expected.at(1).rows.at(each.position - 1)) << each.position;
+    const EntryResult& resumed = result->entries.at(0);
+    ASSERT_FALSE(resumed.error.has_value()) << resumed.error->message;
+    for (std::size_t i = 0; i + 1 < resumed.tokens.size(); ++i) {
+      ASSERT_EQ(bits_with_logprob(resumed.tokens[i]), expected.at(1).rows.at(kept + i)) << kept + i;
     }
-    EXPECT_EQ(result->sampled.at(0).id,
+    EXPECT_EQ(resumed.tokens.back().id,
               expected.at(1).drawn.at(static_cast<std::uint32_t>(tokens.size() - 1)));
   }
 }

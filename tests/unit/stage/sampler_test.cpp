@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "stage/distribution.h"
+#include "unit/stage/sampled.h"
 
 namespace tandem::stage {
 namespace {
@@ -74,7 +75,7 @@ TEST(Distribution, BestAgreesWithASort) {
 
 TEST(Sample, GreedyTakesTheLowestIdOfTheBest) {
   std::vector<float> logits = {0, 5, 5, 1};
-  const auto token = sample(logits, {}, {}, 0, 3);
+  const auto token = sample_after(logits, {}, {}, 0, 3);
   ASSERT_TRUE(token.ok());
   EXPECT_EQ(token->id, 1);
   EXPECT_NEAR(token->logprob, 5 - log_sum_exp({0, 5, 5, 1}), 1e-6);
@@ -88,13 +89,13 @@ TEST(Sample, GreedyTakesTheLowestIdOfTheBest) {
 TEST(Sample, LogitsThatAreNoNumbersAreAnError) {
   for (const float bad : {kNan, kInf}) {
     std::vector<float> logits = {0, bad, 1};
-    EXPECT_FALSE(sample(logits, {}, {}, 0, 0).ok());
+    EXPECT_FALSE(sample_after(logits, {}, {}, 0, 0).ok());
     EXPECT_FALSE(score(logits, 0, 0).ok());
   }
   std::vector<float> nothing = {-kInf, -kInf};
-  EXPECT_FALSE(sample(nothing, {}, {}, 0, 0).ok());
+  EXPECT_FALSE(sample_after(nothing, {}, {}, 0, 0).ok());
   std::vector<float> masked = {-kInf, 1};
-  EXPECT_EQ(sample(masked, {}, {}, 0, 0)->id, 1);
+  EXPECT_EQ(sample_after(masked, {}, {}, 0, 0)->id, 1);
 }
 
 TEST(Sample, TheDrawDependsOnSeedAndPositionOnly) {
@@ -105,8 +106,8 @@ TEST(Sample, TheDrawDependsOnSeedAndPositionOnly) {
   for (std::uint64_t position = 0; position < 50; ++position) {
     auto first = random_logits(1000, 5);
     auto second = first;
-    const auto a = sample(first, params, {}, position, 0);
-    const auto b = sample(second, params, {}, position, 5);
+    const auto a = sample_after(first, params, {}, position, 0);
+    const auto b = sample_after(second, params, {}, position, 5);
     ASSERT_EQ(a->id, b->id);
     ++seen[a->id];
   }
@@ -119,7 +120,7 @@ TEST(Sample, LogprobsAreOfTheDistributionBeforeTemperatureAndFilters) {
   params.top_k = 1;
   const auto logits = random_logits(100, 6);
   auto scratch = logits;
-  const auto token = sample(scratch, params, {}, 0, 2);
+  const auto token = sample_after(scratch, params, {}, 0, 2);
   EXPECT_NEAR(token->logprob, logits[static_cast<std::size_t>(token->id)] - log_sum_exp(logits),
               1e-5);
   EXPECT_EQ(token->top[0].id, token->id);
@@ -132,7 +133,7 @@ void expect_distribution(const std::vector<double>& expected, const SamplingPara
   std::vector<int> counts(logits.size(), 0);
   for (int i = 0; i < draws; ++i) {
     auto scratch = logits;
-    const auto token = sample(scratch, params, {}, static_cast<std::uint64_t>(i), 0);
+    const auto token = sample_after(scratch, params, {}, static_cast<std::uint64_t>(i), 0);
     ASSERT_TRUE(token.ok());
     ++counts[static_cast<std::size_t>(token->id)];
   }
@@ -194,7 +195,7 @@ TEST(Sample, XtcHappensAsOftenAsItsProbabilitySays) {
   int other = 0;
   for (std::uint64_t position = 0; position < 10000; ++position) {
     std::vector<float> logits = {2, 1.5F, 1, -9};
-    const auto token = sample(logits, params, {}, position, 0);
+    const auto token = sample_after(logits, params, {}, position, 0);
     ASSERT_TRUE(token->id == 0 || token->id == 2) << token->id;
     other += token->id == 2;
   }
@@ -206,7 +207,7 @@ TEST(Sample, ExtremeTemperaturesStayFinite) {
     SamplingParams params;
     params.temperature = temperature;
     auto logits = random_logits(100, 9);
-    const auto token = sample(logits, params, {}, 3, 0);
+    const auto token = sample_after(logits, params, {}, 3, 0);
     ASSERT_TRUE(token.ok());
     EXPECT_TRUE(std::isfinite(token->logprob));
   }
@@ -218,7 +219,7 @@ TEST(Sample, TinyRepetitionPenaltiesStayFinite) {
     params.repetition_penalty = penalty;
     params.logit_bias = {{7, 100.0F}};
     auto logits = random_logits(100, 9);
-    const auto token = sample(logits, params, std::vector<std::int32_t>{7, 8, 9}, 3, 2);
+    const auto token = sample_after(logits, params, std::vector<std::int32_t>{7, 8, 9}, 3, 2);
     ASSERT_TRUE(token.ok()) << penalty;
     EXPECT_EQ(token->id, 7);
     EXPECT_TRUE(std::isfinite(token->logprob));

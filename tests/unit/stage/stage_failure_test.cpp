@@ -69,7 +69,7 @@ Tick tick(std::uint64_t sequence) {
   TickEntry entry;
   entry.sequence = sequence;
   entry.tokens = {1, 2, 3};
-  entry.sample = true;
+  entry.wants = {{.row = 2}};
   made.entries.push_back(std::move(entry));
   return made;
 }
@@ -102,7 +102,7 @@ TEST(StageFailure, ALoopWithoutMemoryIsOneLineAndTheStageRunsOn) {
     next.state_ops.push_back({StateOp::Kind::kFree, 2 * round, 0, 0});
     const auto output = stage.run(next, {});
     ASSERT_TRUE(output.ok()) << output.error().message;
-    EXPECT_EQ(output->result->sampled.size(), 1U);
+    EXPECT_EQ(output->result->entries.at(0).tokens.size(), 1U);
   }
   EXPECT_TRUE(stage.check_integrity().ok());
 }

@@ -50,11 +50,11 @@ TEST_F(StageRun, KvInEightBitsChangesLogitsALittle) {
   const auto logprob = [&](int bits) {
     options_.kv_bits = bits;
     Tick one = tick(1, 0, {3, 5, 7, 11, 2});
-    one.entries[0].score = true;
+    want_scores(one.entries[0]);
     const auto output = load()->run(one, {});
     EXPECT_TRUE(output.ok());
     double sum = 0;
-    for (const TokenScore& each : output->result->scores) sum += each.logprob;
+    for (const TokenResult& each : output->result->entries[0].tokens) sum += each.logprob;
     return sum;
   };
   const double exact = logprob(0);
@@ -72,7 +72,7 @@ TEST_F(StageRun, DataThatBeginsAtAnyByteGivesTheSameBits) {
         options_.mlx_kernels = mlx;
         const auto output = load()->run(tick(1, 0, {3, 5, 7}), {});
         ASSERT_TRUE(output.ok()) << output.error().message;
-        if (!mlx) logprobs.push_back(output->result->sampled.at(0).logprob);
+        if (!mlx) logprobs.push_back(last_token(output).logprob);
       }
     }
     for (const float logprob : logprobs) EXPECT_EQ(logprob, logprobs.front());
