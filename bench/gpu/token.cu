@@ -181,7 +181,7 @@ class OneKernel {
              r.logits,
              device<Choice>(kBlocks),
              device(std::vector<u64>(1))};
-    shared_ = decode_shared(count, kInner / 64, kHeads / kKvHeads);
+    shared_ = decode_shared(count, kHidden / 64, kInner / 64, kHeads / kKvHeads);
     check(cudaFuncSetAttribute(decode, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_),
           "shared memory of decode");
   }

@@ -75,7 +75,7 @@ __device__ __forceinline__ void attend(const AttentionArgs& a, const u16* q, Pag
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
       const bool seen = first + n * 8 + 2 * t + c <= last;
-      score[n][c] = seen ? score[n][c] * a.scale : -INFINITY;
+      score[n][c] = seen ? __fmul_rn(score[n][c], a.scale) : -INFINITY;
       most = fmaxf(most, score[n][c]);
     }
   }

@@ -91,12 +91,14 @@ struct DecodeShared {
   AttentionShared attention[2];
   Choice scratch[kWarps];
   u64 target;  // of arrivals at the barrier; thread 0's
+  float2 turns[kHeadDim / 2];
+  int slot;
 };
 
 class Decoder {
  public:
   __device__ Decoder(const DecodeArgs& args, const Weights* list, const DecodeLayer* layers,
-                     unsigned char* dynamic, DecodeShared& shared, int held_groups)
+                     unsigned char* dynamic, DecodeShared& shared, int held_groups, uint4* residual)
       : a_(args),
         list_(list),
         layers_(layers),
@@ -105,7 +107,8 @@ class Decoder {
         ring_(dynamic + (threadIdx.x / 32) * kDecodeDepth * kStageBytes),
         partials_(reinterpret_cast<float*>(dynamic + kWarps * kDecodeDepth * kStageBytes)),
         sums_(partials_ + 2 * kBatch * kTilePartials),
-        held_(reinterpret_cast<uint4*>(sums_ + held_groups * 8)) {
+        held_(reinterpret_cast<uint4*>(sums_ + held_groups * 8)),
+        residual_(residual) {
     supply_.start(list, count_, args.steps, shared_address(ring_));
 #pragma unroll 1
     for (int d = 0; d < kDecodeDepth; ++d) supply_.fill(d);
@@ -120,7 +123,7 @@ class Decoder {
         embed_row(a_.step, list_[count_ - 1], 0, __ldcg(a_.step.ids), __ldcg(a_.step.positions));
       }
       meet_all();
-      position_ = __ldcg(a_.step.positions);
+      begin_step();
       for (int i = 0; i < count_; ++i) {
         const Part part = i + 1 == count_ ? Part::kHead : static_cast<Part>(i & 3);
         const DecodeLayer& layer = layers_[i / 4];
@@ -154,37 +157,50 @@ class Decoder {
     __syncthreads();
   }
 
-  __device__ __forceinline__ int items() const {
-    return (position_ / kSplit + 1) * a_.attention.kv_heads;
-  }
-  /// A half of a block has each second item of the block's.
-  __device__ __forceinline__ AttentionItem item(int i) const {
-    const int splits = position_ / kSplit + 1;
-    return {0, i / splits, i % splits, a_.splits, position_};
-  }
-  /// What the layer will read that no ring brings: KV pages and the norms.
-  __device__ void look_ahead(const DecodeLayer& layer) {
-    AttentionArgs a = a_.attention;
-    a.pages = layer.pages;
-    const int thread = threadIdx.x % kAttentionThreads, half = threadIdx.x / kAttentionThreads;
-    for (int i = blockIdx.x + half * gridDim.x; i < items(); i += 2 * gridDim.x) {
-      prefetch_page(item(i).page(a, thread), item(i).split * kSplit + thread);
+  /// What all layers of a step have in common.
+  __device__ void begin_step() {
+    position_ = __ldcg(a_.step.positions);
+    splits_ = position_ / kSplit + 1;
+    const int thread = threadIdx.x % kAttentionThreads;
+    const int i = blockIdx.x + threadIdx.x / kAttentionThreads * gridDim.x;
+    const int first = i % splits_ * kSplit + thread / 32 * kWarpPositions;
+    offset_ = -1;
+    if (i < splits_ * a_.attention.kv_heads && first <= position_) {
+      const long long page = a_.attention.table[first / kPageTokens];
+      offset_ = (page * 2 * a_.attention.kv_heads + i / splits_) * 64 * kHeadDim;
     }
+    if (threadIdx.x < kHeadDim / 2) {
+      shared_.turns[threadIdx.x] = __ldcg(a_.step.turns + threadIdx.x);
+    }
+    if (threadIdx.x == 0) shared_.slot = __ldcg(a_.step.slots);
+  }
+  /// Of this thread's first item.
+  __device__ __forceinline__ Page first_page(const DecodeLayer& layer) const {
+    if (offset_ < 0) return {};
+    const u16* k = layer.pages + offset_;
+    return {k, k + static_cast<u64>(a_.attention.kv_heads) * 64 * kHeadDim};
+  }
+  /// What the layer will read that no ring brings: KV pages of a first item, and the norms.
+  __device__ void look_ahead(const DecodeLayer& layer) {
+    prefetch_page(first_page(layer), threadIdx.x);
     const int at = threadIdx.x * 64;
-    if (blockIdx.x == 0 && at < list_[0].groups * 64) {
+    if (blockIdx.x == gridDim.x - 1 && at < list_[0].groups * 64) {
       prefetch_to_l2(layer.norm[1] + at);
       prefetch_to_l2((&layer)[1].norm[0] + at);
     }
   }
+  /// A half of a block has each second item of the block's.
   __device__ void attend(const DecodeLayer& layer) {
     AttentionArgs a = a_.attention;
     a.pages = layer.pages;
     const int thread = threadIdx.x % kAttentionThreads, half = threadIdx.x / kAttentionThreads;
     float* sums = sums_ + half * (kAttentionThreads / 32) * a.group * kHeadDim;
+    const int first = blockIdx.x + half * gridDim.x;
 #pragma unroll 1
-    for (int i = blockIdx.x + half * gridDim.x; i < items(); i += 2 * gridDim.x) {
-      attend_item(a, item(i), item(i).page(a, thread), thread, 1 + half, sums,
-                  shared_.attention[half]);
+    for (int i = first; i < splits_ * a.kv_heads; i += 2 * gridDim.x) {
+      const AttentionItem item = {0, i / splits_, i % splits_, a_.splits, position_};
+      const Page page = i == first ? first_page(layer) : item.page(a, thread);
+      attend_item(a, item, page, thread, 1 + half, sums, shared_.attention[half]);
       meet(1 + half);
     }
     meet_all();
@@ -193,46 +209,31 @@ class Decoder {
   __device__ __forceinline__ void prepare(const Weights& w, const u16* x, const u16* norm) {
     const Rows rows{x, norm, a_.epsilon, w.groups};
     if (norm != nullptr) {
-      prepare_rows<1, true>(rows, 1, 0, 1, held_, sums_, partials_);
+      prepare_rows<1, true>(rows, 1, 0, 1, held_, sums_, partials_, residual_);
     } else {
       prepare_rows<1, false>(rows, 1, 0, 1, held_, sums_, partials_);
     }
     __syncthreads();
   }
 
-  /// See epilogues.cuh, whose work this does for one token.
-  struct Ready {
-    RopeToPages::Ready rope;
-    AddResidual::Ready residual;
-    int row;
-  };
-  __device__ __forceinline__ RopeToPages rope(const DecodeLayer& layer) const {
-    const int kv_heads = a_.attention.kv_heads;
-    return {
-        a_.q, {layer.pages, a_.step.slots, a_.step.turns}, kv_heads * a_.attention.group, kv_heads};
-  }
-  __device__ __forceinline__ Ready ready(const Weights& w, Part part, const DecodeLayer& layer,
-                                         const Place& at) const {
-    Ready r{};
-    r.row = at.row;
-    if (part == Part::kQkv) r.rope = rope(layer).prepare(w, at);
-    if (part == Part::kOut || part == Part::kDown) {
-      r.residual = AddResidual{a_.step.x, 0}.prepare(w, at);
-    }
-    return r;
-  }
+  /// See epilogues.cuh, whose work this does for one token with what the block has in shared
+  /// memory.
   __device__ __forceinline__ void store(const Weights& w, Part part, const DecodeLayer& layer,
-                                        float a, float b, const Ready& r, Choice& best) const {
+                                        const Place& at, float a, float b, Choice& best) const {
     if (part == Part::kQkv) {
-      rope(layer).store(w, a, b, r.rope);
+      const int kv_heads = a_.attention.kv_heads;
+      const RopeToPages rope{
+          a_.q, {layer.pages, nullptr, nullptr}, kv_heads * a_.attention.group, kv_heads};
+      rope.store(w, a, b, {shared_.turns[at.pair], shared_.slot, at.block, at.pair, 0});
     } else if (part == Part::kGateUp) {
-      SwiGlu{a_.inner}.store(w, a, b, r.row);
+      SwiGlu{a_.inner}.store(w, a, b, at.row);
     } else if (part == Part::kHead) {
-      a_.logits[r.row] = a;
-      a_.logits[r.row + 8] = b;
-      best = better(better(best, {a, r.row}), {b, r.row + 8});
+      a_.logits[at.row] = a;
+      a_.logits[at.row + 8] = b;
+      best = better(better(best, {a, at.row}), {b, at.row + 8});
     } else {
-      AddResidual{}.store(w, a, b, r.residual);
+      const u16* x = reinterpret_cast<const u16*>(residual_) + at.row;
+      AddResidual{}.store(w, a, b, {a_.step.x + at.row, x[0], x[8]});
     }
   }
 
@@ -243,8 +244,6 @@ class Decoder {
       float* part_sums = partials_ + flip * kBatch * kTilePartials;
       const int mine = first + static_cast<int>(threadIdx.x / 8 * gridDim.x);
       const bool adds = threadIdx.x < kBatch * 8 && mine < w.tiles;
-      Ready r{};
-      if (adds) r = ready(w, part, layer, Place(w, mine, threadIdx.x & 7, 0));
       if (w.groups == kWarps * 2 * kStageGroups) {
         short_rows(w, first, part_sums);
       } else {
@@ -259,7 +258,7 @@ class Decoder {
           a += from[s * 16];
           b += from[s * 16 + 8];
         }
-        store(w, part, layer, a, b, r, best);
+        store(w, part, layer, Place(w, mine, threadIdx.x & 7, 0), a, b, best);
       }
     }
     if (part == Part::kHead) {
@@ -352,8 +351,7 @@ class Decoder {
     __syncthreads();
     if (threadIdx.x == 0) {
       const u64 target = shared_.target += gridDim.x;
-      __threadfence();
-      atomicAdd(a_.barrier, 1ull);
+      asm volatile("red.release.gpu.global.add.u64 [%0], 1;" ::"l"(a_.barrier) : "memory");
       u64 now;
       do {
         asm volatile("ld.acquire.gpu.u64 %0, [%1];" : "=l"(now) : "l"(a_.barrier) : "memory");
@@ -371,9 +369,12 @@ class Decoder {
   float* partials_;
   float* sums_;
   uint4* held_;
+  uint4* residual_;  // x as the last norm read it
   Supply supply_;
   int slot_ = 0;
   int position_ = -1;
+  int splits_ = 0;
+  long long offset_ = -1;  // of the page of this thread's first item, in elements
 };
 
 /// Bytes of the lists of matrices and layers, which a block holds before its ring.
@@ -395,13 +396,17 @@ __global__ void __launch_bounds__(kThreads, 1) decode(const __grid_constant__ De
   __syncthreads();
   int held_groups = 0;
   for (int i = 0; i < min(count, 4); ++i) held_groups = max(held_groups, list[i].groups);
-  Decoder(args, list, layers, dynamic + lists_bytes(args.layer_count), shared, held_groups).run();
+  unsigned char* after = dynamic + lists_bytes(args.layer_count);
+  uint4* residual = reinterpret_cast<uint4*>(after);
+  after += list[0].groups * 128;
+  Decoder(args, list, layers, after, shared, held_groups, residual).run();
 }
 
-/// Bytes of shared memory of decode(): the greatest K / 64 of its matrices, query heads a KV head.
-inline int decode_shared(int layers, int groups, int heads) {
+/// Bytes of shared memory of decode(): the hidden size / 64, the greatest K / 64 of
+/// its matrices, query heads a KV head.
+inline int decode_shared(int layers, int hidden_groups, int groups, int heads) {
   const int rows = groups * (32 + 128), sums = kThreads / 32 * heads * kHeadDim * 4;
-  return lists_bytes(layers) + kWarps * kDecodeDepth * kStageBytes +
+  return lists_bytes(layers) + hidden_groups * 128 + kWarps * kDecodeDepth * kStageBytes +
          2 * kBatch * kTilePartials * 4 + (rows > sums ? rows : sums);
 }
 

@@ -82,8 +82,11 @@ struct RopeToPages {
       to = kv.pages + (page * 64 + (at.slot & 63)) * 2 * half + at.pair;
     }
     const bool turned = plane < kv_heads;
-    to[0] = narrow(turned ? a * at.turn.x - b * at.turn.y : a);
-    to[half] = narrow(turned ? b * at.turn.x + a * at.turn.y : b);
+    // Rounded as written here in every kernel: a compiler may contract either product.
+    const float x = fmaf(a, at.turn.x, -__fmul_rn(b, at.turn.y));
+    const float y = fmaf(b, at.turn.x, __fmul_rn(a, at.turn.y));
+    to[0] = narrow(turned ? x : a);
+    to[half] = narrow(turned ? y : b);
   }
 };
 

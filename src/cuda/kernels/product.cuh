@@ -52,7 +52,9 @@ struct Weights {
 struct Place {
   int block, pair, row, token;
   __device__ Place(const Weights& w, int tile, int g, int token)
-      : block(tile / w.per),
+      : block(w.per == 1         ? tile
+              : w.per == w.tiles ? 0
+                                 : tile / w.per),  // divisions are slow
         pair((tile - block * w.per) * 8 + g),
         row(block * 16 * w.per + pair),
         token(token) {}
@@ -150,12 +152,13 @@ __device__ __forceinline__ void multiply_prepared(const Tokens& tokens, int grou
                                                   const unsigned char* stage, int k,
                                                   float (&acc)[kMT][kNT][4]) {
   constexpr int kChunk = kNT < 2 ? kNT : 2;
+  if (kFirst * 8 >= tokens.count) return;
   const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   uint4 x[kChunk][2];
   float2 sums[kChunk];
 #pragma unroll
   for (int n = 0; n < kChunk; ++n) {
-    const int tile = (kFirst + n) * groups + group;
+    const int tile = min(kFirst + n, (tokens.count - 1) / 8) * groups + group;
     x[n][0] = tokens.prepared[tile * 64 + lane];
     x[n][1] = tokens.prepared[tile * 64 + lane + 32];
     sums[n] = reinterpret_cast<const float2*>(tokens.sums)[tile * 4 + t];

@@ -61,10 +61,11 @@ __device__ __forceinline__ void store_chunk(uint4 v, int chunk, int token, int s
 }
 
 /// `rows` <= kHeld rows from rows.x on, by all threads of a block; `scratch`: kHeld * kWarps floats
-/// in shared memory. A row's values do not depend on how many rows there are.
+/// in shared memory; `copy`: where x itself goes besides, in a norm. A row's values do not depend
+/// on how many rows there are.
 template <int kHeld, bool kNorm>
 __device__ void prepare_rows(const Rows& in, int rows, int token, int stride, uint4* to,
-                             float* sums, float* scratch) {
+                             float* sums, float* scratch, uint4* copy = nullptr) {
   const int chunks = in.groups * 8;
   const int width = in.groups * 64;
   const int thread = threadIdx.x;
@@ -108,6 +109,7 @@ __device__ void prepare_rows(const Rows& in, int rows, int token, int stride, ui
         const bool inside = c < chunks;
         const uint4 v = first ? held[r] : inside ? load_chunk(in.x + r * width, c) : zero;
         const uint4 w = first ? weight : inside ? load_chunk(in.weight, c) : zero;
+        if (copy != nullptr && inside) copy[r * chunks + c] = v;
         store_chunk(normalize(v, w, inverse), c, token + r, stride, to, sums, inside);
       }
     }
