@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <ctime>
 #include <iterator>
 #include <memory>
 #include <mutex>
@@ -24,8 +23,11 @@
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/session.h"
+#include "cli/utc_time.h"
 #include "cli/values.h"
 #include "cluster/gateway/launcher.h"
+#include "stage/devices.h"
+#include "stage/memory_fit.h"
 
 namespace tandem::cli {
 namespace {
@@ -41,12 +43,13 @@ class Log {
   void request(const server::RequestRecord& record) {
     const bool probe = record.path == "/health" || record.path == "/metrics";
     if (probe && record.status == 200) return;
-    line(json_ ? server::log_json(record, now()) : server::log_text(record, now()));
+    line(json_ ? server::log_json(record, utc_now()) : server::log_text(record, utc_now()));
   }
 
   /// What befell the pipeline.
   void event(const std::string& text) {
-    line(json_ ? json_text({{"time", now()}, {"event", text}}) : fmt::format("{} {}", now(), text));
+    line(json_ ? json_text({{"time", utc_now()}, {"event", text}})
+               : fmt::format("{} {}", utc_now(), text));
   }
 
   void refusal(const server::Refusal& refusal) {
@@ -55,19 +58,10 @@ class Log {
     record.peer = refusal.peer;
     record.status = refusal.status;
     record.error = refusal.message;
-    line(json_ ? server::log_json(record, now()) : server::log_text(record, now()));
+    line(json_ ? server::log_json(record, utc_now()) : server::log_text(record, utc_now()));
   }
 
  private:
-  static std::string now() {
-    const std::time_t time = std::time(nullptr);
-    std::tm utc{};
-    ::gmtime_r(&time, &utc);
-    char text[32];
-    const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    return {text, size};
-  }
-
   void line(std::string text) {
     text += '\n';
     const std::lock_guard lock(mutex_);
@@ -116,12 +110,19 @@ Result<server::GatewayOptions> gateway_options(const ServeOptions& options,
   if (!keys) return keys.error();
   out.http.keys = std::move(*keys);
   if (!options.tls_cert.empty()) out.http.tls = {options.tls_cert, options.tls_key};
-  out.engine.engine.prefill_step_size = options.model.prefill_step_size;
   out.engine.step_time = std::chrono::seconds(limits::kTickSecondsMax);
   out.engine.note = [&log](const std::string& text) { log.event(text); };
   out.log = [&log](const server::RequestRecord& record) { log.request(record); };
   out.log_refusal = [&log](const server::Refusal& refusal) { log.refusal(refusal); };
   return out;
+}
+
+/// Says so where --max-context is more than the model or its KV memory has; else nothing.
+std::string context_line(const server::GatewayOptions& options, int context) {
+  const int wanted = options.engine.engine.context_max;
+  if (wanted <= context) return {};
+  return fmt::format("--max-context: the model and its KV memory have {} tokens, not {}\n", context,
+                     wanted);
 }
 
 std::string limits_line(const server::GatewayOptions& options, int context, int drain_seconds) {
@@ -177,6 +178,12 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   if (!wanted) return wanted.error();
   // A process can be in one mlx group, and a broken one never lets go of it.
   if (pipeline->transport == cluster::TransportKind::kMlx) wanted->engine.restart.patience = {};
+  int& step = wanted->engine.engine.prefill_step_size;
+  step = options.model.prefill_step_size;
+  if (pipeline->hosts.empty()) {
+    step = static_cast<int>(
+        stage::fitting_step(pipeline->stage, pipeline->ranks, static_cast<std::uint32_t>(step)));
+  }
   wanted->engine.engine.paged_kv = !pipeline->stage.gpu && !pipeline->stage.mlx_kernels;
   auto gateway = server::Gateway::start(*wanted);
   if (!gateway) return gateway.error();
@@ -184,6 +191,9 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   console.note(fmt::format("tandem serve: {} at {}\n", wanted->model_names.front(), url));
   const auto open = [&](const RankProgress& progress) {
     LoadingDisplay display(console, false);
+    if (pipeline->hosts.empty()) {
+      pipeline->stage.memory_bytes = stage::free_memory(pipeline->stage.gpu);
+    }
     return cluster::open_pipeline(*pipeline,
                                   [&](int rank, std::uint64_t done, std::uint64_t total) {
                                     display.update(rank, done, total);
@@ -194,7 +204,7 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   const auto loaded = [&] {
     watch = std::make_unique<SignalWatch>(**gateway, std::chrono::seconds(options.drain_seconds));
     const server::EngineView view = (*gateway)->view();
-    console.note(rank_table(view.ranks) +
+    console.note(rank_table(view.ranks) + context_line(*wanted, view.context_max) +
                  limits_line(*wanted, view.context_max, options.drain_seconds) +
                  "try: " + curl_line(*wanted, url));
   };

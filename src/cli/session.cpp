@@ -12,6 +12,8 @@
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "config/hosts.h"
+#include "stage/devices.h"
+#include "stage/memory_fit.h"
 
 namespace tandem::cli {
 namespace {
@@ -59,6 +61,8 @@ Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
   out.stage.isa = options.isa;
   out.stage.threads = options.threads;
   if (options.threads == 0 && out.hosts.empty()) out.stage.threads = std::max(1, cores / out.ranks);
+  // A stage in this process has what is free, and is sent steps that fit: see fitting_step().
+  if (out.hosts.empty()) out.stage.memory_bytes = stage::free_memory(out.stage.gpu);
   out.transport = options.transport;
   out.mlx_backend = options.mlx_backend;
   out.security = options.security;
@@ -69,6 +73,12 @@ Result<Session> Session::open(const ModelOptions& options, const std::filesystem
                               Console& console, bool quiet) {
   auto wanted = pipeline_options(options, folder, platform::physical_cores(), gpu_available());
   if (!wanted) return wanted.error();
+  // Hosts answer for their own memory.
+  int step = options.prefill_step_size;
+  if (wanted->hosts.empty()) {
+    step = static_cast<int>(
+        stage::fitting_step(wanted->stage, wanted->ranks, static_cast<std::uint32_t>(step)));
+  }
   Session session;
   {
     LoadingDisplay display(console, quiet);
@@ -82,7 +92,7 @@ Result<Session> Session::open(const ModelOptions& options, const std::filesystem
   if (!quiet) console.note(rank_table(session.pipeline_->ranks()));
   session.engine_ = std::make_unique<scheduler::Engine>(
       *session.pipeline_,
-      scheduler::EngineOptions{.prefill_step_size = options.prefill_step_size,
+      scheduler::EngineOptions{.prefill_step_size = step,
                                .sequences_max = limits::kBenchConcurrencyMax,
                                .paged_kv = !wanted->stage.gpu && !wanted->stage.mlx_kernels});
   return session;

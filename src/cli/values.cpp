@@ -12,6 +12,7 @@
 
 #include "cli/limits.h"
 #include "config/json.h"
+#include "config/sizes.h"
 
 namespace tandem::cli {
 namespace {
@@ -185,15 +186,6 @@ std::string error_line(std::string_view message) {
 
 double printable(float value) { return std::strtod(fmt::format("{}", value).c_str(), nullptr); }
 
-std::string format_bytes(double bytes) {
-  const char* const units[] = {"B", "kB", "MB", "GB", "TB"};
-  std::size_t unit = 0;
-  while (bytes >= 999.5 && unit + 1 < std::size(units)) {
-    bytes /= 1000;
-    ++unit;
-  }
-  const int decimals = unit == 0 || bytes >= 99.95 ? 0 : bytes >= 9.995 ? 1 : 2;
-  return fmt::format("{:.{}f} {}", bytes, decimals, units[unit]);
-}
+std::string format_bytes(double bytes) { return config::format_bytes(bytes); }
 
 }  // namespace tandem::cli

@@ -16,7 +16,7 @@ namespace tandem::config {
 namespace {
 
 constexpr std::size_t kMaxHostName = 255;
-constexpr std::array kBackends = {"ring", "mpi", "nccl", "jaccl", "jaccl-ring"};
+constexpr std::array kBackends = {"ring", "mpi", "nccl", "jaccl"};
 
 Error bad_host(std::string_view text, std::string_view rule) {
   return invalid(fmt::format("host {}: {}", shown(std::string(text)), rule));
@@ -54,6 +54,13 @@ Result<std::pair<std::string_view, std::string_view>> split_port(std::string_vie
   return Parts{text.substr(0, colon), text.substr(colon)};
 }
 
+/// Without the blanks around it.
+std::string_view trimmed(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(' ');
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(' ') - first + 1);
+}
+
 /// A host as it was written.
 struct Address {
   Host host;
@@ -80,11 +87,11 @@ Result<Address> parse_address(std::string_view text) {
   return address;
 }
 
-Status check_duplicates(const std::vector<Host>& hosts, std::string_view where) {
+Status check_duplicates(const std::vector<Host>& hosts) {
   std::set<std::string> seen;
   for (const Host& host : hosts) {
     if (!seen.insert(to_string(host)).second) {
-      return invalid(fmt::format("{}: {} is listed twice", where, to_string(host)));
+      return invalid(to_string(host) + " is listed twice");
     }
   }
   return {};
@@ -100,15 +107,15 @@ Status check_keys(const nlohmann::json& object, std::initializer_list<std::strin
   return {};
 }
 
+/// Names of RDMA devices are for mlx.launch; a list of nulls names none.
 Status check_rdma(const nlohmann::json& entry, const std::string& where) {
   const auto found = entry.find("rdma");
-  if (found == entry.end()) return {};
-  const bool good = found->is_array() &&
-                    std::all_of(found->begin(), found->end(), [](const nlohmann::json& device) {
-                      return device.is_null() || device.is_string() || device.is_array();
-                    });
-  if (!good) return invalid(where + ": rdma must be a list of device names or null");
-  return {};
+  if (found == entry.end() || found->is_null()) return {};
+  const bool none = found->is_array() &&
+                    std::all_of(found->begin(), found->end(),
+                                [](const nlohmann::json& device) { return device.is_null(); });
+  if (none) return {};
+  return invalid(where + ": rdma: tandem uses no RDMA devices; leave it out");
 }
 
 Result<Host> read_entry(const nlohmann::json& entry, const std::string& where) {
@@ -155,16 +162,14 @@ Result<std::vector<Host>> parse_hosts(std::string_view list) {
   std::vector<Host> hosts;
   while (true) {
     const std::size_t comma = list.find(',');
-    auto host = parse_host(list.substr(0, comma));
-    if (!host) return invalid("--hosts: " + host.error().message);
+    auto host = parse_host(trimmed(list.substr(0, comma)));
+    if (!host) return host.error();
     hosts.push_back(std::move(*host));
-    if (hosts.size() > kMaxHosts) {
-      return invalid(fmt::format("--hosts: more than {} hosts", kMaxHosts));
-    }
+    if (hosts.size() > kMaxHosts) return invalid(fmt::format("more than {} hosts", kMaxHosts));
     if (comma == std::string_view::npos) break;
     list.remove_prefix(comma + 1);
   }
-  if (auto unique = check_duplicates(hosts, "--hosts"); !unique) return unique.error();
+  if (auto unique = check_duplicates(hosts); !unique) return unique.error();
   return hosts;
 }
 
@@ -181,12 +186,14 @@ Result<HostFile> parse_hostfile(std::string_view text, std::string_view file) {
     }
     FieldReader reader(*json, name);
     result.backend = reader.string_or("backend", "");
-    result.envs = reader.strings_or_empty("envs");
+    if (!reader.strings_or_empty("envs").empty()) {
+      reader.fail("envs", "the workers run already: set variables where they are started");
+    }
     if (auto status = reader.status(); !status) return status.error();
     if (!result.backend.empty() &&
         std::find(kBackends.begin(), kBackends.end(), result.backend) == kBackends.end()) {
-      return invalid(fmt::format("{}: backend must be ring, mpi, nccl, jaccl or jaccl-ring, not {}",
-                                 name, shown(result.backend)));
+      return invalid(fmt::format("{}: backend must be ring, mpi, nccl or jaccl, not {}", name,
+                                 shown(result.backend)));
     }
     if (!json->contains("hosts")) return invalid(name + ": \"hosts\" is missing");
     list = &(*json)["hosts"];
@@ -199,7 +206,9 @@ Result<HostFile> parse_hostfile(std::string_view text, std::string_view file) {
     if (!host) return host.error();
     result.hosts.push_back(std::move(*host));
   }
-  if (auto unique = check_duplicates(result.hosts, name); !unique) return unique.error();
+  if (auto unique = check_duplicates(result.hosts); !unique) {
+    return invalid(name + ": " + unique.error().message);
+  }
   return result;
 }
 

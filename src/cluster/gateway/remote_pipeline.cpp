@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/platform.h"
+#include "cluster/gateway/memory_shares.h"
 #include "cluster/gateway/rank_state.h"
 #include "cluster/gateway/ring_members.h"
 #include "cluster/gateway/ring_watch.h"
@@ -230,12 +230,6 @@ void RemotePipeline::await_oldest() {
                      timing::kLostTick + std::chrono::seconds(bytes / kSlowestLink));
 }
 
-// Local ranks share the machine's memory, as it is before any of them loads.
-stage::StageOptions shared_memory(stage::StageOptions options, std::size_t local_ranks) {
-  options.memory_bytes = platform::free_memory_bytes() / local_ranks;
-  return options;
-}
-
 Status assign_layers(Members& members, const ModelSizes& sizes) {
   const std::vector<double> shares(members.size(), 1.0);
   auto ranges = partition(read_by_token(sizes), shares);
@@ -274,10 +268,12 @@ Result<std::unique_ptr<Pipeline>> open_remote_pipeline(const PipelineOptions& op
   auto members = gather(options, credentials->key, *credentials);
   if (!members) return members.error();
   if (auto assigned = assign_layers(*members, summary->sizes); !assigned) return assigned.error();
+  if (local) {
+    if (auto shared = share_memory(*members, options.stage); !shared) return shared.error();
+  }
 
   PipelineOptions own = options;
   own.stage.folder = std::filesystem::absolute(options.stage.folder);
-  if (local) own.stage = shared_memory(own.stage, ranks);
   auto pipeline = std::make_unique<RemotePipeline>(std::move(*members), std::move(plan));
   if (auto opened = pipeline->open(own, *credentials, progress); !opened) return opened.error();
   return std::unique_ptr<Pipeline>(std::move(pipeline));

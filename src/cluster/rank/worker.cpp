@@ -156,13 +156,15 @@ Result<std::unique_ptr<grpc::Server>> serve_grpc(WorkerService& service, config:
 }
 
 Status serve(const WorkerOptions& options, StopSignals& signals, ControlChannel* parent,
-             const std::function<void(const std::string& address)>& listening) {
+             const WorkerLog::Sink& listening) {
   auto setup = set_up(options, parent);
   if (!setup) return setup.error();
   auto executable = platform::executable_path();
   if (!executable) return executable.error();
   Supervisor supervisor(executable->string(), pack(setup->secrets), setup->gateway_silence);
-  WorkerService service(supervisor, {options.version, setup->secrets.credentials.key});
+  // Of a local worker its gateway tells.
+  WorkerLog log(parent == nullptr ? listening : WorkerLog::Sink());
+  WorkerService service(supervisor, {options.version, setup->secrets.credentials.key}, &log);
   auto server = serve_grpc(service, setup->listen, setup->secrets.credentials);
   if (!server) return server.error();
   signals.watch(supervisor);
@@ -172,7 +174,7 @@ Status serve(const WorkerOptions& options, StopSignals& signals, ControlChannel*
     static_cast<void>(parent->send(ControlKind::kPort, port, after(timing::kControl)));
     watch = std::make_unique<ParentWatch>(*parent, supervisor);
   }
-  if (parent == nullptr) listening(config::to_string(setup->listen));
+  log.say("tandem worker: waiting for a gateway at " + config::to_string(setup->listen));
   supervisor.serve();
   signals.end();
   service.stop();
@@ -183,7 +185,7 @@ Status serve(const WorkerOptions& options, StopSignals& signals, ControlChannel*
 }  // namespace
 
 Status run_worker(const WorkerOptions& options,
-                  const std::function<void(const std::string& address)>& listening) {
+                  const std::function<void(const std::string& line)>& listening) {
   StopSignals signals;
   if (!options.parent) return serve(options, signals, nullptr, listening);
   platform::die_with_parent();

@@ -30,11 +30,11 @@ struct WorkerOptions {
 };
 
 /// Serves until SIGTERM, SIGINT or (with `parent`) the parent's end. Without `parent`,
-/// `listening` is called once with the address, for the line on the terminal. kUnavailable: the
-/// port is in use, kInvalidArgument: an address that `security` does not allow. Takes over SIGTERM,
-/// SIGINT and SIGPIPE of the process.
+/// `listening` is given lines for people, one at a time: where it waits, then each load, end and
+/// refusal. kUnavailable: the port is in use, kInvalidArgument: an address that `security` does not
+/// allow. Takes over SIGTERM, SIGINT and SIGPIPE of the process.
 Status run_worker(const WorkerOptions& options,
-                  const std::function<void(const std::string& address)>& listening);
+                  const std::function<void(const std::string& line)>& listening);
 
 /// The whole life of a compute child; the return value is the process's exit code.
 int run_compute_child();

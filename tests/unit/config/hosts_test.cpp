@@ -46,7 +46,7 @@ TEST(Hosts, BadOnesAreRefusedByName) {
 }
 
 TEST(Hosts, ListsKeepTheirOrder) {
-  const auto hosts = parse_hosts("b:2,a:1,[::1]:3");
+  const auto hosts = parse_hosts("b:2, a:1 ,[::1]:3");
   ASSERT_TRUE(hosts.ok());
   ASSERT_EQ(hosts->size(), 3);
   EXPECT_EQ((*hosts)[0].name, "b");
@@ -57,11 +57,11 @@ TEST(Hosts, EmptyEntriesAndDuplicatesOfAListAreErrors) {
   for (const char* list : {"", ",", "a,", ",a", "a,,b"}) {
     const auto hosts = parse_hosts(list);
     ASSERT_FALSE(hosts.ok()) << list;
-    EXPECT_THAT(hosts.error().message, HasSubstr("--hosts"));
+    EXPECT_EQ(hosts.error().message.find("--hosts"), std::string::npos) << "the flag says it";
   }
   const auto twice = parse_hosts("a:1,b,a:1");
   ASSERT_FALSE(twice.ok());
-  EXPECT_THAT(twice.error().message, HasSubstr("a:1 is listed twice"));
+  EXPECT_EQ(twice.error().message, "a:1 is listed twice");
   EXPECT_FALSE(parse_hosts("a,a:4820").ok()) << "the default port is the same port";
   EXPECT_TRUE(parse_hosts("a:1,a:2").ok());
   std::string many = "h";
@@ -70,11 +70,11 @@ TEST(Hosts, EmptyEntriesAndDuplicatesOfAListAreErrors) {
 }
 
 TEST(HostFile, BothShapesOfMlxLaunchAreRead) {
-  const std::string list = R"([{"ssh": "me@mac1", "ips": ["10.0.0.1"], "rdma": [null, "rdma_en5"]},
-                              {"ssh": "mac2.local"}, {"ips": ["10.0.0.3:9000"]},
+  const std::string list = R"([{"ssh": "me@mac1", "ips": ["10.0.0.1"], "rdma": [null, null]},
+                              {"ssh": "mac2.local", "rdma": null}, {"ips": ["10.0.0.3:9000"]},
                               {"ips": ["10.0.0.4"], "port": 7, "model": "/m"}])";
   for (const std::string& text :
-       {list, R"({"backend": "ring", "envs": ["A=b"], "hosts": )" + list + "}"}) {
+       {list, R"({"backend": "ring", "envs": [], "hosts": )" + list + "}"}) {
     const auto file = parse_hostfile(text, "hosts.json");
     ASSERT_TRUE(file.ok()) << file.error().message;
     ASSERT_EQ(file->hosts.size(), 4);
@@ -113,7 +113,10 @@ TEST(HostFile, EveryMistakeNamesTheFileAndThePlace) {
       {R"([{"ips": []}])", "needs an address"},
       {R"([{"ips": "10.0.0.1"}])", "ips"},
       {R"([{"ips": [1]}])", "ips"},
-      {R"([{"ssh": "a", "rdma": "en5"}])", "rdma"},
+      {R"([{"ssh": "a", "rdma": "en5"}])", "rdma: tandem uses no RDMA devices"},
+      {R"([{"ssh": "a", "rdma": [null, "rdma_en5"]}])", "rdma: tandem uses no RDMA devices"},
+      {R"({"hosts": [{"ssh": "a"}], "envs": ["A=b"]})", "envs"},
+      {R"({"hosts": [{"ssh": "a"}], "backend": "jaccl-ring"})", "backend"},
       {R"([{"ssh": "a"}, {"ips": ["a"]}])", "a:4820 is listed twice"},
       {R"([{"ssh": "a", "ssh": "b"}])", "f.json"},
       {R"([{"ssh": "a;b"}])", "hosts[0]"},
