@@ -11,27 +11,22 @@ KvMemory::Match KvMemory::match(std::uint64_t salt, std::span<const std::int32_t
                                 const Rank& rank) const {
   if (prompt.size() <= 1) return {};
   const auto all_but_one = prompt.first(prompt.size() - 1);
-  const auto now = index_.best(salt, all_but_one, [&](std::uint64_t id, std::uint32_t common) {
-    return std::min(common, book_.length(id));
-  });
   Match match;
-  if (now) match = {now->id, now->length, false};
-  const auto later = index_.best(salt, all_but_one, [&](std::uint64_t id, std::uint32_t common) {
-    const auto found = running_.find(id);
-    return found != running_.end() && found->second.rank < rank ? common : 0;
-  });
+  if (const auto now = index_.longest(salt, all_but_one)) match = {now->id, now->length, false};
+  const auto later = index_.coming(salt, all_but_one, rank);
   match.soon = later && later->length >= match.length + kWorthWaiting;
   return match;
 }
 
 void KvMemory::begin(std::uint64_t id, std::uint64_t salt, std::span<const std::int32_t> tokens,
                      const Rank& rank, const Match& match) {
-  running_.emplace(id, Running{salt, rank});
-  index_.add(id, salt, {tokens.begin(), tokens.end()});
+  running_.emplace(id, salt);
+  index_.add(id, salt, tokens, rank);
   if (match.source == 0) return;
   const bool idle = idle_.contains(match.source);
   if (!limits_.sharing && !idle) make_room(pages_of(match.length));
   book_.fork(id, match.source, match.length);
+  index_.set_usable(id, {0, match.length});
   ops_.push_back({StateOp::Kind::kFork, id, match.source, match.length});
   if (!idle) return;
   touch(match.source);
@@ -54,28 +49,28 @@ void KvMemory::append(std::uint64_t id, std::uint32_t count) {
     shrink_oldest(needed - limits_.pages);
   }
   book_.append(id, count);
+  index_.set_usable(id, {0, book_.length(id)});
 }
 
 void KvMemory::end(std::uint64_t id, std::span<const std::int32_t> tokens) {
   const auto found = running_.find(id);
   check(found != running_.end(), "a running sequence stops");
-  const std::uint64_t salt = found->second.salt;
+  const std::uint64_t salt = found->second;
   running_.erase(found);
   index_.remove(id);
   const std::uint32_t length = book_.length(id);
   if (length == 0) return;
   if (limits_.idle_tokens == 0) return drop(id);
   const auto computed = tokens.first(length);
-  const auto other = index_.best(salt, computed, [&](std::uint64_t each, std::uint32_t common) {
-    return std::min(common, book_.length(each));
-  });
+  const auto other = index_.longest(salt, computed);
   if (other && other->length == length) {  // all of it is there a second time
     if (idle_.contains(other->id)) touch(other->id);
     drop(id);
     return;
   }
   book_.unpin(id);
-  index_.add(id, salt, {computed.begin(), computed.end()});
+  index_.add(id, salt, computed);
+  index_.set_usable(id, {0, length});
   touch(id);
   keep_limits();
 }

@@ -1,7 +1,6 @@
 #pragma once
 // Who holds KV in the stages: running sequences, and idle ones whose beginnings may serve again.
 
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -21,13 +20,6 @@ inline constexpr std::size_t kIdleSequencesMax = 512;
 /// A prompt waits for an older one that is computing the same beginning if that saves this many
 /// tokens.
 inline constexpr std::uint32_t kWorthWaiting = 16;
-
-/// The order in which requests are served.
-struct Rank {
-  std::int64_t priority = 0;  // lower is served first
-  std::uint64_t arrival = 0;
-  auto operator<=>(const Rank&) const = default;
-};
 
 struct KvLimits {
   std::uint64_t pages = std::numeric_limits<std::uint64_t>::max();        // of the tightest rank
@@ -72,10 +64,6 @@ class KvMemory {
   std::size_t idle() const { return idle_.size(); }
 
  private:
-  struct Running {
-    std::uint64_t salt = 0;
-    Rank rank;
-  };
   void touch(std::uint64_t idle);
   void forget(std::uint64_t idle);
   void make_room(std::uint64_t pages);
@@ -85,9 +73,9 @@ class KvMemory {
   KvLimits limits_;
   KvBook book_;
   PrefixIndex index_;
-  std::map<std::uint64_t, Running> running_;
-  std::map<std::uint64_t, std::uint64_t> idle_;  // id -> when it was last used
-  std::map<std::uint64_t, std::uint64_t> uses_;  // and the other way round
+  std::map<std::uint64_t, std::uint64_t> running_;  // id -> salt
+  std::map<std::uint64_t, std::uint64_t> idle_;     // id -> when it was last used
+  std::map<std::uint64_t, std::uint64_t> uses_;     // and the other way round
   std::uint64_t use_ = 0;
   std::vector<StateOp> ops_;
 };
