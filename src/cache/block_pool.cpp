@@ -14,8 +14,8 @@ constexpr std::size_t kSpareBlocksMax = 16;
 
 }  // namespace
 
-BlockPool::BlockPool(std::size_t block_bytes, bool with_memory, std::size_t blocks_max)
-    : block_bytes_(block_bytes), with_memory_(with_memory), blocks_max_(blocks_max) {
+BlockPool::BlockPool(std::size_t block_bytes, bool with_memory)
+    : block_bytes_(block_bytes), with_memory_(with_memory) {
   check(block_bytes > 0, "a block has bytes");
 }
 
@@ -65,9 +65,13 @@ void BlockPool::release(int block) {
   --live_;
   unused_.push_back(block);
   Memory memory = std::move(entry.memory);
-  if (memory && spare_.size() < kSpareBlocksMax && held() < blocks_max_) {
-    spare_.push_back(std::move(memory));
-  }
+  if (memory && spare_.size() < kSpareBlocksMax) spare_.push_back(std::move(memory));
+}
+
+bool BlockPool::drop_spare() {
+  if (spare_.empty()) return false;
+  spare_.pop_back();
+  return true;
 }
 
 int BlockPool::references(int block) const {

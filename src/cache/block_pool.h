@@ -10,19 +10,21 @@
 
 namespace tandem::cache {
 
-/// Hands out blocks by number. The memory of a few idle blocks is kept for the next allocations, as
-/// far as it fits the limit beside the live ones. Not thread-safe.
+/// Hands out blocks by number. The memory of a few idle blocks is kept for the next allocations.
+/// Not thread-safe.
 class BlockPool {
  public:
   /// with_memory false: blocks are numbers only, for arrays that live elsewhere and are counted
-  /// here. blocks_max: live blocks and spare memory together; the caller sees to the live ones.
-  BlockPool(std::size_t block_bytes, bool with_memory, std::size_t blocks_max);
+  /// here.
+  BlockPool(std::size_t block_bytes, bool with_memory);
 
   /// A block with one reference, filled with zeros; nullopt when there is no memory.
   std::optional<int> allocate();
   void add_reference(int block);
   /// Drops a reference; the last one makes the block idle.
   void release(int block);
+  /// Gives an idle block's memory back to the system; false when none is kept.
+  bool drop_spare();
 
   int references(int block) const;
   /// The block's bytes, aligned to 64; nullptr without memory.
@@ -32,6 +34,7 @@ class BlockPool {
   std::size_t live() const { return live_; }
   /// Blocks that take memory: the live ones, and the spare memory.
   std::size_t held() const { return live_ + spare_.size(); }
+  std::size_t spare() const { return spare_.size(); }
 
  private:
   struct Free {
@@ -47,7 +50,6 @@ class BlockPool {
 
   std::size_t block_bytes_;
   bool with_memory_;
-  std::size_t blocks_max_;
   std::vector<Block> blocks_;
   std::vector<int> unused_;    // numbers without a reference
   std::vector<Memory> spare_;  // memory of blocks that went idle

@@ -10,30 +10,33 @@
 #include "cache/transaction.h"
 
 namespace tandem::cache {
-namespace {
 
-std::size_t sum_of_pages(const std::vector<kernels::KvSpec>& layers) {
-  std::size_t bytes = 0;
-  for (const kernels::KvSpec& spec : layers) bytes += kernels::kv_page_bytes(spec);
-  return bytes;
-}
-
-}  // namespace
-
-KvCache::KvCache(const std::vector<kernels::KvSpec>& layers, std::uint64_t bytes_max,
-                 Storage storage)
-    : bytes_max_(bytes_max),
-      storage_(storage),
-      pool_(sum_of_pages(layers), storage == Storage::kPages,
-            static_cast<std::size_t>(bytes_max / std::max<std::size_t>(1, sum_of_pages(layers)))) {
-  std::size_t offset = 0;
-  for (const kernels::KvSpec& spec : layers) {
-    offsets_.push_back(offset);
-    offset += kernels::kv_page_bytes(spec);
+KvCache::KvCache(const std::vector<LayerKv>& layers, std::uint64_t bytes_max, Storage storage)
+    : bytes_max_(bytes_max), storage_(storage) {
+  struct Size {
+    std::uint32_t window;
+    std::size_t bytes;
+  };
+  std::vector<Size> sizes;
+  for (const LayerKv& layer : layers) {
+    const auto window =
+        storage == Storage::kArrays ? 0U : static_cast<std::uint32_t>(std::max(layer.window, 0));
+    const auto same = std::find_if(sizes.begin(), sizes.end(),
+                                   [&](const Size& each) { return each.window == window; });
+    const auto group = static_cast<std::size_t>(same - sizes.begin());
+    if (same == sizes.end()) sizes.push_back({window, 0});
+    places_.push_back({group, sizes[group].bytes});
+    sizes[group].bytes += kernels::kv_page_bytes(layer.kv);
+  }
+  for (const Size& size : sizes) {
+    groups_.push_back({size.window, BlockPool(size.bytes, storage == Storage::kPages)});
   }
 }
 
 Status KvCache::apply(std::span<const StateOp> ops, std::span<const Append> appends) {
+  for (const std::uint64_t id : std::exchange(grown_, {})) {
+    if (const auto it = sequences_.find(id); it != sequences_.end()) let_go(it->second);
+  }
   Transaction transaction(*this);
   for (const StateOp& op : ops) {
     if (Status status = transaction.apply(op); !status.ok()) return status;
@@ -42,7 +45,9 @@ Status KvCache::apply(std::span<const StateOp> ops, std::span<const Append> appe
     if (Status status = transaction.append(append); !status.ok()) return status;
   }
   if (Status status = transaction.check_limits(); !status.ok()) return status;
-  return transaction.commit();
+  if (Status status = transaction.commit(); !status.ok()) return status;
+  for (const Append& append : appends) grown_.push_back(append.sequence);
+  return {};
 }
 
 std::span<kernels::KvSequence> KvCache::layers(std::uint64_t sequence) {
@@ -56,48 +61,129 @@ std::optional<std::uint32_t> KvCache::length(std::uint64_t sequence) const {
   return it == sequences_.end() ? std::nullopt : std::optional(it->second.length);
 }
 
-std::uint64_t KvCache::bytes_per_token() const {
-  return (pool_.block_bytes() + kPageTokens - 1) / kPageTokens;
+std::vector<StateGroup> KvCache::states() const {
+  std::vector<StateGroup> states;
+  for (const Group& group : groups_) {
+    const auto kind = group.window == 0 ? StateKind::kPaged : StateKind::kWindowed;
+    states.push_back({kind, group.window, group.pool.block_bytes()});
+  }
+  return states;
 }
 
-void KvCache::place_pages(Sequence& sequence, std::size_t first_block) const {
+std::uint64_t KvCache::block_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const Group& group : groups_) bytes += group.pool.block_bytes();
+  return bytes;
+}
+
+std::uint64_t KvCache::bytes_in_use() const {
+  std::uint64_t bytes = 0;
+  for (const Group& group : groups_) bytes += group.pool.live() * group.pool.block_bytes();
+  return bytes;
+}
+
+std::uint64_t KvCache::bytes_held() const {
+  std::uint64_t bytes = 0;
+  for (const Group& group : groups_) bytes += group.pool.held() * group.pool.block_bytes();
+  return bytes;
+}
+
+std::uint32_t KvCache::least_length(std::uint32_t floor) const {
+  std::uint32_t least = 0;
+  for (const Group& group : groups_) {
+    least = std::max(least, tandem::least_length(group.window, floor));
+  }
+  return least;
+}
+
+void KvCache::place_pages(Sequence& sequence) const {
   if (storage_ == Storage::kArrays) return;
-  for (std::size_t i = 0; i < sequence.layers.size(); ++i) {
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    const Place& place = places_[i];
+    const auto& blocks = sequence.blocks[place.group];
     auto& pages = sequence.layers[i].pages;
-    pages.resize(sequence.blocks.size());
-    for (std::size_t block = first_block; block < pages.size(); ++block) {
-      pages[block] = pool_.data(sequence.blocks[block]) + offsets_[i];
+    pages.resize(blocks.size());
+    for (std::size_t b = 0; b < blocks.size(); ++b) {
+      pages[b] = blocks[b] == kNoBlock ? nullptr
+                                       : groups_[place.group].pool.data(blocks[b]) + place.offset;
     }
   }
+}
+
+/// Raises a sequence's floor to where its length allows.
+void KvCache::let_go(Sequence& sequence) {
+  sequence.floor = std::max(sequence.floor, floor_of(sequence.length));
+  bool changed = false;
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    auto& blocks = sequence.blocks[g];
+    for (std::size_t b = first_page(groups_[g].window, sequence.floor);
+         b-- > 0 && blocks[b] != kNoBlock;) {
+      groups_[g].pool.release(std::exchange(blocks[b], kNoBlock));
+      changed = true;
+    }
+  }
+  if (changed) place_pages(sequence);
+}
+
+/// Gives idle memory back, as far as it does not fit beside what is in use and `more` bytes.
+void KvCache::shed_spare(std::uint64_t more) {
+  for (Group& group : groups_) {
+    while (bytes_held() + more > bytes_max_ && group.pool.drop_spare()) continue;
+  }
+}
+
+Status KvCache::check_sequence(std::uint64_t id, const Sequence& sequence) const {
+  const auto wrong = [&](const char* what) {
+    return Status(Error{ErrorCode::kInternal, fmt::format("{} of sequence {}", what, id)});
+  };
+  const std::size_t needed = (std::size_t{sequence.length} + kPageTokens - 1) / kPageTokens;
+  if (sequence.layers.size() != places_.size()) return wrong("layers");
+  if (sequence.blocks.size() != groups_.size()) return wrong("groups");
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    const auto& blocks = sequence.blocks[g];
+    if (blocks.size() != needed) return wrong("blocks");
+    const std::size_t first = first_page(groups_[g].window, sequence.floor);
+    for (std::size_t b = 0; b < needed; ++b) {
+      if ((blocks[b] == kNoBlock) != (b < first)) return wrong("window");
+    }
+  }
+  for (std::size_t i = 0; storage_ == Storage::kPages && i < places_.size(); ++i) {
+    const auto& pages = sequence.layers[i].pages;
+    const auto& blocks = sequence.blocks[places_[i].group];
+    const BlockPool& pool = groups_[places_[i].group].pool;
+    if (pages.size() != needed) return wrong("pages");
+    for (std::size_t b = 0; b < needed; ++b) {
+      const std::byte* place =
+          blocks[b] == kNoBlock ? nullptr : pool.data(blocks[b]) + places_[i].offset;
+      if (pages[b] != place) return wrong("address of a page");
+    }
+  }
+  return {};
 }
 
 Status KvCache::check_integrity() const {
   const auto wrong = [](std::string what) {
     return Status(Error{ErrorCode::kInternal, std::move(what)});
   };
-  std::map<int, int> counts;
+  std::vector<std::map<int, int>> counts(groups_.size());
   for (const auto& [id, sequence] : sequences_) {
-    const std::size_t needed = (std::size_t{sequence.length} + kPageTokens - 1) / kPageTokens;
-    if (sequence.blocks.size() != needed) return wrong(fmt::format("blocks of sequence {}", id));
-    if (sequence.layers.size() != offsets_.size()) return wrong("layers of a sequence");
-    for (const int block : sequence.blocks) ++counts[block];
-    for (std::size_t i = 0; storage_ == Storage::kPages && i < offsets_.size(); ++i) {
-      const auto& pages = sequence.layers[i].pages;
-      if (pages.size() != needed) return wrong(fmt::format("pages of sequence {}", id));
-      for (std::size_t b = 0; b < needed; ++b) {
-        if (pages[b] != pool_.data(sequence.blocks[b]) + offsets_[i]) {
-          return wrong(fmt::format("address of page {} of sequence {}", b, id));
-        }
+    if (Status status = check_sequence(id, sequence); !status.ok()) return status;
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      for (const int block : sequence.blocks[g]) {
+        if (block != kNoBlock) ++counts[g][block];
       }
     }
   }
-  if (counts.size() != pool_.live()) {
-    return wrong(fmt::format("{} blocks live, {} in use", pool_.live(), counts.size()));
-  }
-  for (const auto& [block, count] : counts) {
-    if (pool_.references(block) != count) {
-      return wrong(
-          fmt::format("block {}: {} references, {} uses", block, pool_.references(block), count));
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    const BlockPool& pool = groups_[g].pool;
+    if (counts[g].size() != pool.live()) {
+      return wrong(fmt::format("{} blocks live, {} in use", pool.live(), counts[g].size()));
+    }
+    for (const auto& [block, count] : counts[g]) {
+      if (pool.references(block) != count) {
+        return wrong(
+            fmt::format("block {}: {} references, {} uses", block, pool.references(block), count));
+      }
     }
   }
   if (bytes_held() > bytes_max_) return wrong("over the limit");

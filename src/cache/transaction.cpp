@@ -26,19 +26,26 @@ KvCache::Transaction::Draft* KvCache::Transaction::find(std::uint64_t sequence) 
   if (it == cache_.sequences_.end()) return nullptr;
   Draft draft;
   draft.length = it->second.length;
+  draft.floor = it->second.floor;
   draft.blocks = it->second.blocks;
   draft.origin = sequence;
   return &drafts_.emplace(sequence, std::move(draft)).first->second;
 }
 
-int KvCache::Transaction::references(int block) const {
-  const auto it = deltas_.find(block);
-  return cache_.pool_.references(block) + (it == deltas_.end() ? 0 : it->second);
+int KvCache::Transaction::references(std::size_t group, int block) const {
+  const auto it = deltas_[group].find(block);
+  return cache_.groups_[group].pool.references(block) +
+         (it == deltas_[group].end() ? 0 : it->second);
 }
 
 void KvCache::Transaction::drop_blocks(Draft& draft, std::size_t keep) {
-  for (std::size_t i = keep; i < draft.blocks.size(); ++i) --deltas_[draft.blocks[i]];
-  draft.blocks.resize(std::min(keep, draft.blocks.size()));
+  for (std::size_t g = 0; g < draft.blocks.size(); ++g) {
+    auto& blocks = draft.blocks[g];
+    for (std::size_t i = keep; i < blocks.size(); ++i) {
+      if (blocks[i] != kNoBlock) --deltas_[g][blocks[i]];
+    }
+    blocks.resize(std::min(keep, blocks.size()));
+  }
 }
 
 Status KvCache::Transaction::apply(const StateOp& op) {
@@ -58,12 +65,21 @@ Status KvCache::Transaction::apply(const StateOp& op) {
   return invalid(fmt::format("state op of sequence {}: unknown kind", op.sequence));
 }
 
+Status KvCache::Transaction::check_length(const char* what, std::uint64_t id, const Draft& draft,
+                                          std::uint32_t length) const {
+  const std::uint32_t least = cache_.least_length(draft.floor);
+  if (length >= least && length <= draft.length) return {};
+  return invalid(
+      fmt::format("{}: sequence {} has {} tokens and keeps what lengths from {} on need, "
+                  "asked for {}",
+                  what, id, draft.length, least, length));
+}
+
 Status KvCache::Transaction::rewind(const StateOp& op) {
   Draft* draft = find(op.sequence);
   if (draft == nullptr) return invalid(fmt::format("rewind: unknown sequence {}", op.sequence));
-  if (op.length > draft->length) {
-    return invalid(fmt::format("rewind: sequence {} has {} tokens, fewer than {}", op.sequence,
-                               draft->length, op.length));
+  if (Status status = check_length("rewind", op.sequence, *draft, op.length); !status.ok()) {
+    return status;
   }
   draft->length = op.length;
   drop_blocks(*draft, blocks_for(op.length));
@@ -78,16 +94,22 @@ Status KvCache::Transaction::fork(const StateOp& op) {
   if (source == nullptr) {
     return invalid(fmt::format("fork: unknown source sequence {}", op.source));
   }
-  if (op.length < 1 || op.length > source->length) {
-    return invalid(fmt::format("fork: sequence {} has {} tokens, asked for {}", op.source,
-                               source->length, op.length));
+  if (op.length < 1) return invalid("fork: at least one token");
+  if (Status status = check_length("fork", op.source, *source, op.length); !status.ok()) {
+    return status;
   }
   Draft draft;
   draft.length = op.length;
-  const auto shared = static_cast<std::ptrdiff_t>(blocks_for(op.length));
-  draft.blocks.assign(source->blocks.begin(), source->blocks.begin() + shared);
+  draft.floor = std::max(source->floor, floor_of(op.length));
   draft.origin = source->origin;
-  for (const int block : draft.blocks) ++deltas_[block];
+  for (std::size_t g = 0; g < source->blocks.size(); ++g) {
+    const std::size_t first = first_page(cache_.groups_[g].window, draft.floor);
+    auto& blocks = draft.blocks.emplace_back(blocks_for(op.length), kNoBlock);
+    for (std::size_t i = first; i < blocks.size(); ++i) {
+      blocks[i] = source->blocks[g][i];
+      ++deltas_[g][blocks[i]];
+    }
+  }
   drafts_.insert_or_assign(op.sequence, std::move(draft));
   return {};
 }
@@ -96,6 +118,7 @@ Status KvCache::Transaction::append(const Append& append) {
   Draft* draft = find(append.sequence);
   if (draft == nullptr && append.position == 0) {
     draft = &drafts_.insert_or_assign(append.sequence, Draft{}).first->second;
+    draft->blocks.resize(cache_.groups_.size());
   }
   if (draft == nullptr) {
     return invalid(fmt::format("sequence {} is unknown, its tokens begin at position {}",
@@ -121,29 +144,48 @@ Status KvCache::Transaction::append(const Append& append) {
                              append.count, append.sequence, cache_.bytes_max_)};
   }
   draft->appended = true;
-  if (draft->length % kPageTokens != 0) {
-    int& last = draft->blocks.back();
-    if (references(last) > 1) {  // others read this block: write into a copy
-      --deltas_[last];
-      new_blocks_.push_back({last, -1});
-      last = -static_cast<int>(new_blocks_.size());
-    }
-  }
-  draft->length += append.count;
-  while (draft->blocks.size() < blocks_for(draft->length)) {
-    new_blocks_.push_back({std::nullopt, -1});
-    draft->blocks.push_back(-static_cast<int>(new_blocks_.size()));
-  }
+  extend(*draft, append.count);
   return {};
 }
 
-Status KvCache::Transaction::check_limits() const {
-  std::int64_t blocks = static_cast<std::int64_t>(cache_.pool_.live() + new_blocks_.size());
-  for (const auto& [block, delta] : deltas_) {
-    if (cache_.pool_.references(block) + delta == 0) --blocks;
+int KvCache::Transaction::add_block(std::size_t group, std::optional<int> copy_of) {
+  new_blocks_.push_back({group, copy_of, -1});
+  return -static_cast<int>(new_blocks_.size());
+}
+
+void KvCache::Transaction::extend(Draft& draft, std::uint32_t count) {
+  const bool begun = draft.length % kPageTokens != 0;
+  draft.length += count;
+  for (std::size_t g = 0; g < draft.blocks.size(); ++g) {
+    auto& blocks = draft.blocks[g];
+    if (begun && references(g, blocks.back()) > 1) {  // others read it: write into a copy
+      --deltas_[g][blocks.back()];
+      blocks.back() = add_block(g, blocks.back());
+    }
+    while (blocks.size() < blocks_for(draft.length)) blocks.push_back(add_block(g, std::nullopt));
   }
-  // 128 bits are not needed: both factors are far below 2^32 wherever memory is finite.
-  const std::uint64_t bytes = static_cast<std::uint64_t>(blocks) * cache_.block_bytes();
+}
+
+std::uint64_t KvCache::Transaction::bytes() const {
+  std::vector<std::int64_t> blocks;
+  for (const Group& group : cache_.groups_) {
+    blocks.push_back(static_cast<std::int64_t>(group.pool.live()));
+  }
+  for (const NewBlock& block : new_blocks_) ++blocks[block.group];
+  std::uint64_t bytes = 0;
+  for (std::size_t g = 0; g < blocks.size(); ++g) {
+    const BlockPool& pool = cache_.groups_[g].pool;
+    for (const auto& [block, delta] : deltas_[g]) {
+      if (pool.references(block) + delta == 0) --blocks[g];
+    }
+    // 128 bits are not needed: both factors are far below 2^32 wherever memory is finite.
+    bytes += static_cast<std::uint64_t>(blocks[g]) * pool.block_bytes();
+  }
+  return bytes;
+}
+
+Status KvCache::Transaction::check_limits() const {
+  const std::uint64_t bytes = this->bytes();
   if (bytes > cache_.bytes_max_) {
     return Error{ErrorCode::kResourceLimit,
                  fmt::format("KV memory: the tick needs {} bytes in all, the limit is {}", bytes,
@@ -164,17 +206,20 @@ Status KvCache::Transaction::check_limits() const {
 
 bool KvCache::Transaction::allocate() {
   for (NewBlock& block : new_blocks_) {
-    const auto number = cache_.pool_.allocate();
+    BlockPool& pool = cache_.groups_[block.group].pool;
+    // Another group's idle memory gives way first.
+    if (pool.spare() == 0) cache_.shed_spare(pool.block_bytes());
+    const auto number = pool.allocate();
     if (!number) {
       for (const NewBlock& made : new_blocks_) {
-        if (made.number >= 0) cache_.pool_.release(made.number);
+        if (made.number >= 0) cache_.groups_[made.group].pool.release(made.number);
       }
       return false;
     }
     block.number = *number;
-    std::byte* memory = cache_.pool_.data(*number);
+    std::byte* memory = pool.data(*number);
     if (block.copy_of && memory != nullptr) {
-      std::memcpy(memory, cache_.pool_.data(*block.copy_of), cache_.pool_.block_bytes());
+      std::memcpy(memory, pool.data(*block.copy_of), pool.block_bytes());
     }
   }
   return true;
@@ -182,12 +227,17 @@ bool KvCache::Transaction::allocate() {
 
 Status KvCache::Transaction::commit() {
   if (!allocate()) {
+    cache_.shed_spare(0);
     return Error{ErrorCode::kResourceLimit, "KV memory: the system has no more"};
   }
-  for (const auto& [block, delta] : deltas_) {
-    for (int i = 0; i < delta; ++i) cache_.pool_.add_reference(block);
-    for (int i = 0; i > delta; --i) cache_.pool_.release(block);
+  for (std::size_t g = 0; g < deltas_.size(); ++g) {
+    BlockPool& pool = cache_.groups_[g].pool;
+    for (const auto& [block, delta] : deltas_[g]) {
+      for (int i = 0; i < delta; ++i) pool.add_reference(block);
+      for (int i = 0; i > delta; --i) pool.release(block);
+    }
   }
+  cache_.shed_spare(0);
   // Arrays are taken from their origins before any of those changes.
   std::map<std::uint64_t, Sequence> copied;
   for (const auto& [id, draft] : drafts_) {
@@ -210,20 +260,23 @@ void KvCache::Transaction::settle(std::uint64_t id, Draft& draft, std::optional<
     cache_.sequences_.erase(id);
     return;
   }
-  for (int& block : draft.blocks) {
-    if (block < 0) block = new_blocks_[static_cast<std::size_t>(-1 - block)].number;
+  for (auto& blocks : draft.blocks) {
+    for (int& block : blocks) {
+      if (block < 0 && block != kNoBlock) {
+        block = new_blocks_[static_cast<std::size_t>(-1 - block)].number;
+      }
+    }
   }
   Sequence& sequence = cache_.sequences_[id];
   if (draft.origin != id) {  // a new sequence, perhaps of a name that was freed
     sequence = copied ? std::move(*copied) : Sequence{};
-    sequence.layers.resize(cache_.offsets_.size());
+    sequence.layers.resize(cache_.places_.size());
   }
-  const auto common = std::mismatch(sequence.blocks.begin(), sequence.blocks.end(),
-                                    draft.blocks.begin(), draft.blocks.end());
-  const auto same = static_cast<std::size_t>(common.first - sequence.blocks.begin());
   sequence.length = draft.length;
+  sequence.floor = draft.floor;
+  if (sequence.blocks == draft.blocks) return;
   sequence.blocks = std::move(draft.blocks);
-  cache_.place_pages(sequence, same);
+  cache_.place_pages(sequence);
 }
 
 }  // namespace tandem::cache

@@ -16,7 +16,7 @@ namespace tandem::cache {
 /// which can fail for want of memory and then changes nothing.
 class KvCache::Transaction {
  public:
-  explicit Transaction(KvCache& cache) : cache_(cache) {}
+  explicit Transaction(KvCache& cache) : cache_(cache), deltas_(cache.groups_.size()) {}
 
   Status apply(const StateOp& op);
   Status append(const Append& append);
@@ -29,27 +29,35 @@ class KvCache::Transaction {
     bool gone = false;
     bool appended = false;
     std::uint32_t length = 0;
-    /// Blocks of the pool; -1 - i stands for new_blocks_[i].
-    std::vector<int> blocks;
+    std::uint32_t floor = 0;
+    /// By group: blocks of its pool; -1 - i stands for new_blocks_[i].
+    std::vector<std::vector<int>> blocks;
     std::optional<std::uint64_t> origin;  // the sequence of the cache whose arrays go on
   };
   struct NewBlock {
+    std::size_t group = 0;
     std::optional<int> copy_of;
     int number = -1;  // in the pool, once committed
   };
 
   /// The draft of a sequence, made from the cache when first asked for; nullptr when unknown.
   Draft* find(std::uint64_t sequence);
-  int references(int block) const;
+  int references(std::size_t group, int block) const;
   void drop_blocks(Draft& draft, std::size_t keep);
+  int add_block(std::size_t group, std::optional<int> copy_of);
+  void extend(Draft& draft, std::uint32_t count);
+  Status check_length(const char* what, std::uint64_t id, const Draft& draft,
+                      std::uint32_t length) const;
   Status rewind(const StateOp& op);
   Status fork(const StateOp& op);
+  /// Bytes in use, after all operations.
+  std::uint64_t bytes() const;
   bool allocate();
   void settle(std::uint64_t id, Draft& draft, std::optional<Sequence> copied);
 
   KvCache& cache_;
   std::map<std::uint64_t, Draft> drafts_;
-  std::unordered_map<int, int> deltas_;  // changes of reference counts
+  std::vector<std::unordered_map<int, int>> deltas_;  // changes of reference counts, by group
   std::vector<NewBlock> new_blocks_;
 };
 

@@ -16,17 +16,6 @@
 namespace tandem::scheduler {
 namespace {
 
-/// Pages of KV that the tightest rank has room for.
-std::uint64_t kv_pages(const std::vector<RankInfo>& ranks) {
-  std::uint64_t pages = std::numeric_limits<std::uint64_t>::max() / kPageTokens;
-  for (const RankInfo& rank : ranks) {
-    const StageInfo& info = rank.stage;
-    if (info.kv_bytes_per_token == 0 || info.kv_bytes_max == 0) continue;
-    pages = std::min(pages, info.kv_bytes_max / info.kv_bytes_per_token / kPageTokens);
-  }
-  return pages;
-}
-
 PipelineLimits limits_of(const std::vector<RankInfo>& ranks) {
   check(!ranks.empty(), "a pipeline has ranks");
   const StageInfo& first = ranks.front().stage;
@@ -35,9 +24,8 @@ PipelineLimits limits_of(const std::vector<RankInfo>& ranks) {
   limits.context_max = first.context_max;
   limits.rows_max = tick_rows_max(static_cast<std::uint64_t>(std::max(first.hidden_size, 0)) *
                                   size_of(first.hidden_dtype));
-  limits.kv_pages = kv_pages(ranks);
-  limits.kv_tokens = limits.kv_pages * kPageTokens;
-  for (const RankInfo& rank : ranks) limits.token_bytes += rank.stage.kv_bytes_per_token;
+  limits.kv = KvShape::of(ranks);
+  limits.kv_tokens = limits.kv.length_max();
   return limits;
 }
 
@@ -47,9 +35,7 @@ Engine::State::State(Pipeline& stages, EngineOptions wanted, PipelineLimits offe
     : pipeline(stages), options(std::move(wanted)), limits(offered), memory(kv_limits()) {}
 
 KvLimits Engine::State::kv_limits() const {
-  return {.pages = limits.kv_pages,
-          .sharing = options.paged_kv,
-          .idle_tokens = options.prefix_bytes / std::max<std::uint64_t>(limits.token_bytes, 1)};
+  return {.shape = limits.kv, .sharing = options.paged_kv, .idle_bytes = options.prefix_bytes};
 }
 
 std::uint64_t Engine::State::length_max() const {
@@ -76,9 +62,11 @@ EngineStats Engine::stats() const {
   const KvBook& book = state_->memory.book();
   stats.waiting = state_->waiting.size() + state_->held.size();
   stats.running = state_->running.size();
-  stats.kv_tokens_used = book.pinned() * kPageTokens;
-  stats.kv_tokens_idle = (book.held() - book.pinned()) * kPageTokens;
-  stats.kv_tokens_capacity = state_->limits.kv_tokens;
+  const KvShape& shape = book.shape();
+  const std::uint64_t used = shape.in_blocks(book.pinned());
+  stats.kv_tokens_used = used * kPageTokens;
+  stats.kv_tokens_idle = (shape.in_blocks(book.held()) - used) * kPageTokens;
+  stats.kv_tokens_capacity = shape.blocks_beside(shape.none()) * kPageTokens;
   return stats;
 }
 

@@ -27,24 +27,31 @@ void note_turn(std::map<Rank, Sequence>& running, Sequence& served, std::uint32_
 
 }  // namespace
 
-/// Pages of a sequence's tokens and of the next page's worth of its answer.
-std::uint64_t Engine::State::pages_wanted(const Sequence& sequence) const {
+/// A sequence's tokens and the next page's worth of its answer.
+std::uint64_t Engine::State::tokens_wanted(const Sequence& sequence) const {
   const auto answer = static_cast<std::uint64_t>(sequence.request.max_tokens);
   const std::uint64_t whole = std::min(sequence.prompt() + answer, length_max());
-  return pages_of(std::min<std::uint64_t>(sequence.total() + kPageTokens, whole));
+  return std::min<std::uint64_t>(sequence.total() + kPageTokens, whole);
+}
+
+/// Pages of these, beside what the match shares with running sequences.
+PageCounts Engine::State::pages_wanted(const Sequence& sequence,
+                                       const KvMemory::Match& match) const {
+  PageCounts pages = limits.kv.needed(tokens_wanted(sequence));
+  const PageCounts shared = memory.book().pinned_pages(match.source, match.length);
+  for (std::size_t g = 0; g < pages.size(); ++g) pages[g] -= std::min(pages[g], shared[g]);
+  return pages;
 }
 
 /// Whether `pages` more can be promised beside what the running sequences are going to need.
-bool Engine::State::fits(std::uint64_t pages) const {
+bool Engine::State::fits(const PageCounts& pages) const {
   if (running.empty()) return true;
   if (running.size() >= static_cast<std::size_t>(options.sequences_max)) return false;
-  std::uint64_t promised = pages;
+  PageCounts promised = pages;
   for (const auto& [rank, sequence] : running) {
-    const std::uint64_t has = pages_of(sequence.submitted);
-    promised += std::max(pages_wanted(sequence), has) - has;
-    if (memory.book().shares_last_page(sequence.kv)) ++promised;
+    promised = promised + memory.book().pages_to_grow(sequence.kv, tokens_wanted(sequence));
   }
-  return promised <= memory.free_pages();
+  return memory.fits(promised);
 }
 
 /// By priority and then first come, first served, as far as KV memory and the limit of sequences
@@ -58,10 +65,10 @@ void Engine::State::admit() {
     if (!sequence.scoring) {
       match = memory.match(sequence.request.cache_salt, sequence.tokens, next->first);
     }
-    if (match.soon) {
+    if (match.soon()) {
+      memory.wait_for(match);
       ++next;
-    } else if (fits(pages_wanted(sequence) -
-                    memory.book().pinned_pages(match.source, match.length))) {
+    } else if (fits(pages_wanted(sequence, match))) {
       start(next++, match);
     } else if (running.rbegin()->first.priority > next->first.priority) {
       preempt(std::prev(running.end()));  // may be what was matched: compared again
@@ -106,11 +113,19 @@ PlanState Engine::State::plan_state() const {
   state.prefill_step_size =
       std::min(static_cast<std::uint32_t>(options.prefill_step_size),
                std::max(times.prompt_rows(limits.rows_max) / stages, kPipelinedChunkMin));
-  state.free_pages = memory.free_pages();
+  state.free_pages = memory.free_blocks();
   std::uint64_t decodes = 0;
   for (const auto& [rank, sequence] : running) {
     const bool copies = memory.book().shares_last_page(sequence.kv);
     state.sequences.push_back(sequence.view(limits.vocabulary, copies));
+    SequenceView& view = state.sequences.back();
+    view.to_stop = memory.tokens_to_stop(sequence.kv);
+    const std::uint64_t grows = pages_of(view.total) - pages_of(view.submitted);
+    const auto& shape = limits.kv;
+    view.let_go = shape.windowed()
+                      ? grows - std::min(grows, shape.in_blocks(memory.book().pages_to_grow(
+                                                    sequence.kv, view.total)))
+                      : 0;
     if (state.sequences.back().decodes()) ++decodes;
   }
   if (options.mixed_rows > 0) {

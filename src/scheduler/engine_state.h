@@ -22,9 +22,8 @@ struct PipelineLimits {
   std::int32_t vocabulary = 0;
   std::int32_t context_max = 0;  // the model's
   std::uint32_t rows_max = 1;    // tokens of one tick
-  std::uint64_t kv_pages = 0;
-  std::uint64_t kv_tokens = 0;    // in these pages
-  std::uint64_t token_bytes = 0;  // KV of a token, of all ranks together
+  KvShape kv;
+  std::uint64_t kv_tokens = 0;  // that one sequence by itself may have
 };
 
 struct Engine::State {
@@ -55,8 +54,9 @@ struct Engine::State {
   // Before a tick (engine_fill.cpp).
   Status fill();
   void admit();
-  bool fits(std::uint64_t pages) const;
-  std::uint64_t pages_wanted(const Sequence& sequence) const;
+  bool fits(const PageCounts& pages) const;
+  std::uint64_t tokens_wanted(const Sequence& sequence) const;
+  PageCounts pages_wanted(const Sequence& sequence, const KvMemory::Match& match) const;
   void start(Sequences::iterator waiter, const KvMemory::Match& match);
   void preempt(Sequences::iterator victim);
   PlanState plan_state() const;

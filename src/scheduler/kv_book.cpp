@@ -6,74 +6,137 @@
 
 namespace tandem::scheduler {
 
+KvBook::KvBook(KvShape shape, bool sharing)
+    : shape_(std::move(shape)),
+      sharing_(sharing),
+      pages_(shape_.windows.size()),
+      unused_(shape_.windows.size()),
+      held_(shape_.none()),
+      pinned_(shape_.none()) {}
+
 std::uint32_t KvBook::length(std::uint64_t id) const {
   const auto found = sequences_.find(id);
   return found == sequences_.end() ? 0 : found->second.length;
 }
 
-std::size_t KvBook::new_page() {
-  if (unused_.empty()) {
-    unused_.push_back(pages_.size());
-    pages_.emplace_back();
+std::uint32_t KvBook::least_of(std::uint32_t floor) const {
+  std::uint32_t least = 0;
+  for (const std::uint32_t window : shape_.windows) {
+    least = std::max(least, least_length(window, floor));
   }
-  const std::size_t page = unused_.back();
-  unused_.pop_back();
+  return least;
+}
+
+std::uint32_t KvBook::least(std::uint64_t id) const {
+  const auto found = sequences_.find(id);
+  return found == sequences_.end() ? 0 : least_of(found->second.floor);
+}
+
+std::uint32_t KvBook::least_after(std::uint64_t id, std::uint32_t count) const {
+  const auto found = sequences_.find(id);
+  if (found == sequences_.end()) return least_of(floor_of(count));
+  return least_of(std::max(found->second.floor, floor_of(found->second.length + count)));
+}
+
+std::size_t KvBook::new_page(std::size_t group) {
+  if (unused_[group].empty()) {
+    unused_[group].push_back(pages_[group].size());
+    pages_[group].emplace_back();
+  }
+  const std::size_t page = unused_[group].back();
+  unused_[group].pop_back();
   return page;
 }
 
-void KvBook::add(std::size_t page, bool pin) {
-  Page& entry = pages_[page];
-  if (++entry.references == 1) ++held_;
-  if (pin && ++entry.pins == 1) ++pinned_;
+void KvBook::add(std::size_t group, std::size_t page, bool pin) {
+  Page& entry = pages_[group][page];
+  if (++entry.references == 1) ++held_[group];
+  if (pin && ++entry.pins == 1) ++pinned_[group];
 }
 
-void KvBook::remove(std::size_t page, bool pin) {
-  Page& entry = pages_[page];
-  if (pin && --entry.pins == 0) --pinned_;
+void KvBook::remove(std::size_t group, std::size_t page, bool pin) {
+  Page& entry = pages_[group][page];
+  if (pin && --entry.pins == 0) --pinned_[group];
   if (--entry.references > 0) return;
-  --held_;
-  unused_.push_back(page);
+  --held_[group];
+  unused_[group].push_back(page);
 }
 
 void KvBook::drop_pages(Sequence& sequence, std::size_t keep) {
-  for (std::size_t i = keep; i < sequence.pages.size(); ++i) {
-    remove(sequence.pages[i], sequence.running);
+  for (std::size_t g = 0; g < sequence.pages.size(); ++g) {
+    auto& pages = sequence.pages[g];
+    for (std::size_t i = keep; i < pages.size(); ++i) {
+      if (pages[i] != kNoPage) remove(g, pages[i], sequence.running);
+    }
+    pages.resize(std::min(keep, pages.size()));
   }
-  sequence.pages.resize(std::min(keep, sequence.pages.size()));
+}
+
+/// Whether the next append of a sequence first copies its last page.
+bool KvBook::copies(const Sequence& sequence, std::size_t group) const {
+  return sequence.length % kPageTokens != 0 &&
+         pages_[group][sequence.pages[group].back()].references > 1;
 }
 
 void KvBook::append(std::uint64_t id, std::uint32_t count) {
   Sequence& sequence = sequences_[id];
   check(sequence.running && count > 0, "tokens are appended to a running sequence");
-  if (sequence.length % kPageTokens != 0 && pages_[sequence.pages.back()].references > 1) {
-    remove(sequence.pages.back(), true);
-    sequence.pages.back() = new_page();
-    add(sequence.pages.back(), true);
+  sequence.pages.resize(shape_.windows.size());
+  for (std::size_t g = 0; g < sequence.pages.size(); ++g) {
+    auto& pages = sequence.pages[g];
+    if (copies(sequence, g)) {
+      remove(g, pages.back(), true);
+      pages.back() = new_page(g);
+      add(g, pages.back(), true);
+    }
+    while (pages.size() < pages_of(std::uint64_t{sequence.length} + count)) {
+      pages.push_back(new_page(g));
+      add(g, pages.back(), true);
+    }
   }
   sequence.length += count;
-  while (sequence.pages.size() < pages_of(sequence.length)) {
-    sequence.pages.push_back(new_page());
-    add(sequence.pages.back(), true);
+  grown_.push_back(id);
+}
+
+std::vector<std::uint64_t> KvBook::end_tick() {
+  for (const std::uint64_t id : grown_) {
+    const auto found = sequences_.find(id);
+    if (found == sequences_.end()) continue;
+    Sequence& sequence = found->second;
+    sequence.floor = std::max(sequence.floor, floor_of(sequence.length));
+    for (std::size_t g = 0; g < sequence.pages.size(); ++g) {
+      auto& pages = sequence.pages[g];
+      for (std::size_t i = first_page(shape_.windows[g], sequence.floor);
+           i-- > 0 && pages[i] != kNoPage;) {
+        remove(g, std::exchange(pages[i], kNoPage), sequence.running);
+      }
+    }
   }
+  return std::exchange(grown_, {});
 }
 
 void KvBook::fork(std::uint64_t id, std::uint64_t source, std::uint32_t length) {
   const Sequence& from = sequences_.at(source);
-  check(!sequences_.contains(id) && length > 0 && length <= from.length, "a prefix is copied once");
+  check(!sequences_.contains(id) && length > 0 && length <= from.length &&
+            length >= least_of(from.floor),
+        "a prefix that is there is copied once");
   Sequence sequence;
   sequence.length = length;
-  sequence.pages.assign(from.pages.begin(),
-                        from.pages.begin() + static_cast<std::ptrdiff_t>(pages_of(length)));
-  for (std::size_t& page : sequence.pages) {
-    if (!sharing_) page = new_page();
-    add(page, true);
+  sequence.floor = std::max(from.floor, floor_of(length));
+  for (std::size_t g = 0; g < from.pages.size(); ++g) {
+    auto& pages = sequence.pages.emplace_back(pages_of(length), kNoPage);
+    for (std::size_t i = first_page(shape_.windows[g], sequence.floor); i < pages.size(); ++i) {
+      pages[i] = sharing_ ? from.pages[g][i] : new_page(g);
+      add(g, pages[i], true);
+    }
   }
   sequences_.emplace(id, std::move(sequence));
 }
 
 void KvBook::rewind(std::uint64_t id, std::uint32_t length) {
   Sequence& sequence = sequences_.at(id);
-  check(length <= sequence.length, "rewinding only shortens");
+  check(length <= sequence.length && length >= least_of(sequence.floor),
+        "rewinding only shortens, to what is there");
   sequence.length = length;
   drop_pages(sequence, static_cast<std::size_t>(pages_of(length)));
 }
@@ -89,45 +152,76 @@ void KvBook::unpin(std::uint64_t id) {
   Sequence& sequence = sequences_.at(id);
   check(sequence.running, "a sequence ends once");
   sequence.running = false;
-  for (const std::size_t page : sequence.pages) {
-    if (--pages_[page].pins == 0) --pinned_;
+  for (std::size_t g = 0; g < sequence.pages.size(); ++g) {
+    for (const std::size_t page : sequence.pages[g]) {
+      if (page != kNoPage && --pages_[g][page].pins == 0) --pinned_[g];
+    }
   }
 }
 
-std::uint64_t KvBook::pages_to_append(std::uint64_t id, std::uint32_t count) const {
+PageCounts KvBook::pages_to_append(std::uint64_t id, std::uint32_t count) const {
   const auto found = sequences_.find(id);
-  if (found == sequences_.end()) return pages_of(count);
+  if (found == sequences_.end()) return shape_.blocks(pages_of(count));
   const Sequence& sequence = found->second;
   const std::uint64_t length = sequence.length;
-  const bool copies = length % kPageTokens != 0 && pages_[sequence.pages.back()].references > 1;
-  return pages_of(length + count) - pages_of(length) + (copies ? 1 : 0);
+  PageCounts pages = shape_.blocks(pages_of(length + count) - pages_of(length));
+  for (std::size_t g = 0; g < pages.size(); ++g) pages[g] += copies(sequence, g) ? 1 : 0;
+  return pages;
+}
+
+PageCounts KvBook::pages_to_grow(std::uint64_t id, std::uint64_t tokens) const {
+  PageCounts pages = shape_.needed(tokens);
+  const auto found = sequences_.find(id);
+  if (found == sequences_.end()) return pages;
+  const std::uint64_t copied = shares_last_page(id) ? 1 : 0;
+  for (std::size_t g = 0; g < pages.size(); ++g) {
+    const std::uint64_t all = found->second.pages[g].size();
+    const std::uint64_t has =
+        all - std::min<std::uint64_t>(all, first_page(shape_.windows[g], found->second.floor));
+    pages[g] = std::max(pages[g], has) - has + copied;
+  }
+  return pages;
 }
 
 bool KvBook::shares_last_page(std::uint64_t id) const {
   const auto found = sequences_.find(id);
   if (found == sequences_.end() || found->second.length % kPageTokens == 0) return false;
-  return pages_[found->second.pages.back()].pins > 1;
-}
-
-std::uint64_t KvBook::pinned_pages(std::uint64_t source, std::uint32_t length) const {
-  const auto found = sequences_.find(source);
-  if (found == sequences_.end() || !sharing_) return 0;
-  const auto begin = found->second.pages.begin();
-  return static_cast<std::uint64_t>(
-      std::count_if(begin, begin + static_cast<std::ptrdiff_t>(length / kPageTokens),
-                    [&](std::size_t page) { return pages_[page].pins > 0; }));
-}
-
-std::uint32_t KvBook::length_without(std::uint64_t id, std::uint64_t pages) const {
-  const Sequence& sequence = sequences_.at(id);
-  std::uint64_t freed = 0;
-  std::size_t keep = sequence.pages.size();
-  while (keep > 0 && freed < pages) {
-    --keep;
-    if (pages_[sequence.pages[keep]].references == 1) ++freed;
+  const auto& pages = found->second.pages;
+  for (std::size_t g = 0; g < pages.size(); ++g) {
+    if (pages_[g][pages[g].back()].pins > 1) return true;
   }
-  const std::uint64_t length = freed < pages ? 0 : keep * kPageTokens;
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(length, sequence.length));
+  return false;
+}
+
+PageCounts KvBook::pinned_pages(std::uint64_t source, std::uint32_t length) const {
+  PageCounts pages = shape_.none();
+  const auto found = sequences_.find(source);
+  if (found == sequences_.end() || !sharing_) return pages;
+  const std::uint32_t floor = std::max(found->second.floor, floor_of(length));
+  for (std::size_t g = 0; g < pages.size(); ++g) {
+    const auto& own = found->second.pages[g];
+    for (std::size_t i = first_page(shape_.windows[g], floor); i < length / kPageTokens; ++i) {
+      if (pages_[g][own[i]].pins > 0) ++pages[g];
+    }
+  }
+  return pages;
+}
+
+std::uint32_t KvBook::length_for(std::uint64_t id,
+                                 const std::function<bool(const PageCounts& held)>& few) const {
+  const Sequence& sequence = sequences_.at(id);
+  const std::uint32_t least = least_of(sequence.floor);
+  PageCounts held = held_;
+  std::uint64_t length = sequence.length;
+  for (std::size_t keep = pages_of(length); !few(held); length = keep * kPageTokens) {
+    if (keep == 0) return 0;
+    --keep;
+    for (std::size_t g = 0; g < held.size(); ++g) {
+      const std::size_t page = sequence.pages[g][keep];
+      if (page != kNoPage && pages_[g][page].references == 1) --held[g];
+    }
+  }
+  return length < least ? 0 : static_cast<std::uint32_t>(length);
 }
 
 }  // namespace tandem::scheduler

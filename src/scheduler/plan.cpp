@@ -140,7 +140,7 @@ class Planner {
                    .priority = sequence.priority,
                    .pending = sequence.pending(),
                    .passed = sequence.passed,
-                   .pages = pages_for(sequence, sequence.pending())});
+                   .pages = pages_for(sequence, sequence.pending()) - sequence.let_go});
     }
     limit_rows(prefill_budget(waiting, state_.stages, state_.prefill_step_size));
     if (decoding_ > 0) limit_rows(std::max<std::uint32_t>(state_.mixed_rows, 1));
@@ -169,6 +169,7 @@ class Planner {
     const std::uint64_t left = room_.tick_bytes - std::min(room_.tick_bytes, sequence.entry_bytes);
     std::uint64_t most = std::min<std::uint64_t>({room_.rows, sequence.pending(), pages});
     most = std::min(most, std::max(left / token_bytes(sequence), least));
+    if (sequence.to_stop > 0) most = std::min<std::uint64_t>(most, sequence.to_stop);
     if (sequence.scored) most = std::min(most, std::max(results, least));
     const auto count = static_cast<std::uint32_t>(most);
     if (count > 0) add(index, count, sequence.scored ? count * bytes : bytes);

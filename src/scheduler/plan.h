@@ -25,6 +25,8 @@ struct SequenceView {
   bool scored = false;          // rows of its prompt have results
   bool alone = false;           // shares no tick: a pipeline failed with it on its way
   bool copies_page = false;     // its next token takes a copy of a page that others use
+  std::uint64_t let_go = 0;     // pages that its pending tokens take and give back on the way
+  std::uint32_t to_stop = 0;    // a chunk has no more tokens, for what is kept there; 0: no limit
   std::uint32_t top_logprobs = 0;
   std::uint64_t entry_bytes = 0;  // of its entry in a frame, besides the tokens
   std::uint64_t last_tick = 0;    // number of the last tick it took part in; 0: none
@@ -44,7 +46,7 @@ struct PlanState {
   std::uint32_t prefill_step_size = 2048;
   std::uint32_t mixed_rows = 8;  // rows of prompts in a tick while any sequence decodes, at least 1
   std::uint32_t rows_max = std::numeric_limits<std::uint32_t>::max();    // tokens of one tick
-  std::uint64_t free_pages = std::numeric_limits<std::uint64_t>::max();  // for running sequences
+  std::uint64_t free_pages = std::numeric_limits<std::uint64_t>::max();  // of all groups at once
 };
 
 /// `count` tokens of a sequence from `submitted` on.

@@ -39,12 +39,18 @@ void settle(const mx::Stream& stream) {
   }
 }
 
+std::vector<cache::LayerKv> layers_of(const models::Decoder& decoder) {
+  std::vector<cache::LayerKv> layers;
+  for (const kernels::KvSpec& spec : decoder.kv_specs()) layers.push_back({spec, 0});
+  return layers;
+}
+
 }  // namespace
 
 DecoderStage::DecoderStage(StageParts parts)
     : parts_(std::move(parts)),
-      cache_(parts_.decoder->kv_specs(), parts_.info.kv_bytes_max, storage_of(parts_.context)) {
-  parts_.info.kv_bytes_per_token = cache_.bytes_per_token();
+      cache_(layers_of(*parts_.decoder), parts_.info.kv_bytes_max, storage_of(parts_.context)) {
+  parts_.info.kv_bytes_per_token = (cache_.block_bytes() + kPageTokens - 1) / kPageTokens;
 }
 
 std::uint64_t DecoderStage::memory_bytes() const {

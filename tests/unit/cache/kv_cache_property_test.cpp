@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <random>
@@ -18,24 +19,42 @@ constexpr std::uint32_t kPage = kPageTokens;
 constexpr std::uint64_t kNames = 6;
 constexpr std::uint64_t kBlocksMax = 12;
 
-const std::vector<kernels::KvSpec> kLayers = {
-    {1, 16, 16, false, kernels::KvType::kBF16},
-    {1, 32, 32, true, kernels::KvType::kF32},
-};
+constexpr kernels::KvSpec kPlain{1, 16, 16, false, kernels::KvType::kBF16};
+constexpr kernels::KvSpec kLatent{1, 32, 32, true, kernels::KvType::kF32};
 
-std::uint64_t block_bytes() {
-  return kernels::kv_page_bytes(kLayers[0]) + kernels::kv_page_bytes(kLayers[1]);
+std::uint64_t bytes_of(const std::vector<LayerKv>& layers) {
+  std::uint64_t bytes = 0;
+  for (const LayerKv& layer : layers) bytes += kernels::kv_page_bytes(layer.kv);
+  return bytes;
 }
 
-/// What attention would have written: one stamp for each position.
-using Model = std::map<std::uint64_t, std::vector<std::uint32_t>>;
+/// What attention would have written: one stamp for each position. Queries at positions from
+/// `floor` on can still be asked.
+struct Written {
+  std::vector<std::uint32_t> stamps;
+  std::uint32_t floor = 0;
+};
+using Model = std::map<std::uint64_t, Written>;
+
+std::uint32_t floor_of(std::size_t length) {
+  return static_cast<std::uint32_t>(length < 64 ? 0 : length - 64);
+}
 
 class Walk {
  public:
-  explicit Walk(unsigned seed) : random_(seed) {}
+  explicit Walk(unsigned seed)
+      : random_(seed),
+        layers_{{kPlain, 0}, {kLatent, 0}, {kPlain, random_window()}, {kLatent, random_window()}},
+        cache_(layers_, kBlocksMax * bytes_of(layers_), Storage::kPages) {}
 
   void tick() {
+    for (const std::uint64_t name : grown_) {
+      Written& written = model_[name];
+      written.floor = std::max(written.floor, floor_of(written.stamps.size()));
+    }
+    grown_.clear();
     Model next = model_;
+    illegal_ = false;
     std::vector<StateOp> ops;
     for (auto n = pick(3); n > 0; --n) ops.push_back(random_op(next));
     std::vector<Append> appends;
@@ -47,27 +66,34 @@ class Walk {
 
     const std::uint64_t before = cache_.bytes_in_use();
     const Status status = cache_.apply(ops, appends);
-    ASSERT_FALSE(broken && status.ok());
+    ASSERT_FALSE((broken || illegal_) && status.ok());
     if (!status.ok()) {
       ++refused_;
-      ASSERT_EQ(cache_.bytes_in_use(), before);
-      ASSERT_TRUE(broken || status.error().code == ErrorCode::kResourceLimit);
+      ASSERT_LE(cache_.bytes_in_use(), before) << "less: what only the tick before could see";
+      ASSERT_TRUE(broken || illegal_ || status.error().code == ErrorCode::kResourceLimit);
       return;
     }
     ++applied_;
     model_ = std::move(next);
-    for (const Append& append : appends) write(append);
+    for (const Append& append : appends) {
+      write(append);
+      grown_.push_back(append.sequence);
+    }
   }
 
   void verify() {
     const Status whole = cache_.check_integrity();
     ASSERT_TRUE(whole.ok()) << whole.error().message;
     ASSERT_EQ(cache_.sequences(), model_.size());
-    for (const auto& [name, stamps] : model_) {
+    for (const auto& [name, written] : model_) {
+      const auto& stamps = written.stamps;
       ASSERT_EQ(cache_.length(name), stamps.size());
-      for (std::size_t i = 0; i < stamps.size(); ++i) {
-        for (std::size_t layer = 0; layer < kLayers.size(); ++layer) {
+      for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+        for (std::size_t i = kept_from(written, layer); i < stamps.size(); ++i) {
           ASSERT_EQ(read(name, layer, i), stamps[i]) << "sequence " << name << " position " << i;
+        }
+        for (std::size_t page = 0; page < kept_from(written, layer) / kPage; ++page) {
+          ASSERT_EQ(cache_.layers(name)[layer].pages[page], nullptr);
         }
       }
     }
@@ -84,6 +110,32 @@ class Walk {
 
  private:
   std::uint64_t pick(std::uint64_t n) { return random_() % n; }
+  int random_window() { return static_cast<int>(pick(3) == 0 ? 0 : 1 + pick(150)); }
+
+  /// The start of the page of the first token that a query at `position` of a layer sees.
+  std::size_t seen_from(std::size_t layer, std::size_t position) const {
+    const auto window = static_cast<std::size_t>(layers_[layer].window);
+    return window == 0 || position < window ? 0 : (position - window + 1) / kPage * kPage;
+  }
+  std::size_t kept_from(const Written& written, std::size_t layer) const {
+    return seen_from(layer, written.floor);
+  }
+  bool can_go_on_at(const Written& written, std::size_t length) const {
+    for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+      if (seen_from(layer, length) < kept_from(written, layer)) return false;
+    }
+    return true;
+  }
+  /// Mostly one that can be gone on at.
+  std::uint32_t random_length(const Written& written, std::uint32_t least) {
+    std::uint64_t length = 0;
+    for (int tries = 0; tries < 5; ++tries) {
+      length = least + pick(written.stamps.size() + 1 - least);
+      if (can_go_on_at(written, length)) return static_cast<std::uint32_t>(length);
+    }
+    illegal_ = true;
+    return static_cast<std::uint32_t>(length);
+  }
 
   StateOp random_op(Model& next) {
     const std::uint64_t name = 1 + pick(kNames);
@@ -92,23 +144,25 @@ class Walk {
       if (next.empty()) return {Kind::kFree, name, 0, 0};
       auto source = next.begin();
       std::advance(source, static_cast<std::ptrdiff_t>(pick(next.size())));
-      if (source->second.empty()) return {Kind::kFree, name, 0, 0};
-      const auto length = static_cast<std::uint32_t>(1 + pick(source->second.size()));
+      if (source->second.stamps.empty()) return {Kind::kFree, name, 0, 0};
+      const std::uint32_t length = random_length(source->second, 1);
       const StateOp op{Kind::kFork, name, source->first, length};
-      next[name].assign(source->second.begin(), source->second.begin() + length);
+      const Written from = source->second;
+      next[name] = {{from.stamps.begin(), from.stamps.begin() + length},
+                    std::max(from.floor, floor_of(length))};
       return op;
     }
     if (pick(2) == 0) {
       next.erase(it);
       return {Kind::kFree, name, 0, 0};
     }
-    const auto length = static_cast<std::uint32_t>(pick(it->second.size() + 1));
-    it->second.resize(length);
+    const std::uint32_t length = random_length(it->second, 0);
+    it->second.stamps.resize(length);
     return {Kind::kRewind, name, 0, length};
   }
 
   Append random_append(std::uint64_t name, Model& next) {
-    auto& stamps = next[name];
+    auto& stamps = next[name].stamps;
     const auto position = static_cast<std::uint32_t>(stamps.size());
     const auto count = static_cast<std::uint32_t>(1 + pick(pick(2) == 0 ? 3 : 2 * kPage));
     for (std::uint32_t i = 0; i < count; ++i) stamps.push_back(++stamp_);
@@ -119,9 +173,9 @@ class Walk {
     return cache_.layers(name)[layer].pages.at(position / kPage) + position % kPage * 4;
   }
   void write(const Append& append) {
-    for (std::size_t layer = 0; layer < kLayers.size(); ++layer) {
+    for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
       for (std::uint32_t i = append.position; i < append.position + append.count; ++i) {
-        std::memcpy(slot(append.sequence, layer, i), &model_[append.sequence][i], 4);
+        std::memcpy(slot(append.sequence, layer, i), &model_[append.sequence].stamps[i], 4);
       }
     }
   }
@@ -132,8 +186,11 @@ class Walk {
   }
 
   std::mt19937 random_;
-  KvCache cache_{kLayers, kBlocksMax* block_bytes(), Storage::kPages};
+  std::vector<LayerKv> layers_;
+  KvCache cache_;
   Model model_;
+  std::vector<std::uint64_t> grown_;  // by the last tick
+  bool illegal_ = false;              // the tick reaches back to what is not kept
   std::uint32_t stamp_ = 0;
   int applied_ = 0;
   int refused_ = 0;

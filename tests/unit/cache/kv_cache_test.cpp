@@ -13,14 +13,13 @@ namespace {
 using Kind = StateOp::Kind;
 constexpr std::uint32_t kPage = kPageTokens;
 
-const std::vector<kernels::KvSpec> kLayers = {
-    {2, 16, 16, false, kernels::KvType::kF32},
-    {1, 48, 32, true, kernels::KvType::kBF16},
+const std::vector<LayerKv> kLayers = {
+    {{2, 16, 16, false, kernels::KvType::kF32}, 0},
+    {{1, 48, 32, true, kernels::KvType::kBF16}, 0},
 };
 
-std::uint64_t block_bytes() {
-  return kernels::kv_page_bytes(kLayers[0]) + kernels::kv_page_bytes(kLayers[1]);
-}
+std::uint64_t page_bytes(std::size_t layer) { return kernels::kv_page_bytes(kLayers[layer].kv); }
+std::uint64_t block_bytes() { return page_bytes(0) + page_bytes(1); }
 
 class Cache : public testing::Test {
  protected:
@@ -40,7 +39,7 @@ class Cache : public testing::Test {
 
 TEST_F(Cache, AccountsForWholeBlocksOfAllLayers) {
   EXPECT_EQ(cache_.block_bytes(), block_bytes());
-  EXPECT_EQ(cache_.bytes_per_token(), (block_bytes() + kPage - 1) / kPage);
+  EXPECT_EQ(cache_.states(), (std::vector{StateGroup{StateKind::kPaged, 0, block_bytes()}}));
   EXPECT_EQ(cache_.bytes_in_use(), 0U);
   ASSERT_TRUE(apply({}, {{1, 0, 1}}).ok());
   EXPECT_EQ(blocks(), 1U);
@@ -60,7 +59,7 @@ TEST_F(Cache, PagesOfLayersDoNotOverlapAndAreAligned) {
   for (std::size_t layer = 0; layer < 2; ++layer) {
     for (std::byte* page : cache_.layers(1)[layer].pages) {
       EXPECT_EQ(reinterpret_cast<std::uintptr_t>(page) % 64, 0U);
-      spans.emplace_back(page, page + kernels::kv_page_bytes(kLayers[layer]));
+      spans.emplace_back(page, page + page_bytes(layer));
     }
   }
   std::sort(spans.begin(), spans.end());
@@ -148,10 +147,10 @@ TEST_F(Cache, APrefixOutlivesItsSource) {
 
 TEST_F(Cache, NewBlocksHoldZerosEvenWhenUsedBefore) {
   ASSERT_TRUE(apply({}, {{1, 0, 5}}).ok());
-  std::memset(cache_.layers(1)[0].pages[0], 0xff, kernels::kv_page_bytes(kLayers[0]));
+  std::memset(cache_.layers(1)[0].pages[0], 0xff, page_bytes(0));
   ASSERT_TRUE(apply({{Kind::kFree, 1, 0, 0}}, {}).ok());
   ASSERT_TRUE(apply({}, {{2, 0, 5}}).ok());
-  for (std::size_t i = 0; i < kernels::kv_page_bytes(kLayers[0]); ++i) {
+  for (std::size_t i = 0; i < page_bytes(0); ++i) {
     ASSERT_EQ(cache_.layers(2)[0].pages[0][i], std::byte{0}) << i;
   }
 }
@@ -173,6 +172,71 @@ TEST(PageCache, WhatIsKeptForLaterCountsInTheBudget) {
   EXPECT_EQ(cache.bytes_in_use(), 0U);
   EXPECT_EQ(cache.bytes_held(), 4 * block_bytes());
   EXPECT_TRUE(cache.check_integrity().ok());
+}
+
+/// The first layer sees 100 tokens, the second all.
+class WindowedCache : public testing::Test {
+ protected:
+  bool apply(std::vector<StateOp> ops, std::vector<Append> appends) {
+    const Status status = cache_.apply(ops, appends);
+    const Status whole = cache_.check_integrity();
+    EXPECT_TRUE(whole.ok()) << whole.error().message;
+    return status.ok();
+  }
+  std::size_t pages(std::uint64_t sequence, std::size_t layer) {
+    const auto& pages = cache_.layers(sequence)[layer].pages;
+    return pages.size() - static_cast<std::size_t>(std::count(pages.begin(), pages.end(), nullptr));
+  }
+
+  KvCache cache_{{{kLayers[0].kv, 100}, kLayers[1]}, 100 * block_bytes(), Storage::kPages};
+};
+
+TEST_F(WindowedCache, PagesBehindTheWindowGoWhenTheTickIsOver) {
+  EXPECT_EQ(cache_.states(), (std::vector{StateGroup{StateKind::kWindowed, 100, page_bytes(0)},
+                                          StateGroup{StateKind::kPaged, 0, page_bytes(1)}}));
+  ASSERT_TRUE(apply({}, {{1, 0, 1000}}));
+  EXPECT_EQ(pages(1, 0), 16U) << "its first tokens' queries see the first pages";
+  ASSERT_TRUE(apply({}, {{1, 1000, 1}}));
+  EXPECT_EQ(pages(1, 0), 3U) << "queries from 936 on see tokens from 837 on";
+  EXPECT_EQ(pages(1, 1), 16U);
+  EXPECT_EQ(cache_.bytes_in_use(), 3 * page_bytes(0) + 16 * page_bytes(1));
+  ASSERT_TRUE(apply({{Kind::kFree, 1, 0, 0}}, {}));
+  EXPECT_EQ(cache_.bytes_in_use(), 0U);
+}
+
+TEST_F(WindowedCache, RewindsAndForksReachAsFarAsPagesAreKept) {
+  ASSERT_TRUE(apply({}, {{1, 0, 1000}}));
+  const std::uint32_t least = 13 * kPage + 99;
+  EXPECT_FALSE(apply({{Kind::kFork, 2, 1, least - 1}}, {}));
+  EXPECT_FALSE(apply({{Kind::kRewind, 1, 0, least - 1}}, {}));
+  ASSERT_TRUE(apply({{Kind::kFork, 2, 1, least}}, {{2, least, 1}}));
+  EXPECT_EQ(pages(2, 0), 2U) << "a copy of page 14, which both write, and page 13";
+  EXPECT_EQ(cache_.layers(2)[0].pages[13], cache_.layers(1)[0].pages[13]);
+  ASSERT_TRUE(apply({{Kind::kRewind, 1, 0, least}}, {{1, least, 5}}));
+  EXPECT_EQ(cache_.length(1), least + 5);
+}
+
+TEST_F(WindowedCache, AForkKeepsWhatItsOwnEndNeeds) {
+  ASSERT_TRUE(apply({}, {{1, 0, 190}}));
+  // Nothing is behind the window yet: any length will do.
+  ASSERT_TRUE(apply({{Kind::kFork, 2, 1, 5}}, {{1, 190, 500}}));
+  EXPECT_EQ(pages(2, 0), 1U);
+  ASSERT_TRUE(apply({{Kind::kFork, 3, 1, 660}}, {{2, 5, 1}}));
+  EXPECT_EQ(pages(1, 0), 3U);
+  EXPECT_EQ(pages(3, 0), 3U);
+}
+
+TEST(SparePages, OfOneGroupGiveWayToAnother) {
+  const std::uint64_t bytes = 8 * page_bytes(0) + 8 * page_bytes(1);
+  KvCache cache({{kLayers[0].kv, 64}, kLayers[1]}, bytes, Storage::kPages);
+  std::uint32_t length = 0;
+  for (; length < 10 * kPage; length += kPage) {
+    const std::vector<Append> more = {{1, length, kPage}};
+    ASSERT_TRUE(cache.apply({}, more).ok()) << length;
+    const Status whole = cache.check_integrity();
+    ASSERT_TRUE(whole.ok()) << whole.error().message;
+  }
+  EXPECT_LE(cache.bytes_held(), bytes);
 }
 
 TEST(ArrayCache, CountsLikePagesAndHandsArraysOn) {

@@ -56,7 +56,8 @@ class FakePipeline final : public Pipeline {
     info_.kv_bytes_max = pages * kernels::kv_page_bytes(kSpec);
     caches_.clear();
     for (int stage = 0; stage < stages_; ++stage) {
-      caches_.emplace_back(std::vector{kSpec}, info_.kv_bytes_max, cache::Storage::kArrays);
+      caches_.emplace_back(std::vector{cache::LayerKv{kSpec, 0}}, info_.kv_bytes_max,
+                           cache::Storage::kArrays);
     }
   }
 

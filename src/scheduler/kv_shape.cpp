@@ -1,0 +1,96 @@
+#include "scheduler/kv_shape.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <numeric>
+
+namespace tandem::scheduler {
+namespace {
+
+/// Where nothing bounds them; a token count of it does not overflow.
+constexpr std::uint64_t kBlocksMax = std::numeric_limits<std::uint64_t>::max() / kPageTokens;
+
+}  // namespace
+
+PageCounts operator+(PageCounts a, const PageCounts& b) {
+  for (std::size_t g = 0; g < a.size(); ++g) a[g] += b[g];
+  return a;
+}
+
+std::uint64_t KvShape::Rank::bytes(const PageCounts& pages) const {
+  return std::inner_product(pages.begin(), pages.end(), page_bytes.begin(), std::uint64_t{0});
+}
+
+std::uint64_t KvShape::Rank::block_bytes() const {
+  return std::accumulate(page_bytes.begin(), page_bytes.end(), std::uint64_t{0});
+}
+
+KvShape KvShape::of(const std::vector<RankInfo>& ranks) {
+  KvShape shape;
+  shape.windows = {0};
+  for (const RankInfo& rank : ranks) {
+    if (rank.stage.kv_bytes_per_token == 0) continue;
+    const std::uint64_t most = rank.stage.kv_bytes_max;
+    shape.ranks.push_back({most == 0 ? std::numeric_limits<std::uint64_t>::max() : most,
+                           {rank.stage.kv_bytes_per_token * kPageTokens}});
+  }
+  return shape;
+}
+
+bool KvShape::fits(const PageCounts& pages) const {
+  return std::all_of(ranks.begin(), ranks.end(),
+                     [&](const Rank& rank) { return rank.bytes(pages) <= rank.bytes_max; });
+}
+
+std::uint64_t KvShape::blocks_beside(const PageCounts& pages) const {
+  std::uint64_t blocks = kBlocksMax;
+  for (const Rank& rank : ranks) {
+    const std::uint64_t used = std::min(rank.bytes(pages), rank.bytes_max);
+    blocks = std::min(blocks, (rank.bytes_max - used) / rank.block_bytes());
+  }
+  return blocks;
+}
+
+std::uint64_t KvShape::in_blocks(const PageCounts& pages) const {
+  if (ranks.empty()) return *std::max_element(pages.begin(), pages.end());
+  std::uint64_t blocks = 0;
+  for (const Rank& rank : ranks) {
+    const std::uint64_t block = rank.block_bytes();
+    blocks = std::max(blocks, (rank.bytes(pages) + block - 1) / block);
+  }
+  return blocks;
+}
+
+std::uint64_t KvShape::bytes(const PageCounts& pages) const {
+  std::uint64_t bytes = 0;
+  for (const Rank& rank : ranks) bytes += rank.bytes(pages);
+  return bytes;
+}
+
+PageCounts KvShape::needed(std::uint64_t tokens) const {
+  PageCounts pages;
+  for (const std::uint32_t window : windows) pages.push_back(pages_needed(window, tokens));
+  return pages;
+}
+
+std::uint64_t KvShape::length_max() const {
+  if (ranks.empty()) return kBlocksMax * kPageTokens;
+  std::uint64_t fits_blocks = 0;
+  std::uint64_t more = std::numeric_limits<std::uint32_t>::max() / kPageTokens;  // of positions
+  while (fits_blocks < more) {
+    const std::uint64_t middle = fits_blocks + (more - fits_blocks + 1) / 2;
+    if (fits(needed(middle * kPageTokens))) {
+      fits_blocks = middle;
+    } else {
+      more = middle - 1;
+    }
+  }
+  return fits_blocks * kPageTokens;
+}
+
+bool KvShape::windowed() const {
+  return std::any_of(windows.begin(), windows.end(), [](std::uint32_t each) { return each != 0; });
+}
+
+}  // namespace tandem::scheduler
