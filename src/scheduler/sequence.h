@@ -32,11 +32,19 @@ struct Sequence {
   std::uint32_t cached = 0;       // prompt tokens whose KV was there at first
   int losses = 0;                 // of its state in the stages, since it last got further
   int suspicions = 0;  // pipelines that failed with it on its way, since it last got further
+  int outages = 0;     // pipelines that failed with it for a reason from outside, likewise
 
   std::uint32_t prompt() const { return static_cast<std::uint32_t>(request.prompt.size()); }
   std::uint32_t total() const { return static_cast<std::uint32_t>(tokens.size()); }
   std::uint32_t drawn() const { return total() - prompt(); }
   Rank rank() const { return {request.priority, id}; }
+
+  /// Nothing that happened before is held against it.
+  void got_further() {
+    losses = 0;
+    suspicions = 0;
+    outages = 0;
+  }
 
   /// Back to nothing but the log, to be rebuilt as `name`.
   void lose_kv(std::uint64_t name) {

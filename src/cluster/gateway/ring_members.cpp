@@ -28,7 +28,8 @@ Error named(int rank, const Member& member, const Error& error) {
   const bool mistake = error.code == ErrorCode::kInvalidArgument ||
                        error.code == ErrorCode::kNotFound ||
                        error.code == ErrorCode::kResourceLimit;
-  const ErrorCode code = error.code == ErrorCode::kInternal ? ErrorCode::kUnavailable : error.code;
+  const bool gone = error.code == ErrorCode::kInternal || error.code == ErrorCode::kCancelled;
+  const ErrorCode code = gone ? ErrorCode::kUnavailable : error.code;
   return {code, name_of(rank, member) + (mistake ? ": " : " ") + error.message};
 }
 
@@ -91,8 +92,11 @@ Result<std::string> mlx_hostfile(const Members& members, const RingPlan& plan,
 // A failure that the watch finds explains the call that it broke.
 Status or_watched(Status status, const RingWatch& watch) {
   if (status || status.error().code == ErrorCode::kInvalidArgument) return status;
-  if (const auto failure = watch.wait_failure(after(timing::kBlame))) return *failure;
-  return status;
+  auto failure = watch.wait_failure(after(timing::kBlame));
+  if (!failure) return status;
+  // No input was there yet.
+  if (failure->code == ErrorCode::kInternal) failure->code = ErrorCode::kUnavailable;
+  return *failure;
 }
 
 }  // namespace

@@ -87,6 +87,9 @@ void RingWatch::run() {
   if (failed) on_failure_();
 }
 
+// The code is the verdict: kUnavailable for what comes from outside (a rank says kCancelled when it
+// was killed or stopped), any other for what an input may have caused.
+//
 // A rank's own death or stall explains everything else; that it lost a neighbour explains nothing
 // unless no neighbour turns out to be dead.
 void RingWatch::inspect(Clock::time_point now) {
@@ -102,7 +105,10 @@ void RingWatch::inspect(Clock::time_point now) {
       suspect(rank, std::move(named), now);
       continue;
     }
-    if (health.connection_lost) named = explain(ranks_[i], std::move(named));
+    if (health.connection_lost) {
+      named = explain(ranks_[i], std::move(named));
+      named.code = ErrorCode::kUnavailable;  // a worker computes nothing that an input could harm
+    }
     settle(rank, std::move(named));
     return;
   }
@@ -159,7 +165,7 @@ void RingWatch::suspect(int rank, Error error, Clock::time_point now) {
 }
 
 void RingWatch::settle(int rank, Error error) {
-  if (error.code == ErrorCode::kInternal) error.code = ErrorCode::kUnavailable;
+  if (error.code == ErrorCode::kCancelled) error.code = ErrorCode::kUnavailable;
   {
     const std::lock_guard lock(mutex_);
     if (failure_) return;

@@ -228,8 +228,8 @@ void WorkerClient::beat(Clock::time_point now) {
     }
   }
   if (!silent) return;
-  fail({ErrorCode::kDeadlineExceeded, fmt::format("stopped answering for {:.1f} s",
-                                                  std::chrono::duration<double>(*silent).count())});
+  fail({ErrorCode::kCancelled, fmt::format("stopped answering for {:.1f} s",
+                                           std::chrono::duration<double>(*silent).count())});
 }
 
 WorkerHealth WorkerClient::health() const {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
+#include <iterator>
 #include <utility>
 
 #include "cluster/rank/silence.h"
@@ -13,6 +15,12 @@
 
 namespace tandem::cluster {
 namespace {
+
+// Whether someone ended a process by a signal; else it ended of itself.
+bool from_outside(const ExitStatus& status) {
+  const int outside[] = {SIGKILL, SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+  return std::find(std::begin(outside), std::end(outside), status.signal) != std::end(outside);
+}
 
 bool is_failed(const v1::HeartbeatReply& reply) { return reply.state() == v1::WORKER_STATE_FAILED; }
 
@@ -142,13 +150,15 @@ void ComputeProcess::pump() {
       handle(std::move(*message));
     } else if (message.error().code != ErrorCode::kDeadlineExceeded) {
       const auto status = child_->wait(after(timing::kReap));
-      fail({ErrorCode::kInternal, status ? describe(*status) : "closed its control socket"});
+      const bool outside = status && from_outside(*status);
+      fail({outside ? ErrorCode::kCancelled : ErrorCode::kInternal,
+            status ? describe(*status) : "closed its control socket"});
       return;
     }
     const auto silent = silence.check(now);
     if (silent && (spoke_ || now > first_word)) {
       const double seconds = std::chrono::duration<double>(*silent).count();
-      fail({ErrorCode::kDeadlineExceeded, fmt::format("stopped answering for {:.1f} s", seconds)});
+      fail({ErrorCode::kCancelled, fmt::format("stopped answering for {:.1f} s", seconds)});
       return;
     }
   }
