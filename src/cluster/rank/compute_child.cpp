@@ -123,8 +123,8 @@ Result<std::unique_ptr<stage::Stage>> ComputeChild::load_stage(const v1::LoadReq
     if (!summary) return summary.error();
     if (summary->hash != request.model_hash()) {
       return invalid(options->folder.string() +
-                     ": not the gateway's model (config.json or the "
-                     "tensors' names, types and shapes differ)");
+                     ": not the gateway's model (config.json, or the tensors' names, types, "
+                     "shapes or values differ)");
     }
   }
   Deadline next_word{};
