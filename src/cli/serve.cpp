@@ -26,6 +26,7 @@
 #include "cli/utc_time.h"
 #include "cli/values.h"
 #include "cluster/gateway/launcher.h"
+#include "models/loading/model_plan.h"
 #include "stage/devices.h"
 #include "stage/memory_fit.h"
 
@@ -185,6 +186,9 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
         stage::fitting_step(pipeline->stage, pipeline->ranks, static_cast<std::uint32_t>(step)));
   }
   wanted->engine.engine.paged_kv = !pipeline->stage.gpu && !pipeline->stage.mlx_kernels;
+  if (const std::string note = models::head_note(*folder); !note.empty()) {
+    console.note("note: " + note + '\n');
+  }
   auto gateway = server::Gateway::start(*wanted);
   if (!gateway) return gateway.error();
   const std::string url = (*gateway)->url();

@@ -12,6 +12,7 @@
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "config/hosts.h"
+#include "models/loading/model_plan.h"
 #include "stage/devices.h"
 #include "stage/memory_fit.h"
 
@@ -80,6 +81,9 @@ Result<Session> Session::open(const ModelOptions& options, const std::filesystem
         stage::fitting_step(wanted->stage, wanted->ranks, static_cast<std::uint32_t>(step)));
   }
   Session session;
+  if (const std::string note = models::head_note(folder); !note.empty()) {
+    console.note("note: " + note + '\n');
+  }
   {
     LoadingDisplay display(console, quiet);
     auto pipeline =

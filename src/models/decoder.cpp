@@ -104,7 +104,7 @@ class ArchitectureDecoder final : public Decoder {
 
 }  // namespace
 
-kernels::KvType usual_kv_type(kernels::Activations activations, DType checkpoint) {
+kernels::KvType usual_kv_type(kernels::Activations activations, DType stored) {
   switch (activations) {
     case kernels::Activations::kF32:
       return kernels::KvType::kF32;
@@ -113,7 +113,7 @@ kernels::KvType usual_kv_type(kernels::Activations activations, DType checkpoint
     case kernels::Activations::kInt8:
       break;
   }
-  return checkpoint == DType::kF32 ? kernels::KvType::kF32 : kernels::KvType::kBF16;
+  return stored == DType::kF32 ? kernels::KvType::kF32 : kernels::KvType::kBF16;
 }
 
 Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
@@ -129,9 +129,13 @@ Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
   }
   auto plan = plan_model(config, weights, *architecture);
   if (!plan.ok()) return plan.error();
+  if (range.last == architecture->layer_count) {
+    if (Status status = drop_equal_head(*plan, weights); !status.ok()) return status.error();
+  }
   auto decoder = std::make_unique<ArchitectureDecoder>(*architecture, range, context);
   Status loaded = decoder->load(
-      weights, *plan, kv_type.value_or(usual_kv_type(context.activations, config.dtype)), progress);
+      weights, *plan, kv_type.value_or(usual_kv_type(context.activations, plan->attention_type())),
+      progress);
   if (!loaded.ok()) return loaded.error();
   return std::unique_ptr<Decoder>(std::move(decoder));
 }

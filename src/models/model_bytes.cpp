@@ -156,9 +156,11 @@ Result<ModelBytes> model_bytes(const config::ModelConfig& config, weights::Weigh
                                const ComputeKind& kind) {
   const auto model = architecture_of(config);
   if (!model) return model.error();
-  const auto plan = plan_model(config, folder, *model);
+  auto plan = plan_model(config, folder, *model);
   if (!plan) return plan.error();
-  const auto kv_type = kind.kv_type.value_or(usual_kv_type(kind.activations, config.dtype));
+  if (Status status = drop_equal_head(*plan, folder); !status.ok()) return status.error();
+  const auto kv_type =
+      kind.kv_type.value_or(usual_kv_type(kind.activations, plan->attention_type()));
   ModelBytes out;
   for (const LayerPlan& layer : plan->layers) {
     PartBytes part;

@@ -112,6 +112,7 @@ TEST_F(GrammarRules, WhatAPatternOrGrammarGetsWrongIsSaid) {
 
 TEST_F(GrammarRules, ATokenizerWithoutBytesIsRefused) {
   auto json = byte_level_tokenizer();
+  json["pre_tokenizer"] = {{"type", "Whitespace"}};
   json["decoder"] = {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}};
   folder_.write("tokenizer.json", json);
   const auto tokenizer = Tokenizer::load(folder_.path());
