@@ -2,8 +2,11 @@
 // What a stage of the pipeline holds, as every part of the program may know it.
 
 #include <cstdint>
+#include <vector>
 
 #include "tandem/dtype.h"
+#include "tandem/limits.h"
+#include "tandem/state_group.h"
 
 namespace tandem {
 
@@ -24,8 +27,15 @@ struct StageInfo {
   DType hidden_dtype = DType::kF32;  // on the wire: kF32 or kBF16
   std::uint64_t weight_bytes = 0;
   std::uint64_t weight_bytes_per_token = 0;  // read for one token
-  std::uint64_t kv_bytes_per_token = 0;
-  std::uint64_t kv_bytes_max = 0;
+  std::vector<StateGroup> states;  // what it keeps of a sequence; no two of one kind and window
+  std::uint64_t kv_bytes_max = 0;  // of all sequences together
+
+  /// Of a token whose pages are all there, rounded up.
+  std::uint64_t kv_bytes_per_token() const {
+    std::uint64_t bytes = 0;
+    for (const StateGroup& group : states) bytes += group.page_bytes;
+    return (bytes + kPageTokens - 1) / kPageTokens;
+  }
 
   /// Whether it embeds and draws, so that it can go on from what it drew: TickEntry::drawn_in.
   bool feeds_itself() const { return layers.first == 0 && layers.last == layer_count; }

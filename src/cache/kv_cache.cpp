@@ -33,10 +33,13 @@ KvCache::KvCache(const std::vector<LayerKv>& layers, std::uint64_t bytes_max, St
   }
 }
 
-Status KvCache::apply(std::span<const StateOp> ops, std::span<const Append> appends) {
+void KvCache::begin_tick() {
   for (const std::uint64_t id : std::exchange(grown_, {})) {
     if (const auto it = sequences_.find(id); it != sequences_.end()) let_go(it->second);
   }
+}
+
+Status KvCache::apply(std::span<const StateOp> ops, std::span<const Append> appends) {
   Transaction transaction(*this);
   for (const StateOp& op : ops) {
     if (Status status = transaction.apply(op); !status.ok()) return status;

@@ -48,13 +48,15 @@ class KvCache {
   /// apply() they never exceed it; one that frees and appends holds both for a moment.
   KvCache(const std::vector<LayerKv>& layers, std::uint64_t bytes_max, Storage storage);
 
-  /// First lets go what only the tokens of the former apply() could see; then applies `ops` in
-  /// order and makes room for `appends`: all of it, or nothing and an error. kFree of an unknown
-  /// sequence is fine (a stage that never saw it). kRewind keeps `length` tokens of those there
-  /// are. kFork makes a new sequence from at least one token of another. Neither reaches back
-  /// beyond least_length(). An append begins where its sequence ends (0 for a new one); a sequence
-  /// appears in one append. Errors: kInvalidArgument for a broken rule, kResourceLimit for the
-  /// budget.
+  /// Lets go what only the tokens of the former tick could see: once a tick, before its apply().
+  void begin_tick();
+
+  /// Applies `ops` in order and makes room for `appends`: all of it, or nothing and an error. kFree
+  /// of an unknown sequence is fine (a stage that never saw it). kRewind keeps `length` tokens of
+  /// those there are. kFork makes a new sequence from at least one token of another. Neither
+  /// reaches back beyond least_length(). An append begins where its sequence ends (0 for a new
+  /// one); a sequence appears in one append. Errors: kInvalidArgument for a broken rule,
+  /// kResourceLimit for the budget.
   Status apply(std::span<const StateOp> ops, std::span<const Append> appends);
 
   /// What attention reads and writes, layer by layer; stays at its place until apply() is called.
@@ -107,7 +109,7 @@ class KvCache {
   std::uint64_t bytes_max_;
   Storage storage_;
   std::map<std::uint64_t, Sequence> sequences_;  // addresses of values do not change
-  std::vector<std::uint64_t> grown_;             // by the last apply()
+  std::vector<std::uint64_t> grown_;             // in this tick
 };
 
 }  // namespace tandem::cache

@@ -72,7 +72,7 @@ nlohmann::ordered_json report_json(const BenchOptions& options, const std::vecto
     }
   }
   std::uint64_t kv = 0;
-  for (const RankInfo& rank : ranks) kv += rank.stage.kv_bytes_per_token;
+  for (const RankInfo& rank : ranks) kv += rank.stage.kv_bytes_per_token();
   return {{"generate_tokens", options.generate},
           {"repeats", options.repeats},
           {"short_tokens", limits::kBenchContextShort},

@@ -33,7 +33,7 @@ std::string rank_table(const std::vector<RankInfo>& ranks) {
     out += fmt::format("rank {} on {}: {} of {}, {} of weights, {} of KV a token\n", rank.rank,
                        rank.host, layers, rank.stage.layer_count,
                        format_bytes(static_cast<double>(rank.stage.weight_bytes)),
-                       format_bytes(static_cast<double>(rank.stage.kv_bytes_per_token)));
+                       format_bytes(static_cast<double>(rank.stage.kv_bytes_per_token())));
   }
   return out;
 }

@@ -42,6 +42,13 @@ class ArchitectureDecoder final : public Decoder {
     for (const Layer& layer : layers_) specs.push_back(layer.kv());
     return specs;
   }
+  std::vector<int> windows() const override {
+    std::vector<int> windows;
+    for (int i = range_.first; i < range_.last; ++i) {
+      windows.push_back(model_.layers[static_cast<std::size_t>(i)].window);
+    }
+    return windows;
+  }
   std::uint64_t weight_bytes() const override { return footprint_.held; }
   std::uint64_t weight_bytes_per_token() const override { return footprint_.per_token; }
 

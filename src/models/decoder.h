@@ -36,6 +36,8 @@ class Decoder {
 
   /// KV shape of each layer of the range, in order.
   virtual std::vector<kernels::KvSpec> kv_specs() const = 0;
+  /// Tokens that a query of each layer sees, its own among them; 0: all before it.
+  virtual std::vector<int> windows() const = 0;
   /// Bytes of weights held, and read for one token (chosen experts only).
   virtual std::uint64_t weight_bytes() const = 0;
   virtual std::uint64_t weight_bytes_per_token() const = 0;

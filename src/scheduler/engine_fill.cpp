@@ -120,7 +120,8 @@ PlanState Engine::State::plan_state() const {
     state.sequences.push_back(sequence.view(limits.vocabulary, copies));
     SequenceView& view = state.sequences.back();
     view.to_stop = memory.tokens_to_stop(sequence.kv);
-    const std::uint64_t grows = pages_of(view.total) - pages_of(view.submitted);
+    const std::uint64_t grows =
+        pages_of(std::max(view.total, view.submitted)) - pages_of(view.submitted);
     const auto& shape = limits.kv;
     view.let_go = shape.windowed()
                       ? grows - std::min(grows, shape.in_blocks(memory.book().pages_to_grow(

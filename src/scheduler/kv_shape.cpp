@@ -28,13 +28,26 @@ std::uint64_t KvShape::Rank::block_bytes() const {
 
 KvShape KvShape::of(const std::vector<RankInfo>& ranks) {
   KvShape shape;
-  shape.windows = {0};
   for (const RankInfo& rank : ranks) {
-    if (rank.stage.kv_bytes_per_token == 0) continue;
-    const std::uint64_t most = rank.stage.kv_bytes_max;
-    shape.ranks.push_back({most == 0 ? std::numeric_limits<std::uint64_t>::max() : most,
-                           {rank.stage.kv_bytes_per_token * kPageTokens}});
+    for (const StateGroup& group : rank.stage.states) {
+      if (std::find(shape.windows.begin(), shape.windows.end(), group.window) ==
+          shape.windows.end()) {
+        shape.windows.push_back(group.window);
+      }
+    }
   }
+  for (const RankInfo& rank : ranks) {
+    if (rank.stage.kv_bytes_per_token() == 0) continue;
+    Rank& made = shape.ranks.emplace_back();
+    const std::uint64_t most = rank.stage.kv_bytes_max;
+    made.bytes_max = most == 0 ? std::numeric_limits<std::uint64_t>::max() : most;
+    made.page_bytes.resize(shape.windows.size());
+    for (const StateGroup& group : rank.stage.states) {
+      const auto same = std::find(shape.windows.begin(), shape.windows.end(), group.window);
+      made.page_bytes[static_cast<std::size_t>(same - shape.windows.begin())] += group.page_bytes;
+    }
+  }
+  if (shape.windows.empty()) shape.windows.push_back(0);
   return shape;
 }
 

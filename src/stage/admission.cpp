@@ -25,6 +25,7 @@ Error missing(Error error) {
 }  // namespace
 
 Admission Admitter::admit(const Tick& tick) {
+  cache_.begin_tick();
   for (std::size_t i = 0; i < tick.entries.size(); ++i) {
     const TickEntry& entry = tick.entries[i];
     if (entry.refused) {

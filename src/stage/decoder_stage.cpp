@@ -40,8 +40,10 @@ void settle(const mx::Stream& stream) {
 }
 
 std::vector<cache::LayerKv> layers_of(const models::Decoder& decoder) {
+  const auto specs = decoder.kv_specs();
+  const auto windows = decoder.windows();
   std::vector<cache::LayerKv> layers;
-  for (const kernels::KvSpec& spec : decoder.kv_specs()) layers.push_back({spec, 0});
+  for (std::size_t i = 0; i < specs.size(); ++i) layers.push_back({specs[i], windows.at(i)});
   return layers;
 }
 
@@ -50,7 +52,7 @@ std::vector<cache::LayerKv> layers_of(const models::Decoder& decoder) {
 DecoderStage::DecoderStage(StageParts parts)
     : parts_(std::move(parts)),
       cache_(layers_of(*parts_.decoder), parts_.info.kv_bytes_max, storage_of(parts_.context)) {
-  parts_.info.kv_bytes_per_token = (cache_.block_bytes() + kPageTokens - 1) / kPageTokens;
+  parts_.info.states = cache_.states();
 }
 
 std::uint64_t DecoderStage::memory_bytes() const {

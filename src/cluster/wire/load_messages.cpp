@@ -1,5 +1,6 @@
 #include "cluster/wire/load_messages.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <string_view>
@@ -12,12 +13,34 @@ namespace {
 
 constexpr int kMaxThreads = 4096;
 constexpr int kMaxLayers = 4096;
+constexpr std::uint32_t kMaxWindow = 1U << 30;
+constexpr std::uint64_t kMaxPageBytes = 1ULL << 40;
 
 using kernels::Activations;
 constexpr std::array<std::pair<Activations, std::string_view>, 3> kActivations = {
     {{Activations::kF32, "f32"}, {Activations::kBF16, "bf16"}, {Activations::kInt8, "int8"}}};
 
 Error bad_field(const std::string& what) { return invalid("load request: " + what); }
+
+Status take_states(const v1::StageInfo& in, std::vector<StateGroup>& states) {
+  if (in.states_size() > kMaxLayers) return invalid("loaded: more groups of states than layers");
+  for (const v1::StateGroup& from : in.states()) {
+    const bool paged = from.kind() == v1::STATE_KIND_PAGED;
+    if (!paged && from.kind() != v1::STATE_KIND_WINDOWED) {
+      return invalid("loaded: a group of states must be paged or windowed");
+    }
+    const bool known = std::any_of(states.begin(), states.end(), [&](const StateGroup& each) {
+      return each.window == from.window();
+    });
+    if (known || paged != (from.window() == 0) || from.window() > kMaxWindow ||
+        from.page_bytes() == 0 || from.page_bytes() > kMaxPageBytes) {
+      return invalid("loaded: groups of states need a window each and pages of some bytes");
+    }
+    const auto kind = paged ? StateKind::kPaged : StateKind::kWindowed;
+    states.push_back({kind, from.window(), from.page_bytes()});
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -79,7 +102,12 @@ void put(const StageInfo& info, v1::StageInfo& out) {
   out.set_hidden_dtype(info.hidden_dtype == DType::kBF16 ? v1::DTYPE_BF16 : v1::DTYPE_F32);
   out.set_weight_bytes(info.weight_bytes);
   out.set_weight_bytes_per_token(info.weight_bytes_per_token);
-  out.set_kv_bytes_per_token(info.kv_bytes_per_token);
+  for (const StateGroup& group : info.states) {
+    v1::StateGroup& to = *out.add_states();
+    to.set_kind(group.kind == StateKind::kPaged ? v1::STATE_KIND_PAGED : v1::STATE_KIND_WINDOWED);
+    to.set_window(group.window);
+    to.set_page_bytes(group.page_bytes);
+  }
   out.set_kv_bytes_max(info.kv_bytes_max);
 }
 
@@ -103,8 +131,8 @@ Result<StageInfo> take_info(const v1::StageInfo& in) {
   info.hidden_dtype = in.hidden_dtype() == v1::DTYPE_BF16 ? DType::kBF16 : DType::kF32;
   info.weight_bytes = in.weight_bytes();
   info.weight_bytes_per_token = in.weight_bytes_per_token();
-  info.kv_bytes_per_token = in.kv_bytes_per_token();
   info.kv_bytes_max = in.kv_bytes_max();
+  if (Status status = take_states(in, info.states); !status.ok()) return status.error();
   return info;
 }
 

@@ -178,6 +178,7 @@ TEST(PageCache, WhatIsKeptForLaterCountsInTheBudget) {
 class WindowedCache : public testing::Test {
  protected:
   bool apply(std::vector<StateOp> ops, std::vector<Append> appends) {
+    cache_.begin_tick();
     const Status status = cache_.apply(ops, appends);
     const Status whole = cache_.check_integrity();
     EXPECT_TRUE(whole.ok()) << whole.error().message;
@@ -232,6 +233,7 @@ TEST(SparePages, OfOneGroupGiveWayToAnother) {
   std::uint32_t length = 0;
   for (; length < 10 * kPage; length += kPage) {
     const std::vector<Append> more = {{1, length, kPage}};
+    cache.begin_tick();
     ASSERT_TRUE(cache.apply({}, more).ok()) << length;
     const Status whole = cache.check_integrity();
     ASSERT_TRUE(whole.ok()) << whole.error().message;

@@ -21,7 +21,7 @@ RankInfo rank_of(int rank, int first, int last) {
   info.stage.layers = {first, last};
   info.stage.layer_count = 5;
   info.stage.weight_bytes = 612'000'000;
-  info.stage.kv_bytes_per_token = 17'400;
+  info.stage.states = {{StateKind::kPaged, 0, std::uint64_t{17'400} * kPageTokens}};
   info.memory_bytes = 700'000'000;
   return info;
 }

@@ -197,6 +197,7 @@ TEST(LoadMessages, AWorkersWordAboutItsStageIsChecked) {
   info.context_max = 512;
   info.hidden_dtype = DType::kBF16;
   info.weight_bytes = 123;
+  info.states = {{StateKind::kWindowed, 512, 4096}, {StateKind::kPaged, 0, 64}};
   v1::StageInfo wire;
   put(info, wire);
   const auto back = take_info(wire);
@@ -204,12 +205,18 @@ TEST(LoadMessages, AWorkersWordAboutItsStageIsChecked) {
   EXPECT_EQ(back->layers, info.layers);
   EXPECT_EQ(back->hidden_dtype, DType::kBF16);
   EXPECT_EQ(back->weight_bytes, 123);
-  for (auto change :
-       std::vector<void (*)(v1::StageInfo&)>{[](v1::StageInfo& i) { i.set_last_layer(8); },
-                                             [](v1::StageInfo& i) { i.set_last_layer(2); },
-                                             [](v1::StageInfo& i) { i.set_hidden_size(0); },
-                                             [](v1::StageInfo& i) { i.set_vocabulary(-1); },
-                                             [](v1::StageInfo& i) { i.clear_hidden_dtype(); }}) {
+  EXPECT_EQ(back->states, info.states);
+  for (auto change : std::vector<void (*)(v1::StageInfo&)>{
+           [](v1::StageInfo& i) { i.set_last_layer(8); },
+           [](v1::StageInfo& i) { i.set_last_layer(2); },
+           [](v1::StageInfo& i) { i.set_hidden_size(0); },
+           [](v1::StageInfo& i) { i.set_vocabulary(-1); },
+           [](v1::StageInfo& i) { i.clear_hidden_dtype(); },
+           [](v1::StageInfo& i) { *i.add_states() = i.states(0); },
+           [](v1::StageInfo& i) { i.mutable_states(0)->clear_kind(); },
+           [](v1::StageInfo& i) { i.mutable_states(0)->set_window(0); },
+           [](v1::StageInfo& i) { i.mutable_states(1)->set_window(9); },
+           [](v1::StageInfo& i) { i.mutable_states(1)->set_page_bytes(0); }}) {
     v1::StageInfo bad = wire;
     change(bad);
     EXPECT_FALSE(take_info(bad).ok());

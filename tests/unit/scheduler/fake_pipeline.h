@@ -47,18 +47,31 @@ class FakePipeline final : public Pipeline {
     info_.vocabulary = 1000;
     info_.context_max = 4096;
     info_.layer_count = stages;
-    info_.kv_bytes_per_token = kernels::kv_page_bytes(kSpec) / kPageTokens;
-    kv_pages(1 << 16);
+    kv_pages(kManyPages);
   }
 
-  /// Memory of every stage. Before the first tick.
+  /// Memory of every stage, in pages of all its layers. Before the first tick.
   void kv_pages(std::uint64_t pages) {
-    info_.kv_bytes_max = pages * kernels::kv_page_bytes(kSpec);
+    std::vector<cache::LayerKv> layers;
+    std::uint64_t block = 0;
+    for (const int window : windows_) {
+      layers.push_back({kSpec, window});
+      block += kernels::kv_page_bytes(kSpec);
+    }
+    info_.kv_bytes_max = pages * block;
+    // Arrays know no windows.
+    const bool windowed = windows_ != std::vector<int>{0};
+    const auto storage = windowed ? cache::Storage::kPages : cache::Storage::kArrays;
     caches_.clear();
     for (int stage = 0; stage < stages_; ++stage) {
-      caches_.emplace_back(std::vector{cache::LayerKv{kSpec, 0}}, info_.kv_bytes_max,
-                           cache::Storage::kArrays);
+      caches_.emplace_back(layers, info_.kv_bytes_max, storage);
     }
+    info_.states = caches_.front().states();
+  }
+  /// Layers of every stage with these windows (0: none), and memory for all. Before kv_pages().
+  void windows(std::vector<int> windows) {
+    windows_ = std::move(windows);
+    kv_pages(kManyPages);
   }
 
   std::vector<RankInfo> ranks() override {
@@ -110,7 +123,7 @@ class FakePipeline final : public Pipeline {
   StageInfo& info() { return info_; }
   /// KV of a token in all stages.
   std::uint64_t token_bytes() const {
-    return info_.kv_bytes_per_token * static_cast<std::uint64_t>(stages_);
+    return info_.kv_bytes_per_token() * static_cast<std::uint64_t>(stages_);
   }
   Clock::time_point now() const { return now_; }
   const std::vector<std::string>& broken() const { return broken_; }
@@ -118,13 +131,14 @@ class FakePipeline final : public Pipeline {
   std::size_t live() const { return caches_.back().sequences(); }
   std::size_t live_max() const { return live_max_; }
   std::size_t ticks() const { return shapes_.size(); }
-  /// Pages that every stage holds; nothing when they differ.
+  /// Pages that every stage holds, counted in those of all its layers; nothing when they differ.
   std::optional<std::uint64_t> pages_held() const {
     const std::uint64_t bytes = caches_.front().bytes_in_use();
     for (const cache::KvCache& cache : caches_) {
       if (cache.bytes_in_use() != bytes) return std::nullopt;
     }
-    return bytes / caches_.front().block_bytes();
+    const std::uint64_t block = caches_.front().block_bytes();
+    return (bytes + block - 1) / block;
   }
   /// Token counts of each tick's entries, in order of submission.
   const std::vector<std::vector<std::size_t>>& shapes() const { return shapes_; }
@@ -133,6 +147,7 @@ class FakePipeline final : public Pipeline {
 
  private:
   static constexpr kernels::KvSpec kSpec{1, 4, 4, false, kernels::KvType::kBF16};
+  static constexpr std::uint64_t kManyPages = 1 << 16;
 
   struct Waiting {
     Tick tick;
@@ -235,6 +250,7 @@ class FakePipeline final : public Pipeline {
   }
 
   int stages_;
+  std::vector<int> windows_ = {0};
   StageInfo info_;
   std::vector<cache::KvCache> caches_;
   std::map<std::uint64_t, std::vector<std::int32_t>> history_;  // of the last stage

@@ -128,6 +128,7 @@ class Twin {
     if (op.kind == StateOp::Kind::kFork) book.fork(op.sequence, op.source, op.length);
   }
   void tick() {
+    cache_.begin_tick();
     ASSERT_TRUE(cache_.apply(ops_, appends_).ok());
     ops_.clear();
     appends_.clear();

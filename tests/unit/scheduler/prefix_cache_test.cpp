@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <numeric>
 #include <vector>
 
@@ -189,6 +190,71 @@ TEST(PrefixCache, WithoutPagesABeginningIsHandedOnOrCountsTwice) {
   EXPECT_GE(run_all(engine).at(*next).cached, 643U);
   EXPECT_LE(engine.stats().kv_tokens_idle, 4 * 768U);
   EXPECT_THAT(pipeline.broken(), IsEmpty());
+}
+
+TEST(WindowedPrefixes, ALongSequenceHoldsWhatItsWindowsSee) {
+  FakePipeline pipeline(2);
+  pipeline.windows({0, 100, 100, 100});
+  Engine engine(pipeline, {.prefill_step_size = 256});
+  const Ids prompt = tokens(2000, 3);
+  const auto id = engine.add(request_of(prompt, 200));
+  std::uint64_t used = 0;
+  std::map<std::uint64_t, Outcome> outcomes;
+  while (engine.busy()) {
+    const auto events = engine.step(soon());
+    ASSERT_TRUE(events.ok());
+    collect(*events, outcomes);
+    if (outcomes[*id].ids.size() == 150) used = engine.stats().kv_tokens_used;
+  }
+  EXPECT_EQ(outcomes[*id].ids, expected(prompt, 200));
+  // 34 pages of one layer, at most 4 of three others.
+  EXPECT_GT(used, 0U);
+  EXPECT_LE(used, (34U + 3 * 4 + 3) / 4 * 64);
+  EXPECT_THAT(pipeline.broken(), IsEmpty());
+}
+
+TEST(WindowedPrefixes, TheEndOfAPromptIsKeptForAnotherAnswer) {
+  FakePipeline pipeline(1);
+  pipeline.windows({0, 100});
+  Engine engine(pipeline, {});
+  const Ids prompt = tokens(500, 3);
+  ASSERT_TRUE(engine.add(request_of(prompt, 300)).ok());
+  run_all(engine);
+  const auto two = engine.add(request_of(joined(prompt, tokens(50, 9)), 3));
+  EXPECT_EQ(run_all(engine).at(*two).cached, 500U);
+  EXPECT_THAT(pipeline.broken(), IsEmpty());
+}
+
+TEST(WindowedPrefixes, ASystemPromptIsKnownOnceASecondPromptPartsFromIt) {
+  FakePipeline pipeline(1);
+  pipeline.windows({0, 100});
+  Engine engine(pipeline, {});
+  const Ids system = tokens(700, 2);
+  std::vector<std::uint32_t> cached;
+  for (std::int32_t i = 1; i <= 4; ++i) {
+    const Ids prompt = joined(system, tokens(400, 10 + i));
+    const auto id = engine.add(request_of(prompt, 5));
+    const auto outcomes = run_all(engine);
+    EXPECT_EQ(outcomes.at(*id).ids, expected(prompt, 5));
+    cached.push_back(outcomes.at(*id).cached);
+  }
+  EXPECT_EQ(cached, (std::vector<std::uint32_t>{0, 0, 700, 700}));
+  EXPECT_THAT(pipeline.broken(), IsEmpty());
+}
+
+TEST(WindowedPrefixes, WhoComesTogetherSharesWhatIsComputedOnce) {
+  for (const std::uint64_t prefix_bytes : {std::uint64_t{0}, std::uint64_t{1} << 40}) {
+    FakePipeline pipeline(1);
+    pipeline.windows({0, 100});
+    Engine engine(pipeline, {.prefix_bytes = prefix_bytes});
+    const Ids system = tokens(700, 2);
+    for (std::int32_t i = 1; i <= 4; ++i) {
+      ASSERT_TRUE(engine.add(request_of(joined(system, tokens(400, 10 + i)), 1)).ok());
+    }
+    run_all(engine);
+    EXPECT_EQ(rows_from(pipeline, 0), 700U + 4 * 400);
+    EXPECT_THAT(pipeline.broken(), IsEmpty());
+  }
 }
 
 TEST(PrefixCache, ItsLimitHolds) {

@@ -129,7 +129,7 @@ TEST_P(RealModel, EveryRequestAnswersAsItDoesAlone) {
   std::uint64_t preemptions = 0;
   std::uint64_t found = 0;
   for (const Variant& variant : variants) {
-    const auto pipeline = open(GetParam(), variant.kv_pages * 64 * info.kv_bytes_per_token);
+    const auto pipeline = open(GetParam(), variant.kv_pages * 64 * info.kv_bytes_per_token());
     ASSERT_NE(pipeline, nullptr);
     Engine engine(*pipeline, variant.options);
     EXPECT_EQ(run(engine, asked, 3), expected) << variant.name;

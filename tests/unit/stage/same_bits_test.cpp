@@ -149,6 +149,18 @@ class SameBits : public ::testing::TestWithParam<std::tuple<std::string, Precisi
     return bits;
   }
 
+  /// The least length that a sequence of so many tokens, computed in one tick, goes on at.
+  static std::uint32_t least_kept(Stages& stages, std::size_t tokens) {
+    std::uint32_t least = 0;
+    for (std::size_t i = 0; i < stages.size(); ++i) {
+      for (const StateGroup& group : stages.at(i).info().states) {
+        const std::uint32_t floor = floor_of(static_cast<std::uint32_t>(tokens));
+        least = std::max(least, least_length(group.window, floor));
+      }
+    }
+    return least;
+  }
+
   /// Each sequence alone, one token after the other: the longest way there is.
   std::map<std::uint64_t, Trace> one_by_one(
       const std::map<std::uint64_t, std::vector<std::int32_t>>& sequences) {
@@ -205,7 +217,8 @@ class SameBits : public ::testing::TestWithParam<std::tuple<std::string, Precisi
 TEST_P(SameBits, InAnyScheduleSplitAndThreadCount) {
   SCOPED_TRACE("seed " + std::to_string(seed_));
   std::map<std::uint64_t, std::vector<std::int32_t>> sequences;
-  for (const std::size_t length : {1U, 7U, 64U, 65U, 150U}) {
+  // Far beyond the windows that some families have.
+  for (const std::size_t length : {1U, 7U, 64U, 65U, 150U, 333U}) {
     sequences[sequences.size() + 1] = random_tokens(length);
   }
   const auto expected = one_by_one(sequences);
@@ -251,12 +264,13 @@ TEST_P(SameBits, AReplayOfPromptAndTokensDrawsTheSame) {
 
 TEST_P(SameBits, AfterAForkOrARewind) {
   SCOPED_TRACE("seed " + std::to_string(seed_));
-  const auto tokens = random_tokens(140);
+  const auto tokens = random_tokens(240);
   std::map<std::uint64_t, std::vector<std::int32_t>> sequences = {{1, tokens}};
   const auto expected = one_by_one(sequences);
   for (int round = 0; round < 5; ++round) {
     Stages pipeline = random_stages();
-    const std::size_t kept = 1 + pick(tokens.size() - 1);
+    const std::size_t least = std::max<std::size_t>(least_kept(pipeline, tokens.size()), 1);
+    const std::size_t kept = least + pick(tokens.size() - least);
     // Another continuation of the same prefix, which must leave no trace.
     auto detour = tokens;
     const auto other = random_tokens(tokens.size() - kept);

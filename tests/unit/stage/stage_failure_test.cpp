@@ -45,6 +45,7 @@ class BreakableDecoder final : public models::Decoder {
     spec.key_dim = spec.value_dim = 16;
     return {spec};
   }
+  std::vector<int> windows() const override { return {0}; }
   std::uint64_t weight_bytes() const override { return 0; }
   std::uint64_t weight_bytes_per_token() const override { return 0; }
   mx::array embed(const mx::array& ids) const override {

@@ -19,7 +19,7 @@ TEST_F(StageRun, InfoStatesWhatIsHeld) {
   EXPECT_EQ(info.vocabulary, TinyCheckpoint::kVocabulary);
   EXPECT_EQ(info.context_max, 512);
   EXPECT_EQ(info.hidden_dtype, DType::kF32);
-  EXPECT_EQ(info.kv_bytes_per_token, kBlockBytes / 64);
+  EXPECT_EQ(info.kv_bytes_per_token(), kBlockBytes / 64);
   EXPECT_EQ(info.kv_bytes_max, 4 * kBlockBytes);
   // 64 x 64 q and o, 32 x 64 k and v, three 96 x 64 of the MLP, two norms; embedding, head, norm.
   const std::uint64_t layer = 4 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 96 * 64 + 2 * 64);
@@ -38,12 +38,12 @@ TEST_F(StageRun, KvInEightBitsTakesAsManyBytesAsItSays) {
   const auto stage = load();
   // K and V of 2 heads of 16: a byte an element, and a scale a row.
   const std::uint64_t token = std::uint64_t{2} * 2 * (16 + 4) * kLayers;
-  EXPECT_EQ(stage->info().kv_bytes_per_token, token);
+  EXPECT_EQ(stage->info().kv_bytes_per_token(), token);
   const std::uint64_t weights = stage->memory_bytes();
   ASSERT_TRUE(stage->run(tick(1, 0, {3, 5, 7}), {}).ok());
   EXPECT_EQ(stage->memory_bytes(), weights + 64 * token);
   options_.activations = kernels::Activations::kBF16;
-  EXPECT_EQ(load()->info().kv_bytes_per_token, token);
+  EXPECT_EQ(load()->info().kv_bytes_per_token(), token);
 }
 
 TEST_F(StageRun, KvInEightBitsChangesLogitsALittle) {
