@@ -12,9 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/thread_pool.h"
-#include "kernels/isa.h"
 #include "kernels/matrix.h"
+#include "unit/kernels/test_ops.h"
 
 namespace tandem::kernels::test {
 
@@ -137,11 +136,6 @@ inline std::vector<float> random_rows(Random& random, int rows, int cols) {
 
 inline mx::array array_of(const std::vector<float>& values, mx::Shape shape) {
   return mx::array(values.data(), std::move(shape), mx::float32);
-}
-
-inline Context context_of(Isa isa, Activations activations, ThreadPool* pool,
-                          Backend backend = Backend::kCpu) {
-  return {backend, activations, isa, pool, mx::default_stream(mx::Device::cpu)};
 }
 
 inline std::vector<float> floats(mx::array y) {
