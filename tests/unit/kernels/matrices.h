@@ -90,7 +90,8 @@ inline TestMatrix dense_matrix(Random& random, int count, int rows, int cols, DT
 inline TestMatrix quantized_matrix(Random& random, int count, int rows, int cols,
                                    Quantization quantization, DType type,
                                    std::size_t misalign = 0) {
-  const auto [bits, group] = quantization;
+  const int bits = quantization.bits;
+  const int group = quantization.group;
   TestMatrix m;
   m.data.count = count;
   m.data.rows = rows;
