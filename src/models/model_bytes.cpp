@@ -48,9 +48,9 @@ Bytes held_bytes(const MatrixPlan& plan, const ComputeKind& kind) {
   shape.rows = plan.rows;
   shape.cols = plan.cols;
   const Format& format = plan.sources.front().format;
-  shape.format = kernels::element_format(
-      dense ? nullptr : &format.quantization,
-      dense ? dense_dtype(plan, kind.activations) : format.dtype);
+  shape.format =
+      kernels::element_format(dense ? nullptr : &format.quantization,
+                              dense ? dense_dtype(plan, kind.activations) : format.dtype);
   const Bytes bytes = static_cast<Bytes>(plan.count) *
                       static_cast<Bytes>(kernels::tile_count(plan.rows)) *
                       kernels::tile_bytes(shape);
