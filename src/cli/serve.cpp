@@ -178,17 +178,17 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   // A process can be in one mlx group, and a broken one never lets go of it.
   if (pipeline->transport == cluster::TransportKind::kMlx) wanted->engine.restart.patience = {};
   wanted->engine.engine.paged_kv = !pipeline->stage.gpu && !pipeline->stage.mlx_kernels;
+  cluster::Launcher launcher;  // outlives the pipelines, which the gateway owns
   auto gateway = server::Gateway::start(*wanted);
   if (!gateway) return gateway.error();
   const std::string url = (*gateway)->url();
   console.note(fmt::format("tandem serve: {} at {}\n", wanted->model_names.front(), url));
   const auto open = [&](const RankProgress& progress) {
     LoadingDisplay display(console, false);
-    return cluster::open_pipeline(*pipeline,
-                                  [&](int rank, std::uint64_t done, std::uint64_t total) {
-                                    display.update(rank, done, total);
-                                    progress(rank, done, total);
-                                  });
+    return launcher.open(*pipeline, [&](int rank, std::uint64_t done, std::uint64_t total) {
+      display.update(rank, done, total);
+      progress(rank, done, total);
+    });
   };
   std::unique_ptr<SignalWatch> watch;
   const auto loaded = [&] {

@@ -14,6 +14,7 @@
 #include "config/message.h"
 #include "kernels/isa.h"
 #include "models/architecture.h"
+#include "models/weight_store.h"
 #include "stage/decoder_stage.h"
 #include "stage/hidden.h"
 #include "stage/kv_budget.h"
@@ -48,7 +49,8 @@ Result<std::optional<kernels::KvType>> wanted_kv_type(const StageOptions& option
   return std::optional(kernels::KvType::kInt8);
 }
 
-Result<kernels::Context> make_context(const StageOptions& options, ThreadPool& pool) {
+Result<kernels::Context> make_context(const StageOptions& options, ThreadPool& pool,
+                                      models::WeightStore& store) {
   const auto device = options.gpu ? mx::Device::gpu : mx::Device::cpu;
   if (!mx::is_available(mx::Device(device))) {
     return invalid("device gpu: this build of MLX has no GPU, or the machine has none");
@@ -57,12 +59,12 @@ Result<kernels::Context> make_context(const StageOptions& options, ThreadPool& p
   if (!isa.ok()) return isa.error();
   const bool mlx = options.gpu || options.mlx_kernels;
   return kernels::Context{mlx ? kernels::Backend::kMlx : kernels::Backend::kCpu,
-                          options.activations, *isa, &pool,
-                          mx::new_thread_unsafe_stream(mx::Device(device))};
+                          options.activations, *isa, &pool, store.stream(device)};
 }
 
 Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
-                                          const models::LoadProgress& progress) {
+                                          const models::LoadProgress& progress,
+                                          models::WeightStore& store) {
   if (options.threads < 0 || options.threads > kMaxThreads) {
     return invalid(
         fmt::format("threads: must be in [0, {}], not {}", kMaxThreads, options.threads));
@@ -82,13 +84,15 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
   if (!weights.ok()) return weights.error();
 
   // Before the weights: mapped ones still count as free afterwards.
-  const std::uint64_t memory =
-      options.memory_bytes != 0 ? options.memory_bytes : platform::free_memory_bytes();
+  const std::uint64_t memory = options.memory_bytes != 0
+                                   ? options.memory_bytes
+                                   : platform::free_memory_bytes() + store.bytes();
   auto pool = std::make_unique<ThreadPool>(options.threads != 0 ? options.threads
                                                                 : platform::physical_cores());
-  const auto context = make_context(options, *pool);
+  const auto context = make_context(options, *pool, store);
   if (!context.ok()) return context.error();
-  auto decoder = models::load_decoder(*config, *weights, *range, *context, progress, *kv_type);
+  auto decoder =
+      models::load_decoder(*config, *weights, *range, *context, progress, *kv_type, &store);
   if (!decoder.ok()) return decoder.error();
 
   StageInfo info;
@@ -116,9 +120,11 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
 }  // namespace
 
 Result<std::unique_ptr<Stage>> Stage::load(const StageOptions& options,
-                                           const models::LoadProgress& progress) {
+                                           const models::LoadProgress& progress,
+                                           models::WeightStore* store) {
+  models::WeightStore own;
   try {
-    return load_stage(options, progress);
+    return load_stage(options, progress, store != nullptr ? *store : own);
   } catch (const std::exception& failure) {
     return Error{ErrorCode::kInternal,
                  config::one_line(fmt::format("{}: loading failed: {}", options.folder.string(),

@@ -175,10 +175,17 @@ class Recovery(ServeTest):
         self.ready(server)
         self.assertEqual(self.answers(server), expected)
 
+    def check_loads(self, server, times):
+        """How often each rank read layers from its folder."""
+        for rank, expected in enumerate(times):
+            lines = [line for line in server.log if line.startswith(f"rank {rank}: loaded ")]
+            self.assertEqual(len(lines), expected, server.log)
+
     def test_killed_compute_process(self):
         server = self.serve("--ranks", 2)
         self.check(server, lambda: self.strike(server, signal.SIGKILL, 1, False))
         server.wait_for(r"Z rank 1 .* was killed by signal 9; the model is loaded again$")
+        self.check_loads(server, [1, 2])
 
     def test_killed_while_nothing_is_asked(self):
         server = self.serve("--ranks", 2)
@@ -205,6 +212,7 @@ class Recovery(ServeTest):
         server = self.two_hosts()
         self.check(server, lambda: os.kill(harness.children(self.workers[1].pid)[0],
                                            signal.SIGKILL))
+        self.check_loads(server, [1, 2])
 
     def test_a_worker_that_goes_away_and_comes_back(self):
         server = self.two_hosts()

@@ -66,7 +66,9 @@ void write_anew(const SafetensorsHeader& header, std::uint64_t data_begin, std::
 void weigh(std::string_view header, std::uint64_t data) {
   static const tandem::testing::TempFolder folder;
   tandem::testing::write_file(folder / "config.json",
-                              R"({"model_type":"llama","num_hidden_layers":3})");
+                              R"({"model_type":"llama","num_hidden_layers":3,"hidden_size":64,
+                                  "intermediate_size":96,"num_attention_heads":4,"vocab_size":96,
+                                  "rms_norm_eps":1e-5,"max_position_embeddings":512})");
   tandem::testing::write_file(folder / "model.safetensors",
                               pack_safetensors(header, std::string(data, '\0')));
   auto summary = tandem::cluster::summarize_model(folder.path());

@@ -45,6 +45,18 @@ ComputeProcess::~ComputeProcess() {
 Result<v1::Loaded> ComputeProcess::load(
     const v1::LoadRequest& request, const std::function<void(const v1::LoadProgress&)>& progress,
     const std::function<bool()>& cancelled) {
+  int load = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (dead_) return failure_locked();
+    load = ++loads_;
+    last_.Clear();
+    last_.set_state(v1::WORKER_STATE_LOADING);
+    progress_.Clear();
+    loaded_.reset();
+    started_.reset();
+    in_use_ = true;
+  }
   if (auto sent =
           channel_.send(ControlKind::kLoad, request.SerializeAsString(), after(timing::kControl));
       !sent) {
@@ -55,8 +67,9 @@ Result<v1::Loaded> ComputeProcess::load(
   Deadline next_word{};
   std::uint64_t seen = 0;
   std::unique_lock lock(mutex_);
-  while (!loaded_ && !is_failed(last_)) {
+  while (load == loads_ && !loaded_ && !is_failed(last_)) {
     changed_.wait_for(lock, timing::kWatch);
+    if (load != loads_) break;
     if (progress_.done() != seen) silence_end = after(timing::kLoadSilence);
     if (progress_.done() != seen || Clock::now() > next_word) {
       seen = progress_.done();
@@ -77,6 +90,7 @@ Result<v1::Loaded> ComputeProcess::load(
     fail(std::move(*reason));
     lock.lock();
   }
+  if (load != loads_) return Error{ErrorCode::kCancelled, "was loaded anew by its gateway"};
   if (is_failed(last_)) return failure_locked();
   v1::Loaded loaded = *loaded_;
   const v1::LoadProgress now = progress_;
@@ -111,15 +125,37 @@ bool ComputeProcess::wait_failed(Deadline deadline) const {
   return changed_.wait_until(lock, deadline, [&] { return is_failed(last_); });
 }
 
+bool ComputeProcess::dead() const {
+  const std::lock_guard lock(mutex_);
+  return dead_;
+}
+
+// A channel that takes no order is a child that will be killed for its silence.
+void ComputeProcess::ask_to_leave() {
+  static_cast<void>(channel_.send(ControlKind::kLeave, {}, after(timing::kControl)));
+}
+
+bool ComputeProcess::wait_left(Deadline deadline) const {
+  std::unique_lock lock(mutex_);
+  changed_.wait_until(lock, deadline, [&] { return dead_ || !in_use_; });
+  return !dead_ && !in_use_;
+}
+
 void ComputeProcess::fail(Error reason) {
   {
     const std::lock_guard lock(mutex_);
-    if (is_failed(last_)) return;
-    last_.set_state(v1::WORKER_STATE_FAILED);
-    to_wire(reason, *last_.mutable_error());
+    if (dead_) return;
+    dead_ = true;
+    set_failed_locked(reason);
   }
   child_->kill();
   changed_.notify_all();
+}
+
+void ComputeProcess::set_failed_locked(const Error& reason) {
+  if (is_failed(last_)) return;
+  last_.set_state(v1::WORKER_STATE_FAILED);
+  to_wire(reason, *last_.mutable_error());
 }
 
 Error ComputeProcess::failure_locked() const {
@@ -167,6 +203,14 @@ void ComputeProcess::handle(ControlMessage message) {
       good = parse(error);
       const Error unknown{ErrorCode::kInternal, "failed"};
       if (good) fail(from_wire(error).value_or(unknown));
+      break;
+    }
+    case ControlKind::kLeft: {
+      v1::Error error;
+      good = parse(error);
+      const std::lock_guard lock(mutex_);
+      set_failed_locked(from_wire(error).value_or(Error{ErrorCode::kInternal, "left its ring"}));
+      in_use_ = false;
       break;
     }
     case ControlKind::kProgress: {

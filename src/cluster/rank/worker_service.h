@@ -14,9 +14,6 @@
 
 namespace tandem::cluster {
 
-/// Version of the messages between gateway and worker.
-inline constexpr std::uint32_t kWorkerProtocol = 2;
-
 struct WorkerIdentity {
   std::string version;  // of this program
   std::string key;      // cluster key; empty: none
@@ -60,8 +57,6 @@ class WorkerService final : public v1::Worker::Service {
                     v1::StopReply* reply) override;
 
  private:
-  Status check_hello(const v1::HelloRequest& request) const;
-
   Supervisor& supervisor_;
   const WorkerIdentity identity_;
   SessionBook sessions_;

@@ -8,10 +8,14 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include "config/json.h"
 #include "config/model_config.h"
+#include "models/architecture.h"
+#include "models/meaning.h"
 #include "tandem/dtype.h"
 #include "weights/weight_folder.h"
 
@@ -38,6 +42,33 @@ class Sha256 {
  private:
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
 };
+
+// Whole when it is no longer than its samples.
+void add_samples(std::span<const std::byte> bytes, Sha256& hash) {
+  const auto add = [&](std::size_t begin, std::size_t size) {
+    hash.add({reinterpret_cast<const char*>(bytes.data()) + begin, size});
+  };
+  if (bytes.size() <= 3 * kSampleBytes) return add(0, bytes.size());
+  add(0, kSampleBytes);
+  add(bytes.size() / 2, kSampleBytes);
+  add(bytes.size() - kSampleBytes, kSampleBytes);
+}
+
+Status add_content(weights::WeightFolder& weights, Sha256& hash) {
+  const std::vector<std::string> names = weights.names();
+  const std::size_t every = (names.size() + kSampledTensors - 1) / kSampledTensors;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const weights::TensorInfo* info = weights.find(names[i]);
+    hash.add(fmt::format("\n{} {}", names[i], dtype_name(info->dtype)));
+    for (const std::int64_t extent : info->shape) hash.add(fmt::format(" {}", extent));
+    hash.add("\n");
+    if (i % every != 0) continue;
+    auto tensor = weights.take(names[i]);
+    if (!tensor) return tensor.error();
+    add_samples(tensor->bytes, hash);
+  }
+  return {};
+}
 
 // The n of "layers.<n>." in a name.
 std::optional<int> layer_of(std::string_view name) {
@@ -72,22 +103,23 @@ Result<ModelSummary> summarize_model(const std::filesystem::path& folder) {
   config::FieldReader reader = config->reader();
   const int layers = reader.integer("num_hidden_layers", 1, kMaxLayers);
   if (auto status = reader.status(); !status) return status.error();
-  auto weights = weights::WeightFolder::open(folder);
+  auto model = models::architecture_of(*config);
+  if (!model) return model.error();
+  auto weights = weights::WeightFolder::open(folder, weights::Alignment::kAny);
   if (!weights) return weights.error();
 
   ModelSummary summary;
   summary.sizes.layers.assign(static_cast<std::size_t>(layers), 0);
-  Sha256 hash;
-  hash.add(config->fields.dump());
   bool tied = true;
   for (const std::string& name : weights->names()) {
     const weights::TensorInfo* tensor = weights->find(name);
     add_tensor(*tensor, summary.sizes);
     if (name.find("lm_head") != std::string::npos) tied = false;
-    hash.add(fmt::format("\n{} {}", name, dtype_name(tensor->dtype)));
-    for (const std::int64_t extent : tensor->shape) hash.add(fmt::format(" {}", extent));
   }
   if (tied) summary.sizes.head += summary.sizes.embedding;
+  Sha256 hash;
+  hash.add(models::meaning(*config, *model));
+  if (auto added = add_content(*weights, hash); !added) return added.error();
   summary.hash = hash.hex();
   return summary;
 }

@@ -19,9 +19,6 @@ struct ModelPlan {
   std::vector<LayerPlan> layers;
   VectorPlan final_norm;
   std::optional<LinearPlan> head;  // nullopt: the embedding is the head
-
-  /// Stored bytes that a rank with these layers reads.
-  std::uint64_t range_bytes(LayerRange range) const;
 };
 
 /// Plans the whole model and checks it against the folder: every tensor that the architecture needs

@@ -1,5 +1,6 @@
 #include "cluster/split/model_sizes.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -28,9 +29,17 @@ std::map<std::string, FileTensor> untied() {
           {"model.norm.weight", tensor(2)},          {"lm_head.weight", tensor(20)}};
 }
 
-Result<ModelSummary> summary_of(
-    const std::map<std::string, FileTensor>& tensors,
-    const std::string& config = R"({"model_type": "llama", "num_hidden_layers": 2})") {
+// `more`: members that follow.
+std::string config_with(const std::string& more = "", int layers = 2) {
+  return fmt::format(
+      R"({{"model_type": "llama", "num_hidden_layers": {}, "hidden_size": 64,
+           "intermediate_size": 96, "num_attention_heads": 4, "vocab_size": 96,
+           "rms_norm_eps": 1e-5, "max_position_embeddings": 512{}}})",
+      layers, more);
+}
+
+Result<ModelSummary> summary_of(const std::map<std::string, FileTensor>& tensors,
+                                const std::string& config = config_with()) {
   const TempFolder folder;
   tandem::testing::write_file(folder / "config.json", config);
   tandem::testing::write_file(folder / "model.safetensors",
@@ -76,15 +85,37 @@ TEST(ModelSizes, HashTellsModelsApartAndNotTheirPlace) {
   for (const auto& tensors : {other_shape, other_name}) {
     EXPECT_NE(summary_of(tensors)->hash, first->hash);
   }
-  EXPECT_NE(
-      summary_of(untied(), R"({"model_type": "llama", "num_hidden_layers": 2, "x": 1})")->hash,
-      first->hash);
+  EXPECT_NE(summary_of(untied(), config_with(R"(, "rope_theta": 5000)"))->hash, first->hash);
+}
+
+TEST(ModelSizes, HashDoesNotDependOnFieldsThatNobodyReads) {
+  const auto first = summary_of(untied());
+  ASSERT_TRUE(first.ok()) << first.error().message;
+  for (const char* more : {R"(, "transformers_version": "5.0")", R"(, "x": {"y": [1, 2]})"}) {
+    EXPECT_EQ(summary_of(untied(), config_with(more))->hash, first->hash) << more;
+  }
+  EXPECT_EQ(summary_of(untied(), config_with(R"(, "rope_theta": 1e4)"))->hash,
+            summary_of(untied(), config_with(R"(, "rope_theta": 10000)"))->hash);
+}
+
+TEST(ModelSizes, HashTellsTwoFineTunesOfOneShapeApart) {
+  auto large = untied();
+  large["model.layers.0.mlp.weight"] = tensor(10'000);
+  const auto first = summary_of(large);
+  ASSERT_TRUE(first.ok());
+  std::string& bytes = large["model.layers.0.mlp.weight"].bytes;
+  for (const std::size_t at : {std::size_t{0}, bytes.size() / 2 + 5, bytes.size() - 1}) {
+    bytes[at] = 'y';
+    EXPECT_NE(summary_of(large)->hash, first->hash) << at;
+    bytes[at] = 'x';
+  }
+  EXPECT_EQ(summary_of(large)->hash, first->hash);
 }
 
 TEST(ModelSizes, ABadFolderIsAnErrorThatNamesTheFile) {
   const auto missing = summarize_model("/nowhere");
   ASSERT_FALSE(missing.ok());
-  const auto layers = summary_of(untied(), R"({"model_type": "llama", "num_hidden_layers": 0})");
+  const auto layers = summary_of(untied(), config_with("", 0));
   ASSERT_FALSE(layers.ok());
   EXPECT_NE(layers.error().message.find("num_hidden_layers"), std::string::npos);
 }
