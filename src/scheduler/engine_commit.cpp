@@ -70,7 +70,7 @@ Event Engine::State::advance(Sequence& sequence, const FlightEntry& entry,
                              const SampledToken* token) {
   sequence.returned += entry.planned.count;
   const std::uint32_t done = std::min(sequence.returned, sequence.prompt());
-  if (token != nullptr || done > sequence.prompt_done) sequence.refusals = 0;
+  if (token != nullptr || done > sequence.prompt_done) sequence.got_further();
   sequence.prompt_done = std::max(sequence.prompt_done, done);
   if (!entry.planned.decode) stats.prompt_tokens += entry.planned.count;
   Event event = event_of(sequence);
