@@ -1,6 +1,7 @@
 """Two network namespaces joined by a slow, long link: for root on Linux. Standard library only.
 
-The kernel's own netem is not built everywhere, so a thread carries the frames between two TAP devices.
+The kernel's own netem is not built everywhere, so a thread carries the frames between two TAP
+devices.
 """
 
 import collections

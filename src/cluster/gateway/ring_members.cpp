@@ -93,7 +93,8 @@ Status or_watched(Status status, const RingWatch& watch) {
   if (status || status.error().code == ErrorCode::kInvalidArgument) return status;
   auto failure = watch.wait_failure(after(timing::kBlame));
   if (!failure) return status;
-  if (failure->code == ErrorCode::kInternal) failure->code = ErrorCode::kUnavailable;  // no input yet
+  // No input was there yet.
+  if (failure->code == ErrorCode::kInternal) failure->code = ErrorCode::kUnavailable;
   return *failure;
 }
 
