@@ -176,7 +176,8 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   auto wanted = gateway_options(options, *folder, log);
   if (!wanted) return wanted.error();
   // A process can be in one mlx group, and a broken one never lets go of it.
-  if (pipeline->transport == cluster::TransportKind::kMlx) wanted->engine.restart.patience = {};
+  if (pipeline->transport == cluster::TransportKind::kMlx) wanted->engine.restart.forever = false;
+  wanted->engine.restart.recovery_timeout = std::chrono::seconds(options.recovery_seconds);
   wanted->engine.engine.paged_kv = !pipeline->stage.gpu && !pipeline->stage.mlx_kernels;
   auto gateway = server::Gateway::start(*wanted);
   if (!gateway) return gateway.error();

@@ -70,7 +70,7 @@ Event Engine::State::advance(Sequence& sequence, const FlightEntry& entry,
                              const SampledToken* token) {
   sequence.returned += entry.planned.count;
   const std::uint32_t done = std::min(sequence.returned, sequence.prompt());
-  if (token != nullptr || done > sequence.prompt_done) sequence.refusals = 0;
+  if (token != nullptr || done > sequence.prompt_done) sequence.got_further();
   sequence.prompt_done = std::max(sequence.prompt_done, done);
   if (!entry.planned.decode) stats.prompt_tokens += entry.planned.count;
   Event event = event_of(sequence);
@@ -85,6 +85,10 @@ Event Engine::State::advance(Sequence& sequence, const FlightEntry& entry,
 /// From submission to result: what a stream's next token takes.
 void Engine::State::measure(const Flight& flight) {
   const std::chrono::duration<double> took = options.now() - flight.submitted;
+  if (const auto expected = times.cost().predict(flight.load)) {
+    stats.timed_seconds += took.count();
+    stats.expected_seconds += *expected;
+  }
   times.observe(flight.load, took.count());
 }
 

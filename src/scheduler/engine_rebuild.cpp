@@ -13,6 +13,8 @@ namespace {
 
 /// Pipelines that may fail with a sequence on its way, without its getting on, before it ends.
 constexpr int kFailuresMax = 3;
+/// Losses from outside in a row, without its getting on, from which a sequence is a suspect.
+constexpr int kLossesMax = 3;
 
 bool is_suspect(const std::pair<const Rank, Sequence>& item) { return item.second.refusals > 0; }
 
@@ -24,9 +26,8 @@ Error too_long(const Sequence& sequence, std::uint64_t tokens) {
 
 }  // namespace
 
-/// Any sequence on its way may be what the pipeline failed over. If one of them was suspected
-/// before, it is that one: suspects run one after the other.
-void Engine::State::blame() {
+/// The sequences of the ticks that were on their way, each once. There are no flights any more.
+std::vector<Sequence*> Engine::State::take_under_way() {
   std::vector<Sequence*> under_way;
   for (const Flight& flight : std::exchange(flights, {})) {
     for (const FlightEntry& entry : flight.entries) {
@@ -36,6 +37,21 @@ void Engine::State::blame() {
   }
   std::sort(under_way.begin(), under_way.end());
   under_way.erase(std::unique(under_way.begin(), under_way.end()), under_way.end());
+  return under_way;
+}
+
+/// Any sequence on its way may be what the pipeline failed over. If one of them was suspected
+/// before, it is that one: suspects run one after the other. What came from outside is nobody's
+/// fault, unless it comes again and again before a sequence gets further: an input that takes all
+/// memory is killed from outside too.
+void Engine::State::blame(const Error& reason) {
+  const std::vector<Sequence*> under_way = take_under_way();
+  if (reason.code == ErrorCode::kUnavailable) {
+    for (Sequence* sequence : under_way) {
+      if (++sequence->losses >= kLossesMax) ++sequence->refusals;
+    }
+    return;
+  }
   const auto suspected = [](const Sequence* sequence) { return sequence->refusals > 0; };
   const bool known = std::any_of(under_way.begin(), under_way.end(), suspected);
   for (Sequence* sequence : under_way) {
@@ -46,7 +62,7 @@ void Engine::State::blame() {
 void Engine::State::rebuild(const Error& reason, PipelineLimits offered) {
   limits = offered;
   memory = KvMemory(kv_limits());
-  blame();
+  blame(reason);
   by_kv.clear();
   while (!running.empty()) {
     auto node = running.extract(running.begin());

@@ -78,7 +78,8 @@ struct Engine::State {
 
   // After a pipeline (engine_rebuild.cpp).
   void rebuild(const Error& reason, PipelineLimits offered);
-  void blame();
+  std::vector<Sequence*> take_under_way();
+  void blame(const Error& reason);
   void release_held();
 };
 

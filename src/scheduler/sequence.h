@@ -31,11 +31,18 @@ struct Sequence {
   std::uint32_t scored = 0;       // positions of the prompt whose score was reported
   std::uint32_t cached = 0;       // prompt tokens whose KV was there at first
   int refusals = 0;               // of ticks it was in, since it last got further
+  int losses = 0;                 // of pipelines it was in, for reasons from outside, likewise
 
   std::uint32_t prompt() const { return static_cast<std::uint32_t>(request.prompt.size()); }
   std::uint32_t total() const { return static_cast<std::uint32_t>(tokens.size()); }
   std::uint32_t drawn() const { return total() - prompt(); }
   Rank rank() const { return {request.priority, id}; }
+
+  /// Nothing that happened before is held against it.
+  void got_further() {
+    refusals = 0;
+    losses = 0;
+  }
 
   /// Back to nothing but the log, to be rebuilt as `name`.
   void lose_kv(std::uint64_t name) {

@@ -25,6 +25,7 @@ using ::testing::IsEmpty;
 using Ids = std::vector<std::int32_t>;
 
 const Error kKilled{ErrorCode::kUnavailable, "rank 1 was killed by signal 9"};
+const Error kCrashed{ErrorCode::kInternal, "rank 1 was killed by signal 11"};
 
 /// Stages that can be replaced under the engine.
 class Replaceable final : public Pipeline {
@@ -122,8 +123,56 @@ TEST(ReopenedPipeline, ScoresAndConstraintsGoOnWhereTheyWere) {
   EXPECT_EQ(outcomes[*second].finish, answer.second);
 }
 
+TEST(ReopenedPipeline, WhatCameFromOutsideMakesNoSuspectsAllComeBackInOneTick) {
+  for (const auto& [reason, together] : {std::pair(kKilled, 8U), std::pair(kCrashed, 1U)}) {
+    Replaceable pipeline(1, 1000);
+    Engine engine(pipeline, {});
+    for (std::int32_t i = 0; i < 8; ++i) ASSERT_TRUE(engine.add(request_of(Ids(20, i), 40)).ok());
+    for (int step = 0; step < 20; ++step) ASSERT_TRUE(engine.step(soon()).ok());
+    pipeline.now().die_at(engine.stats().ticks, reason);
+    const auto died = engine.step(soon());
+    ASSERT_FALSE(died.ok());
+    pipeline.reopen(1000);
+    engine.pipeline_reopened(died.error());
+    ASSERT_TRUE(engine.step(soon()).ok());
+    EXPECT_EQ(pipeline.now().shapes().front().size(), together) << reason.message;
+  }
+}
+
+TEST(ReopenedPipeline, WhatIsKilledFromOutsideAgainAndAgainIsSuspectedInTheEnd) {
+  Replaceable pipeline(1, 1000);
+  Engine engine(pipeline, {});
+  const auto greedy = engine.add(request_of(Ids(20, 1), 40));  // takes all memory, say
+  const auto innocent = engine.add(request_of(Ids(20, 2), 40));
+  const auto arm = [&] {
+    pipeline.now().refuse([](const Tick& tick) -> std::optional<FakePipeline::Refusal> {
+      for (const TickEntry& entry : tick.entries) {
+        if (entry.tokens.front() == 1) return FakePipeline::Refusal{0, kKilled};
+      }
+      return std::nullopt;
+    });
+  };
+  arm();
+  std::map<std::uint64_t, Outcome> outcomes;
+  int failures = 0;
+  while (engine.busy()) {
+    auto events = engine.step(soon());
+    if (events.ok()) {
+      collect(*events, outcomes);
+      continue;
+    }
+    ASSERT_LT(++failures, 10);
+    pipeline.reopen(1000);
+    arm();
+    engine.pipeline_reopened(events.error());
+  }
+  EXPECT_EQ(outcomes[*innocent].ids, expected(Ids(20, 2), 40));
+  EXPECT_EQ(outcomes[*greedy].finish, FinishReason::kError);
+}
+
 // With several stages an innocent's tick is on its way too whenever the culprit's kills.
 TEST(ReopenedPipeline, ARequestThatKillsItAgainAndAgainEndsAloneAndOthersGoOn) {
+  const Error& reason = kCrashed;
   for (const int stages : {1, 2, 4}) {
     for (const std::int32_t place : {0, 1, 2}) {
       Replaceable pipeline(stages, 100);
@@ -140,7 +189,7 @@ TEST(ReopenedPipeline, ARequestThatKillsItAgainAndAgainEndsAloneAndOthersGoOn) {
         pipeline.now().refuse([](const Tick& tick) -> std::optional<FakePipeline::Refusal> {
           for (const TickEntry& entry : tick.entries) {
             if (entry.position == 0 && entry.tokens.front() == 1) {
-              return FakePipeline::Refusal{0, kKilled};
+              return FakePipeline::Refusal{0, reason};
             }
           }
           return std::nullopt;
@@ -167,7 +216,7 @@ TEST(ReopenedPipeline, ARequestThatKillsItAgainAndAgainEndsAloneAndOthersGoOn) {
         EXPECT_EQ(outcomes[id].finish, FinishReason::kLength);
       }
       EXPECT_EQ(outcomes[poison].finish, FinishReason::kError);
-      EXPECT_THAT(outcomes[poison].error->message, HasSubstr("killed by signal 9"));
+      EXPECT_THAT(outcomes[poison].error->message, HasSubstr("killed by signal 11"));
     }
   }
 }
