@@ -91,8 +91,10 @@ Result<std::string> mlx_hostfile(const Members& members, const RingPlan& plan,
 // A failure that the watch finds explains the call that it broke.
 Status or_watched(Status status, const RingWatch& watch) {
   if (status || status.error().code == ErrorCode::kInvalidArgument) return status;
-  if (const auto failure = watch.wait_failure(after(timing::kBlame))) return *failure;
-  return status;
+  auto failure = watch.wait_failure(after(timing::kBlame));
+  if (!failure) return status;
+  if (failure->code == ErrorCode::kInternal) failure->code = ErrorCode::kUnavailable;  // no input yet
+  return *failure;
 }
 
 }  // namespace
