@@ -26,6 +26,7 @@
 #include "cli/session.h"
 #include "cli/values.h"
 #include "cluster/gateway/launcher.h"
+#include "models/loading/model_plan.h"
 
 namespace tandem::cli {
 namespace {
@@ -178,6 +179,9 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   // A process can be in one mlx group, and a broken one never lets go of it.
   if (pipeline->transport == cluster::TransportKind::kMlx) wanted->engine.restart.patience = {};
   wanted->engine.engine.paged_kv = !pipeline->stage.gpu && !pipeline->stage.mlx_kernels;
+  if (const std::string note = models::head_note(*folder); !note.empty()) {
+    console.note("note: " + note + '\n');
+  }
   auto gateway = server::Gateway::start(*wanted);
   if (!gateway) return gateway.error();
   const std::string url = (*gateway)->url();

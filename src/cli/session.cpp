@@ -12,6 +12,7 @@
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "config/hosts.h"
+#include "models/loading/model_plan.h"
 
 namespace tandem::cli {
 namespace {
@@ -70,6 +71,9 @@ Result<Session> Session::open(const ModelOptions& options, const std::filesystem
   auto wanted = pipeline_options(options, folder, platform::physical_cores(), gpu_available());
   if (!wanted) return wanted.error();
   Session session;
+  if (const std::string note = models::head_note(folder); !note.empty()) {
+    console.note("note: " + note + '\n');
+  }
   {
     LoadingDisplay display(console, quiet);
     auto pipeline =

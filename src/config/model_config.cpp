@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "config/python_json.h"
+
 namespace tandem::config {
 namespace {
 
@@ -84,15 +86,55 @@ void read_quantization_fields(ModelConfig& config, FieldReader& reader) {
 
 DType read_dtype(FieldReader& reader) {
   const std::string_view field = reader.has("dtype") ? "dtype" : "torch_dtype";
-  const std::string name = reader.string_or(field, "bfloat16");
+  const std::string name = reader.string_or(field, "auto");
   constexpr std::string_view kPrefix = "torch.";
   const std::string_view bare =
       std::string_view(name).substr(name.starts_with(kPrefix) ? kPrefix.size() : 0);
+  if (bare == "auto") return DType::kBF16;
   if (bare == "bfloat16") return DType::kBF16;
   if (bare == "float16") return DType::kF16;
   if (bare == "float32") return DType::kF32;
-  reader.fail(field, fmt::format("must be bfloat16, float16 or float32, not \"{}\"", name));
+  reader.fail(field, fmt::format("must be auto, bfloat16, float16 or float32, not \"{}\"", name));
   return DType::kBF16;
+}
+
+/// The text model that transformers assumes where text_config names none.
+void name_text_model(json& fields) {
+  static constexpr std::pair<std::string_view, std::string_view> kTextModels[] = {
+      {"gemma3", "gemma3_text"}, {"llava", "llama"},       {"llava_next", "llama"},
+      {"mistral3", "mistral"},   {"video_llava", "llama"}, {"vipllava", "llama"}};
+  const auto type = fields.find("model_type");
+  for (const auto& [outer, inner] : kTextModels) {
+    if (type != fields.end() && *type == outer) *type = inner;
+  }
+}
+
+/// What transformers' config classes assume: it writes into a text_config only what differs
+/// (llava-1.5, pixtral, gemma-3-4b), where a config of its own states every size.
+void add_defaults(json& fields) {
+  const json sizes = {{"llama",
+                       {{"vocab_size", 32000},
+                        {"hidden_size", 4096},
+                        {"intermediate_size", 11008},
+                        {"num_hidden_layers", 32},
+                        {"num_attention_heads", 32}}},
+                      {"mistral",
+                       {{"vocab_size", 32000},
+                        {"hidden_size", 4096},
+                        {"intermediate_size", 14336},
+                        {"num_hidden_layers", 32},
+                        {"num_attention_heads", 32},
+                        {"num_key_value_heads", 8}}},
+                      {"gemma3_text",
+                       {{"vocab_size", 262208},
+                        {"hidden_size", 2304},
+                        {"intermediate_size", 9216},
+                        {"num_hidden_layers", 26}}}};
+  const json type = fields.value("model_type", json());
+  if (!type.is_string() || !sizes.contains(type.get<std::string>())) return;
+  for (const auto& [name, value] : sizes[type.get<std::string>()].items()) {
+    if (fields.value(name, json()).is_null()) fields[name] = value;
+  }
 }
 
 /// Multimodal folders keep the language model's fields in text_config.
@@ -104,7 +146,8 @@ Status merge_text_config(json& fields, FieldReader& reader) {
   for (auto& [name, value] : text.items()) {
     if (!value.is_null()) fields[name] = std::move(value);
   }
-  if (fields.value("model_type", json()) == "gemma3") fields["model_type"] = "gemma3_text";
+  name_text_model(fields);
+  add_defaults(fields);
   return {};
 }
 
@@ -123,7 +166,7 @@ Result<ModelConfig> ModelConfig::load(const std::filesystem::path& folder) {
 }
 
 Result<ModelConfig> ModelConfig::parse(std::string_view text, std::string file) {
-  auto parsed = parse_json(text, file);
+  auto parsed = parse_python_json(text, file);
   if (!parsed.ok()) return parsed.error();
 
   ModelConfig config;
@@ -132,6 +175,9 @@ Result<ModelConfig> ModelConfig::parse(std::string_view text, std::string file) 
   FieldReader outer(config.fields, config.file);
   if (auto status = outer.status(); !status.ok()) return status.error();
   if (auto status = merge_text_config(config.fields, outer); !status.ok()) return status.error();
+
+  // Alone too, Gemma 3 folders leave sizes out.
+  if (config.fields.value("model_type", json()) == "gemma3_text") add_defaults(config.fields);
 
   FieldReader reader(config.fields, config.file);
   config.model_type = reader.string("model_type");

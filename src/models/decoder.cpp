@@ -101,7 +101,7 @@ class ArchitectureDecoder final : public Decoder {
   Linear head_;
 };
 
-kernels::KvType usual_kv_type(const kernels::Context& context, DType checkpoint) {
+kernels::KvType usual_kv_type(const kernels::Context& context, DType stored) {
   switch (context.activations) {
     case kernels::Activations::kF32:
       return kernels::KvType::kF32;
@@ -110,7 +110,7 @@ kernels::KvType usual_kv_type(const kernels::Context& context, DType checkpoint)
     case kernels::Activations::kInt8:
       break;
   }
-  return checkpoint == DType::kF32 ? kernels::KvType::kF32 : kernels::KvType::kBF16;
+  return stored == DType::kF32 ? kernels::KvType::kF32 : kernels::KvType::kBF16;
 }
 
 }  // namespace
@@ -128,9 +128,12 @@ Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
   }
   auto plan = plan_model(config, weights, *architecture);
   if (!plan.ok()) return plan.error();
+  if (range.last == architecture->layer_count) {
+    if (Status status = drop_equal_head(*plan, weights); !status.ok()) return status.error();
+  }
   auto decoder = std::make_unique<ArchitectureDecoder>(*architecture, range, context);
-  Status loaded = decoder->load(weights, *plan,
-                                kv_type.value_or(usual_kv_type(context, config.dtype)), progress);
+  Status loaded = decoder->load(
+      weights, *plan, kv_type.value_or(usual_kv_type(context, plan->attention_type())), progress);
   if (!loaded.ok()) return loaded.error();
   return std::unique_ptr<Decoder>(std::move(decoder));
 }

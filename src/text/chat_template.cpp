@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "config/json.h"
+#include "config/python_json.h"
 #include "text/ffi.h"
 #include "text/tokenizer_files.h"
 
@@ -14,6 +15,7 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kConfigFile = "tokenizer_config.json";
+constexpr const char* kJsonFile = "chat_template.json";  // of older transformers' processors
 constexpr const char* kTemplateFile = "chat_template.jinja";
 constexpr const char* kToolTemplateFile = "additional_chat_templates/tool_use.jinja";
 /// Largest template, bytes; the text library's own limit.
@@ -35,43 +37,45 @@ struct Source {
 /// The templates that the program chooses between, by name: "default" and "tool_use".
 using Sources = std::map<std::string, Source>;
 
-Error field_error(const std::string& rule) {
-  return invalid(std::string(kConfigFile) + ": chat_template" + rule);
+Error field_error(const std::string& file, const std::string& rule) {
+  return invalid(file + ": chat_template" + rule);
 }
 
 /// From a list of {"name", "template"}, as transformers writes several templates.
-Status add_named(const json& list, Sources& sources) {
+Status add_named(const json& list, const std::string& file, Sources& sources) {
   for (const json& item : list) {
     const bool valid = item.is_object() && item.contains("name") && item["name"].is_string() &&
                        item.contains("template") && item["template"].is_string();
     if (!valid) {
-      return field_error(" must be a string or a list of {\"name\", \"template\"} with strings");
+      return field_error(file,
+                         " must be a string or a list of {\"name\", \"template\"} with strings");
     }
     const std::string name = item["name"].get<std::string>();
     if (name != "default" && name != "tool_use") continue;
-    sources[name] = {item["template"].get<std::string>(),
-                     std::string(kConfigFile) + ": chat_template \"" + name + '"'};
+    sources[name] = {item["template"].get<std::string>(), file + ": chat_template \"" + name + '"'};
   }
   return {};
 }
 
-Status add_from_config(const std::filesystem::path& folder, Sources& sources) {
-  const Result<std::string> text = config::read_text_file(folder / kConfigFile);
+/// From the field of one of the folder's JSON files.
+Status add_from_json(const std::filesystem::path& folder, const std::string& file,
+                     Sources& sources) {
+  const Result<std::string> text = config::read_text_file(folder / file);
   if (!text) {
     if (text.error().code == ErrorCode::kNotFound) return {};
     return text.error();
   }
-  const Result<json> parsed = config::parse_json(*text, kConfigFile);
+  const Result<json> parsed = config::parse_python_json(*text, file);
   if (!parsed) return parsed.error();
-  if (!parsed->is_object()) return invalid(std::string(kConfigFile) + ": must hold a JSON object");
+  if (!parsed->is_object()) return invalid(file + ": must hold a JSON object");
   const auto field = parsed->find("chat_template");
   if (field == parsed->end() || field->is_null()) return {};
   if (field->is_string()) {
-    sources["default"] = {field->get<std::string>(), std::string(kConfigFile) + ": chat_template"};
+    sources["default"] = {field->get<std::string>(), file + ": chat_template"};
     return {};
   }
-  if (!field->is_array()) return field_error(" must be a string or a list");
-  return add_named(*field, sources);
+  if (!field->is_array()) return field_error(file, " must be a string or a list");
+  return add_named(*field, file, sources);
 }
 
 Status add_from_file(const std::filesystem::path& folder, const char* file, const char* name,
@@ -119,7 +123,10 @@ ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 Result<ChatTemplate> ChatTemplate::load(const std::filesystem::path& folder,
                                         const Tokenizer& tokenizer) {
   Sources sources;
-  if (Status status = add_from_config(folder, sources); !status) return status.error();
+  // The later ones win.
+  for (const char* file : {kJsonFile, kConfigFile}) {
+    if (Status status = add_from_json(folder, file, sources); !status) return status.error();
+  }
   for (const auto& [file, name] :
        {std::pair{kTemplateFile, "default"}, std::pair{kToolTemplateFile, "tool_use"}}) {
     if (Status status = add_from_file(folder, file, name, sources); !status) {
@@ -128,10 +135,11 @@ Result<ChatTemplate> ChatTemplate::load(const std::filesystem::path& folder,
   }
   if (sources.empty()) {
     return Error{ErrorCode::kNotFound, "no chat template: neither " + std::string(kTemplateFile) +
-                                           " nor chat_template in " + kConfigFile};
+                                           ", " + kJsonFile + " nor chat_template in " +
+                                           kConfigFile};
   }
   if (!sources.contains("default")) {
-    return field_error(" has no template named \"default\"");
+    return field_error(kConfigFile, " has no template named \"default\"");
   }
   auto impl = std::make_unique<Impl>();
   for (const auto& [name, source] : sources) {

@@ -15,9 +15,9 @@ namespace tandem::text {
 /// A model's chat template. Immutable; render() may be called from any thread.
 class ChatTemplate {
  public:
-  /// From chat_template.jinja (and additional_chat_templates/tool_use.jinja), or
-  /// tokenizer_config.json's chat_template: a string, or a list of named ones, "default" and,
-  /// with tools, "tool_use" are used. kNotFound when the folder has none.
+  /// From chat_template.jinja (and additional_chat_templates/tool_use.jinja), or the chat_template
+  /// of tokenizer_config.json or else of chat_template.json: a string, or a list of named ones,
+  /// "default" and, with tools, "tool_use" are used. kNotFound when the folder has none.
   static Result<ChatTemplate> load(const std::filesystem::path& folder, const Tokenizer& tokenizer);
   ~ChatTemplate();
   ChatTemplate(ChatTemplate&&) noexcept;

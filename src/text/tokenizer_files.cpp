@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "config/json.h"
+#include "config/python_json.h"
 
 namespace tandem::text {
 namespace {
@@ -23,7 +24,7 @@ Result<std::optional<json>> read_object(const std::filesystem::path& folder,
     if (text.error().code == ErrorCode::kNotFound) return std::optional<json>();
     return text.error();
   }
-  Result<json> parsed = config::parse_json(*text, name);
+  Result<json> parsed = config::parse_python_json(*text, name);
   if (!parsed) return parsed.error();
   if (!parsed->is_object()) return invalid(name + ": must hold a JSON object");
   return std::optional<json>(*std::move(parsed));
@@ -83,7 +84,12 @@ Result<TokenizerFiles> read_tokenizer_files(const std::filesystem::path& folder)
     const Result<std::optional<json>> object = read_object(folder, name);
     if (!object) return object.error();
     if (!object->has_value()) continue;
-    if (Status status = add_eos_ids(**object, name, files); !status) return status.error();
+    const json* holder = &**object;
+    // A model that sees keeps what is the text model's in text_config.
+    const auto inner = holder->find("text_config");
+    const bool outer = holder->contains("eos_token_id") && !holder->at("eos_token_id").is_null();
+    if (!outer && inner != holder->end() && inner->is_object()) holder = &*inner;
+    if (Status status = add_eos_ids(*holder, name, files); !status) return status.error();
   }
   return files;
 }

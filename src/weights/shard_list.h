@@ -9,14 +9,19 @@
 
 namespace tandem::weights {
 
-/// The shards of a folder.
+/// The safetensors files of a folder: name -> path.
 struct ShardList {
-  std::map<std::string, std::filesystem::path> files;  // name in the folder -> real path
-  std::map<std::string, std::string> index;            // tensor -> shard; empty without an index
+  /// Whose tensors are all of the model: those that the index names, if they are all there; else
+  /// model.safetensors; else every model*.safetensors; else every weights*.safetensors (early
+  /// mlx-lm).
+  std::map<std::string, std::filesystem::path> files;
+  /// The other model*.safetensors. What they add fills gaps: an index goes stale, and mlx-lm reads
+  /// every such file.
+  std::map<std::string, std::filesystem::path> others;
 };
 
-/// Reads the folder and its index; opens no shard. Every returned path passed the rules of
-/// WeightFolder about names and symlinks.
+/// Reads the folder and its index; opens no shard. An index may only name files of the folder; what
+/// the owner linked there from elsewhere is the owner's choice.
 Result<ShardList> list_shards(const std::filesystem::path& folder);
 
 }  // namespace tandem::weights

@@ -66,11 +66,17 @@ Result<WeightFolder> WeightFolder::open(const std::filesystem::path& folder, Ali
   for (const auto& [name, path] : list->files) {
     if (auto status = weights.add_shard(name, path); !status.ok()) return status.error();
   }
-  for (const auto& [tensor, shard] : list->index) {
-    const auto it = weights.entries_.find(tensor);
-    if (it == weights.entries_.end() || weights.shards_[it->second.shard]->name != shard) {
-      return weights.wrong(tensor, fmt::format("is not in {}, where the index puts it", shard));
+  for (const auto& [name, path] : list->others) {
+    // One that is broken fills no gap: what is missing then is named when it is taken.
+    WeightFolder other;
+    other.folder_ = folder;
+    if (!other.add_shard(name, path).ok()) continue;
+    for (auto& [tensor, entry] : other.entries_) {
+      entry.shard = weights.shards_.size();
+      entry.used = true;  // nobody needs to want it
+      weights.entries_.try_emplace(tensor, std::move(entry));
     }
+    weights.shards_.push_back(std::move(other.shards_.front()));
   }
   if (weights.entries_.empty()) {
     return Error{ErrorCode::kNotFound, fmt::format("{}: holds no tensors", folder.string())};

@@ -33,10 +33,10 @@ struct Tensor {
 };
 
 /// Opens the shards that model.safetensors.index.json names, or model.safetensors, or, without
-/// both, every model*.safetensors. Headers of all shards are read and validated; data is mapped by
-/// take() only, so a rank's resident memory is its own tensors. Names in the index are plain file
-/// names, and a shard lies in the folder: a symlink may lead elsewhere in it or, in a Hugging Face
-/// cache (models--*/snapshots/REVISION), to models--*/blobs. Not thread-safe.
+/// both, every model*.safetensors; beside an index the other files fill gaps (see ShardList).
+/// Headers of all shards are read and validated; data is mapped by take() only, so a rank's
+/// resident memory is its own tensors. Names in the index are plain names of files of the folder,
+/// which may be links to anywhere. Not thread-safe.
 class WeightFolder {
  public:
   static Result<WeightFolder> open(const std::filesystem::path& folder,

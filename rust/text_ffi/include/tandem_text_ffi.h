@@ -69,6 +69,10 @@ uint32_t tandem_text_tokenizer_vocabulary_size(const tandem_text_tokenizer* toke
 
 enum { TANDEM_TEXT_TOKEN_UNKNOWN = 0, TANDEM_TEXT_TOKEN_NORMAL = 1, TANDEM_TEXT_TOKEN_SPECIAL = 2 };
 int32_t tandem_text_tokenizer_token_kind(const tandem_text_tokenizer* tokenizer, uint32_t id);
+/* The bytes that a token stands for, which may be a part of a character. False: it is unknown, or
+ * what it gives depends on its place (WordPiece). */
+bool tandem_text_tokenizer_token_bytes(const tandem_text_tokenizer* tokenizer, uint32_t id,
+                                       tandem_text_buffer* out);
 
 /* --- chat template --- */
 

@@ -2,9 +2,11 @@
 
 use std::str::FromStr;
 
+use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::Tokenizer as HfTokenizer;
 
 use crate::abi::{guard, Failure};
+use crate::grammar::TokenBytes;
 
 /// Largest tokenizer.json, bytes.
 const MAX_JSON_BYTES: usize = 512 << 20;
@@ -23,6 +25,7 @@ pub enum TokenKind {
 pub struct Tokenizer {
     inner: HfTokenizer,
     size: u32,
+    bytes: Option<TokenBytes>,
 }
 
 impl Tokenizer {
@@ -33,6 +36,14 @@ impl Tokenizer {
         let mut inner = HfTokenizer::from_str(json).map_err(|e| Failure::invalid(e.to_string()))?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Failure::invalid(e.to_string()))?;
+        // Some converters (of Mistral's tekken files) put SentencePiece's decoder over byte-level
+        // pieces, which then keep the letters that stand for spaces and bytes.
+        let step = |part: Option<String>| part.is_some_and(|json| json.contains("\"ByteLevel\""));
+        let cut = inner.get_pre_tokenizer().and_then(|part| serde_json::to_string(part).ok());
+        let joined = inner.get_decoder().and_then(|part| serde_json::to_string(part).ok());
+        if step(cut) && !step(joined) {
+            inner.with_decoder(Some(ByteLevel::default()));
+        }
         let largest = inner.get_vocab(true).into_values().max();
         let size = match largest {
             None => return Err(Failure::invalid("model.vocab is empty")),
@@ -43,7 +54,8 @@ impl Tokenizer {
             }
             Some(id) => id + 1,
         };
-        Ok(Tokenizer { inner, size })
+        let bytes = TokenBytes::new(&inner).ok();
+        Ok(Tokenizer { inner, size, bytes })
     }
 
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, Failure> {
@@ -69,6 +81,11 @@ impl Tokenizer {
 
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
+    }
+
+    /// The bytes that a token stands for; None: there are none, or they depend on its place.
+    pub fn token_bytes(&self, id: u32) -> Option<Vec<u8>> {
+        self.bytes.as_ref()?.of(&self.inner, id)
     }
 
     pub fn vocabulary_size(&self) -> u32 {

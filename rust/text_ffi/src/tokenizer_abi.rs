@@ -121,3 +121,24 @@ pub unsafe extern "C" fn tandem_text_tokenizer_token_kind(
     // SAFETY: the caller's promise.
     guard(|| Ok(unsafe { &*tokenizer }.token_kind(id))).unwrap_or(TokenKind::Unknown)
 }
+
+/// `out` gets the bytes of a token; false, and nothing in it, when it has none of its own.
+///
+/// # Safety
+/// `tokenizer` is live, `out` is writable.
+#[no_mangle]
+pub unsafe extern "C" fn tandem_text_tokenizer_token_bytes(
+    tokenizer: *const Tokenizer,
+    id: u32,
+    out: *mut Buffer,
+) -> bool {
+    // SAFETY: the caller's promise.
+    match guard(|| Ok(unsafe { &*tokenizer }.token_bytes(id))) {
+        Ok(Some(bytes)) => {
+            // SAFETY: the caller's promise.
+            unsafe { out.write(Buffer::new(bytes)) };
+            true
+        }
+        _ => false,
+    }
+}

@@ -66,17 +66,18 @@ GroupedAttention read_heads(config::FieldReader& fields, const Architecture& siz
   return out;
 }
 
-kernels::RopeSpec read_rope(config::FieldReader& fields, const Architecture& sizes, int head_dim,
-                            double default_theta) {
+void add_rope(config::FieldReader& fields, Architecture& model, int head_dim,
+              double default_theta) {
   RopeGeometry geometry;
   geometry.head_dim = head_dim;
-  geometry.context_max = sizes.context_max;
+  geometry.context_max = model.context_max;
   geometry.original_context =
       fields.integer_or("original_max_position_embeddings", 0, 1, kMaxContext);
   geometry.theta = fields.number_or("rope_theta", default_theta, 1, 1e15);
   geometry.partial = fields.number_or("partial_rotary_factor", 1, 0, 1);
   geometry.interleaved = fields.boolean_or("rope_traditional", false);
-  return rope_table(rope_parameters(fields), geometry, fields);
+  model.ropes.push_back(rope_table(rope_parameters(fields), geometry, fields));
+  model.context_max = scaled_context(rope_parameters(fields), geometry);
 }
 
 int read_window(const config::ModelConfig& config, config::FieldReader& fields, int fallback) {

@@ -38,9 +38,9 @@ Architecture read_sizes(config::FieldReader& fields, const Defaults& defaults);
 GroupedAttention read_heads(config::FieldReader& fields, const Architecture& sizes,
                             const Defaults& defaults);
 
-/// The rotary table of a family with one rope for all layers and plain field names.
-kernels::RopeSpec read_rope(config::FieldReader& fields, const Architecture& sizes, int head_dim,
-                            double default_theta);
+/// Adds the rotary table of a family with one rope for all layers and plain field names, and what
+/// its scaling makes of the context.
+void add_rope(config::FieldReader& fields, Architecture& model, int head_dim, double default_theta);
 
 /// The activation `act_field` names.
 kernels::GatedActivation read_act(config::FieldReader& fields, const Defaults& defaults);

@@ -70,6 +70,7 @@ Architecture deepseek(config::FieldReader& fields, int context_max) {
   geometry.interleaved = fields.boolean_or("rope_interleave", true);
   geometry.theta = fields.number_or("rope_theta", 10000, 1, 1e15);
   out.ropes.push_back(rope_table(rope_parameters(fields), geometry, fields));
+  out.context_max = scaled_context(rope_parameters(fields), geometry);
   return out;
 }
 

@@ -70,7 +70,7 @@ Architecture gemma2(const config::ModelConfig& config, config::FieldReader& fiel
   out.logit_softcap = static_cast<float>(
       fields.number_or("final_logit_softcapping",
                        config.fields.contains("final_logit_softcapping") ? 0 : 30, 0, 1e6));
-  out.ropes.push_back(read_rope(fields, out, attention.head_dim, 10000));
+  add_rope(fields, out, attention.head_dim, 10000);
   apply_windows(fields, out, read_window(config, fields, 4096),
                 [](int layer) { return layer % 2 == 0; });
   return out;
@@ -92,6 +92,7 @@ Architecture gemma3(const config::ModelConfig& config, config::FieldReader& fiel
   if (fields.boolean_or("use_bidirectional_attention", false)) {
     fields.fail("use_bidirectional_attention", "must be false: a decoder only looks back");
   }
+  // Its configs state the stretched context: max_position_embeddings is left as it is.
   out.ropes.push_back(gemma3_rope(fields, out, "full_attention", "rope_theta", 1e6));
   out.ropes.push_back(gemma3_rope(fields, out, "sliding_attention", "rope_local_base_freq", 10000));
   const int pattern = fields.integer_or("sliding_window_pattern", 6, 1, kMaxLayers);

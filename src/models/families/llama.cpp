@@ -27,7 +27,7 @@ Architecture decoder(const config::ModelConfig& config, config::FieldReader& fie
   attention.out_bias = bias && flags.biases == Biases::kField;
   attention.head_norms = flags.head_norms;
   out.mlp.bias = fields.boolean_or("mlp_bias", false);
-  out.ropes.push_back(read_rope(fields, out, attention.head_dim, flags.theta));
+  add_rope(fields, out, attention.head_dim, flags.theta);
   out.attention = attention;
   apply_windows(fields, out, read_window(config, fields, 0), [](int) { return false; });
   return out;

@@ -169,6 +169,18 @@ kernels::RopeSpec rope_table(std::optional<FieldReader> parameters, const RopeGe
   return spec;
 }
 
+int scaled_context(std::optional<FieldReader> parameters, const RopeGeometry& geometry) {
+  if (!parameters) return geometry.context_max;
+  const std::string type = type_of(*parameters);
+  double context = geometry.context_max;
+  if (type == "linear") {
+    context *= parameters->number("factor", 1e-3, 1e6);
+  } else if (type == "yarn" || type == "deepseek_yarn") {
+    context = original_context(*parameters, geometry) * yarn_factor(*parameters, geometry);
+  }
+  return static_cast<int>(std::clamp<double>(std::round(context), 1, kMaxContext));
+}
+
 double yarn_attention_scale(std::optional<FieldReader> parameters, const RopeGeometry& geometry) {
   if (!parameters || type_of(*parameters) == "default") return 1;
   const double weight = parameters->number_or("mscale_all_dim", 0, 0, 1e3);

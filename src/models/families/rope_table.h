@@ -35,6 +35,11 @@ std::optional<config::FieldReader> rope_parameters(config::FieldReader& fields);
 kernels::RopeSpec rope_table(std::optional<config::FieldReader> parameters,
                              const RopeGeometry& geometry, config::FieldReader& fields);
 
+/// Tokens of context once the rotation is scaled, as vLLM and llama.cpp read the fields: yarn
+/// stretches original_max_position_embeddings by its factor, linear stretches context_max; every
+/// other kind states the stretched length as context_max.
+int scaled_context(std::optional<config::FieldReader> parameters, const RopeGeometry& geometry);
+
 /// What yarn with mscale_all_dim multiplies DeepSeek's attention scale with; 1 otherwise.
 double yarn_attention_scale(std::optional<config::FieldReader> parameters,
                             const RopeGeometry& geometry);

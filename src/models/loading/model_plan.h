@@ -2,7 +2,9 @@
 // Where every tensor of a folder belongs.
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "config/model_config.h"
@@ -19,9 +21,13 @@ struct ModelPlan {
   std::vector<LayerPlan> layers;
   VectorPlan final_norm;
   std::optional<LinearPlan> head;  // nullopt: the embedding is the head
+  bool head_unasked = false;       // config.json ties the head, and the folder has one all the same
 
   /// Stored bytes that a rank with these layers reads.
   std::uint64_t range_bytes(LayerRange range) const;
+  /// The type that keys and values come in: of layer 0's projections (of their scales where they
+  /// are quantized; bfloat16 for fp8).
+  DType attention_type() const;
 };
 
 /// Plans the whole model and checks it against the folder: every tensor that the architecture needs
@@ -29,5 +35,14 @@ struct ModelPlan {
 /// over. Maps nothing.
 Result<ModelPlan> plan_model(const config::ModelConfig& config, weights::WeightFolder& folder,
                              const Architecture& model);
+
+/// For a head_unasked: drops it when it holds the embedding's bytes. Reads both until they differ.
+/// What stays is the head of a model that was tuned or merged after its ties were cut, which
+/// transformers 5 and, for Gemma 3, mlx-lm use too.
+Status drop_equal_head(ModelPlan& plan, weights::WeightFolder& folder);
+
+/// One line on a head that is used although config.json ties it; "": there is none, or the folder
+/// cannot be planned, which loading says.
+std::string head_note(const std::filesystem::path& folder);
 
 }  // namespace tandem::models

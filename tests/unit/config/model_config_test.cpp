@@ -31,7 +31,8 @@ TEST(ModelConfig, TypesAreReadUnderBothNames) {
   EXPECT_EQ(good(R"({"model_type":"a","dtype":"float32"})").dtype, DType::kF32);
   EXPECT_EQ(good(R"({"model_type":"a","torch_dtype":"torch.bfloat16"})").dtype, DType::kBF16);
   EXPECT_EQ(error_of(R"({"model_type":"a","torch_dtype":"int8"})"),
-            "config.json: torch_dtype must be bfloat16, float16 or float32, not \"int8\"");
+            "config.json: torch_dtype must be auto, bfloat16, float16 or float32, not \"int8\"");
+  EXPECT_EQ(good(R"({"model_type":"a","torch_dtype":"auto"})").dtype, DType::kBF16);
 }
 
 TEST(ModelConfig, ATextConfigIsMergedOverTheOuterObject) {
@@ -41,6 +42,9 @@ TEST(ModelConfig, ATextConfigIsMergedOverTheOuterObject) {
   EXPECT_EQ(config.fields["hidden_size"], 2);
   EXPECT_EQ(config.dtype, DType::kF32);
   EXPECT_EQ(good(R"({"model_type":"gemma3","text_config":{}})").model_type, "gemma3_text");
+  EXPECT_EQ(good(R"({"model_type":"llava","text_config":{"x":1}})").model_type, "llama");
+  EXPECT_EQ(good(R"({"model_type":"gemma3","text_config":{}})").fields["vocab_size"], 262208);
+  EXPECT_EQ(good(R"({"model_type":"gemma3_text"})").fields["vocab_size"], 262208);
   EXPECT_EQ(error_of(R"({"model_type":"gemma3","text_config":[1]})"),
             "config.json: text_config must be an object, not [1]");
 }
@@ -91,6 +95,17 @@ TEST(ModelConfig, Fp8BlocksAreReadAndOtherMethodsRefusedByName) {
     "weight_block_size":[0,1]}})")
                 .find("weight_block_size"),
             std::string::npos);
+}
+
+TEST(ModelConfig, WhatPythonWritesForNumbersOnlyMattersWhereANumberIsRead) {
+  const auto config = good(R"({"model_type":"a","beta":NaN,"gamma":[Infinity,-Infinity],
+    "text":"NaN \"Infinity"})");
+  EXPECT_EQ(config.fields["text"], "NaN \"Infinity");
+  auto reader = config.reader();
+  reader.number("beta", 0, 1);
+  EXPECT_EQ(reader.status().error().message,
+            "config.json: beta must be a number in [0, 1], not \"NaN\"");
+  EXPECT_NE(error_of(R"({"model_type":"a","beta":Nan})"), "");
 }
 
 TEST(ModelConfig, MalformedFilesAreRefused) {

@@ -154,6 +154,7 @@ TEST(Architecture, Gemma3FourBillionTakesItsDefaults) {
   EXPECT_EQ(model.layers[4].rope, 1);
   EXPECT_EQ(model.layers[5].rope, 0);
   EXPECT_FLOAT_EQ(model.embedding_scale, 50.5F) << "sqrt(2560) as a bfloat16";
+  EXPECT_EQ(model.context_max, 131072) << "stretched already";
 }
 
 TEST(Architecture, Gemma3ParametersWithoutKindsAreThoseOfFullAttention) {
@@ -178,6 +179,51 @@ TEST(Architecture, YarnWithoutAFactorStretchesTableAndScaleAlike) {
   EXPECT_EQ(derived.ropes[0].inverse_frequency, written.ropes[0].inverse_frequency);
   EXPECT_EQ(std::get<LatentAttention>(derived.attention).scale,
             std::get<LatentAttention>(written.attention).scale);
+}
+
+TEST(Architecture, ScaledRopesStretchTheContext) {
+  const auto context = [](const json& scaling, int stated) {
+    json fields = llama();
+    fields["model_type"] = "qwen2";
+    fields["max_position_embeddings"] = stated;
+    fields["rope_scaling"] = scaling;
+    return must(fields).context_max;
+  };
+  json yarn = {{"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 32768}};
+  EXPECT_EQ(context(yarn, 32768), 131072) << "as Qwen's cards say to write it";
+  EXPECT_EQ(context(yarn, 40960), 131072);
+  EXPECT_EQ(context(yarn, 131072), 131072) << "stated already";
+  yarn.erase("original_max_position_embeddings");
+  EXPECT_EQ(context(yarn, 32768), 131072);
+  EXPECT_EQ(context({{"type", "linear"}, {"factor", 2.5}}, 4096), 10240);
+  EXPECT_EQ(context({{"type", "linear"}, {"factor", 1e6}}, 1 << 29), 1 << 30);
+  EXPECT_EQ(context({{"type", "dynamic"}, {"factor", 4.0}}, 4096), 4096);
+  EXPECT_EQ(must(deepseek_v3()).context_max, 163840);
+}
+
+TEST(Architecture, ATextConfigLeavesOutWhatTransformersAssumes) {
+  // llava-hf/llava-1.5-7b-hf and mistral-community/pixtral-12b say no more.
+  const Architecture llava = must({{"model_type", "llava"},
+                                   {"text_config",
+                                    {{"model_type", "llama"},
+                                     {"max_position_embeddings", 4096},
+                                     {"rms_norm_eps", 1e-5},
+                                     {"vocab_size", 32064}}}});
+  EXPECT_EQ(llava.hidden, 4096);
+  EXPECT_EQ(llava.mlp.width, 11008);
+  EXPECT_EQ(llava.layer_count, 32);
+  EXPECT_EQ(std::get<GroupedAttention>(llava.attention).kv_heads, 32);
+  const Architecture pixtral = must({{"model_type", "llava"},
+                                     {"text_config",
+                                      {{"model_type", "mistral"},
+                                       {"hidden_size", 5120},
+                                       {"head_dim", 128},
+                                       {"num_hidden_layers", 40},
+                                       {"sliding_window", nullptr},
+                                       {"vocab_size", 131072}}}});
+  EXPECT_EQ(pixtral.mlp.width, 14336);
+  EXPECT_EQ(std::get<GroupedAttention>(pixtral.attention).heads, 32);
+  EXPECT_EQ(std::get<GroupedAttention>(pixtral.attention).kv_heads, 8);
 }
 
 TEST(Architecture, DeepSeekV3) {

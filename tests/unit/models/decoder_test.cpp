@@ -1,11 +1,13 @@
 #include "models/decoder.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <random>
 
+#include "models/loading/model_plan.h"
 #include "unit/models/harness.h"
 #include "unit/models/tiny_model.h"
 
@@ -139,6 +141,49 @@ TEST(Decoder, TiedHeadIsHeldOnceAndReadOnce) {
       (*first)->weight_bytes() + (*last)->weight_bytes() - (*both)->weight_bytes();
   EXPECT_GE(twice, 40U * 64 * 4);
   EXPECT_LE(twice, 64U * 64 * 4);
+}
+
+/// A model whose config.json ties the head, with this head in the folder.
+TinyModel tied_with_head(bool equal, const std::string& head) {
+  TinyModel model = grouped_model(2, 4, false, 1);
+  model.config()["tie_word_embeddings"] = true;
+  for (const char* part : {".weight", ".scales", ".biases"}) {
+    auto& tensors = model.tensors();
+    TinyTensor own = tensors[(equal ? "model.embed_tokens" : "lm_head") + std::string(part)];
+    tensors.erase("lm_head" + std::string(part));
+    tensors[head + part] = std::move(own);
+  }
+  return model;
+}
+
+TEST(Decoder, AStoredHeadThatDiffersFromATiedEmbeddingIsUsedAndSaidSo) {
+  TempFolder folder("heads");
+  Machine machine(kernels::Activations::kF32);
+  for (const std::string head : {"lm_head", "language_model.lm_head"}) {
+    tied_with_head(false, head).write(folder.path());
+    auto other = load(folder.path(), {0, 2}, machine.context);
+    EXPECT_THAT(head_note(folder.path()), ::testing::HasSubstr(head + ".weight differs"));
+    tied_with_head(true, head).write(folder.path());
+    auto equal = load(folder.path(), {0, 2}, machine.context);
+    ASSERT_TRUE(other.ok() && equal.ok());
+    EXPECT_EQ(head_note(folder.path()), "");
+    EXPECT_GT((*other)->weight_bytes(), (*equal)->weight_bytes());
+    const mx::array hidden = mx::ones({1, 64});
+    EXPECT_FALSE(mx::array_equal((*other)->head(hidden), (*equal)->head(hidden)).item<bool>());
+  }
+}
+
+TEST(Decoder, KvIsKeptInTheTypeOfTheTensorsWhateverTheConfigSays) {
+  TempFolder folder("kv");
+  Machine machine(kernels::Activations::kInt8);
+  TinyModel model = grouped_model(2, 4, false, 1);  // float32 scales
+  for (const char* said : {"bfloat16", "auto", "float32"}) {
+    model.config()["torch_dtype"] = said;
+    model.write(folder.path());
+    auto decoder = load(folder.path(), {1, 2}, machine.context);
+    ASSERT_TRUE(decoder.ok()) << decoder.error().message;
+    EXPECT_EQ((*decoder)->kv_specs()[0].type, kernels::KvType::kF32) << said;
+  }
 }
 
 TEST(Decoder, ProgressRisesToItsTotal) {

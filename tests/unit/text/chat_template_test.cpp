@@ -56,6 +56,13 @@ TEST_F(ChatTemplateTest, FileWinsOverConfig) {
   EXPECT_EQ(*render("file\n"), "file");
 }
 
+TEST_F(ChatTemplateTest, AProcessorsFileServesWhereNothingElseDoes) {
+  folder_.write("chat_template.json", json{{"chat_template", "processor"}});
+  EXPECT_EQ(*load()->render(kHello, {}), "processor");
+  folder_.write("tokenizer_config.json", json{{"chat_template", "config"}});
+  EXPECT_EQ(*load()->render(kHello, {}), "config");
+}
+
 TEST_F(ChatTemplateTest, ToolsChooseTheToolTemplate) {
   folder_.write("tokenizer_config.json", json{{"chat_template",
                                                {{{"name", "default"}, {"template", "plain"}},

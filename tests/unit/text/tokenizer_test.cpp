@@ -52,6 +52,36 @@ TEST(Tokenizer, IgnoresTheTruncationOfTheFile) {
   EXPECT_EQ(tokenizer->encode("abcdefghij", false)->size(), 10U);
 }
 
+TEST(Tokenizer, ByteLevelPiecesAreBytesWhateverDecoderTheFileNames) {
+  const TempFolder folder;
+  json file = byte_level_tokenizer();
+  file["decoder"] = {{"type", "Sequence"},
+                     {"decoders",
+                      {{{"type", "Replace"}, {"pattern", {{"String", "▁"}}}, {"content", " "}},
+                       {{"type", "ByteFallback"}},
+                       {{"type", "Fuse"}},
+                       {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}}}}};
+  folder.write("tokenizer.json", file);
+  const Result<Tokenizer> tokenizer = Tokenizer::load(folder.path());
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  EXPECT_EQ(*tokenizer->decode(*tokenizer->encode(" the é\n", false), true), " the é\n");
+}
+
+TEST(Tokenizer, ATextConfigsEosCountsWhereTheOuterObjectNamesNone) {
+  for (const auto& [config, ids] :
+       {std::pair{json{{"text_config", {{"eos_token_id", 7}}}}, Ids{7}},
+        std::pair{json{{"eos_token_id", nullptr}, {"text_config", {{"eos_token_id", {7, 8}}}}},
+                  Ids{7, 8}},
+        std::pair{json{{"eos_token_id", 9}, {"text_config", {{"eos_token_id", 7}}}}, Ids{9}}}) {
+    const TempFolder folder;
+    folder.write("tokenizer.json", byte_level_tokenizer());
+    folder.write("config.json", config);
+    const Result<Tokenizer> tokenizer = Tokenizer::load(folder.path());
+    ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+    EXPECT_EQ(tokenizer->eos_ids(), ids);
+  }
+}
+
 TEST(Tokenizer, EosIdsComeFromEveryFile) {
   const TempFolder folder;
   folder.write("tokenizer.json", byte_level_tokenizer());

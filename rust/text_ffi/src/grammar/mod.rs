@@ -13,6 +13,7 @@ use crate::tokenizer::Tokenizer;
 
 use message::why;
 pub use source::{lark_json, Kind};
+pub use vocabulary::TokenBytes;
 
 /// Stack of the thread that compiles a grammar, bytes: its parsers are recursive.
 const COMPILE_STACK_BYTES: usize = 256 << 20;

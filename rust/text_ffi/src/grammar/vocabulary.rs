@@ -12,10 +12,34 @@ use crate::abi::Failure;
 const MAX_TOKEN_BYTES: usize = 1000;
 
 /// What a decoder does to a token.
+#[derive(Clone)]
 enum Step {
     ByteLevel,
     ByteFallback,
     Replace { from: String, to: String },
+}
+
+/// How a tokenizer's tokens become bytes.
+#[derive(Clone)]
+pub struct TokenBytes {
+    steps: Vec<Step>,
+    letters: Vec<Option<u8>>,
+}
+
+impl TokenBytes {
+    /// Fails for decoders whose tokens do not stand for the same bytes wherever they are.
+    pub fn new(tokenizer: &HfTokenizer) -> Result<TokenBytes, Failure> {
+        Ok(TokenBytes { steps: decoder_steps(tokenizer)?, letters: byte_letters() })
+    }
+
+    /// A special token stands for its own text.
+    pub fn of(&self, tokenizer: &HfTokenizer, id: u32) -> Option<Vec<u8>> {
+        let token = tokenizer.id_to_token(id)?;
+        if tokenizer.get_added_vocabulary().is_special_token(&token) {
+            return Some(token.into_bytes());
+        }
+        Some(bytes_of(token, &self.steps, &self.letters))
+    }
 }
 
 /// The tokens below `vocabulary` for grammars: special ones and `eos` stand for themselves only.

@@ -7,7 +7,7 @@ use super::data::is_input;
 use super::json::tojson;
 use super::repr::write_str;
 use super::split::lines;
-use super::strings::strip_space;
+use super::strings::{center, strip_space};
 
 /// The filter through which everything stored in a namespace passes; see source.rs.
 pub const STORABLE: &str = "tandem_storable";
@@ -27,6 +27,10 @@ pub fn register(env: &mut Environment<'static>) {
     env.add_filter("indent", indent);
     env.add_filter("striptags", minijinja_contrib::filters::striptags);
     env.add_filter("truncate", minijinja_contrib::filters::truncate);
+    env.add_filter("center", |state: &State, text: &str, width: Option<i64>| {
+        center(state, text, width.unwrap_or(80), ' ')
+    });
+    env.add_filter("urlencode", urlencode);
     env.add_filter("wordcount", |text: &str| text.split_whitespace().count());
     env.add_filter(STORABLE, storable);
     env.add_test("sequence", is_sequence);
@@ -127,6 +131,22 @@ fn indent(
             out.push_str(&prefix);
         }
         out.push_str(line);
+    }
+    Ok(out)
+}
+
+/// Every byte of a text but letters, digits and `_.-~/` as a percent escape.
+fn urlencode(state: &State, value: &Value) -> Result<String, Error> {
+    let mut text = String::new();
+    write_str(&mut text, value)?;
+    state.consume_fuel((text.len() / 8) as u64)?;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"_.-~/".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
     }
     Ok(out)
 }

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::sync::{Arc, Mutex};
 
+use minijinja::value::Rest;
 use minijinja::{Environment, Error, ErrorKind, Value};
 
 /// Longest text that strftime_now gives, bytes.
@@ -45,6 +46,7 @@ impl Call {
 pub fn register(env: &mut Environment<'static>) {
     env.remove_global("debug");
     env.add_function("joiner", minijinja_contrib::globals::joiner);
+    env.add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.0));
 }
 
 pub fn register_call(env: &mut Environment<'static>, call: Call) {

@@ -77,15 +77,9 @@ fn string_method(
         "isdecimal" => no_args(args, || !text.is_empty() && text.chars().all(is_decimal)),
         "ljust" => pad(state, text, args, |missing| (0, missing)),
         "rjust" => pad(state, text, args, |missing| (missing, 0)),
-        "center" => {
-            let odd = text.chars().count() % 2;
-            // Where the padding is odd, Python puts the extra one before an even-sized text's end.
-            pad(state, text, args, move |missing| {
-                let width = missing + odd;
-                let left = missing / 2 + (missing & width & 1);
-                (left, missing - left)
-            })
-        }
+        "center" => from_args(args).and_then(|(width, fill): (i64, Option<char>)| {
+            center(state, text, width, fill.unwrap_or(' ')).map(Value::from)
+        }),
         "zfill" => zfill(state, text, args),
         _ => return None,
     })
@@ -246,6 +240,15 @@ fn swapcase(text: &str) -> String {
     out
 }
 
+pub fn center(state: &State, text: &str, width: i64, fill: char) -> Result<String, Error> {
+    let odd = text.chars().count() % 2;
+    // Where the padding is odd, Python puts the extra one before an even-sized text's end.
+    fill_up(state, text, width, fill, |missing| {
+        let left = missing / 2 + (missing & (missing + odd) & 1);
+        (left, missing - left)
+    })
+}
+
 fn pad(
     state: &State,
     text: &str,
@@ -253,7 +256,16 @@ fn pad(
     sides: impl FnOnce(usize) -> (usize, usize),
 ) -> Result<Value, Error> {
     let (width, fill): (i64, Option<char>) = from_args(args)?;
-    let fill = fill.unwrap_or(' ');
+    fill_up(state, text, width, fill.unwrap_or(' '), sides).map(Value::from)
+}
+
+fn fill_up(
+    state: &State,
+    text: &str,
+    width: i64,
+    fill: char,
+    sides: impl FnOnce(usize) -> (usize, usize),
+) -> Result<String, Error> {
     let missing = usize::try_from(width).unwrap_or(0).saturating_sub(text.chars().count());
     state.consume_fuel((missing / BYTES_PER_FUEL) as u64)?;
     let (left, right) = sides(missing);
@@ -261,7 +273,7 @@ fn pad(
     out.extend(std::iter::repeat_n(fill, left));
     out.push_str(text);
     out.extend(std::iter::repeat_n(fill, right));
-    Ok(Value::from(out))
+    Ok(out)
 }
 
 fn zfill(state: &State, text: &str, args: &[Value]) -> Result<Value, Error> {
