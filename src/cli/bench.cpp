@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/memory_bandwidth.h"
 #include "base/platform.h"
 #include "cli/bench_contexts.h"
 #include "cli/bench_run.h"
@@ -25,7 +24,7 @@
 namespace tandem::cli {
 namespace {
 
-/// Memory that the bandwidth is measured on; more than any cache of today, less than hurts.
+/// Most memory that the bandwidth is measured on; more than any cache of today, less than hurts.
 constexpr std::size_t kBandwidthBytes = 512U << 20;
 
 /// Everything that is printed.
@@ -34,7 +33,7 @@ struct Report {
   Spread decode;
   std::vector<RankInfo> ranks;
   std::uint64_t bytes_per_token = 0;
-  double bandwidth = 0;  // bytes per second of one rank's threads; 0: ranks are on other machines
+  double bandwidth = 0;  // bytes per second of one rank's threads; 0: not measured
 
   double allowed_tps() const {
     return bytes_per_token > 0 ? bandwidth / static_cast<double>(bytes_per_token) : 0;
@@ -82,11 +81,14 @@ std::string report_text(const BenchOptions& options, const Report& report) {
   return out;
 }
 
-Result<Report> measure(const BenchOptions& options, Session& session) {
+/// `threads` of one rank read memory after each run, in the same seconds as it: the fastest pass of
+/// all is what the memory allows. 0: ranks are not on this machine's CPU.
+Result<Report> measure(const BenchOptions& options, Session& session, int threads) {
   const Interrupt interrupt;
   const std::int32_t vocabulary = session.pipeline().ranks().front().stage.vocabulary;
   std::vector<double> prompt;
   std::vector<double> decode;
+  double bandwidth = 0;
   for (int run = 0; run <= options.repeats; ++run) {
     const BenchRun wanted{options.prompt, options.generate, options.concurrency,
                           static_cast<std::uint64_t>(run)};
@@ -95,8 +97,13 @@ Result<Report> measure(const BenchOptions& options, Session& session) {
     if (run == 0) continue;  // touches cold weights and caches
     prompt.push_back(speed->prompt_tps);
     decode.push_back(speed->decode_tps);
+    if (threads == 0) continue;
+    const auto rates = read_rates(kBandwidthBytes, threads, 1);
+    if (!rates) return rates.error();
+    for (const double rate : *rates) bandwidth = std::max(bandwidth, rate);
   }
   Report report;
+  report.bandwidth = bandwidth;
   report.prompt = spread_of(std::move(prompt));
   report.decode = spread_of(std::move(decode));
   report.ranks = session.pipeline().ranks();
@@ -119,14 +126,8 @@ Status run_bench(const BenchOptions& options, const Environment& environment, Co
   const bool local_cpus = wanted->hosts.empty() && !wanted->stage.gpu;
   const int threads = local_cpus ? std::min(wanted->stage.threads, limits::kThreadsMax) : 0;
   if (!options.contexts.empty()) return bench_contexts(options, *session, threads, console);
-  auto report = measure(options, *session);
+  auto report = measure(options, *session, threads);
   if (!report) return report.error();
-  if (local_cpus) {
-    const auto rates =
-        measure_read_bandwidth(kBandwidthBytes, threads, limits::kBenchRepeatsDefault);
-    if (!rates) return rates.error();
-    report->bandwidth = spread_of(*rates).median;
-  }
   if (options.json) return console.write(json_text(report_json(options, *report)) + "\n");
   return console.write(report_text(options, *report));
 }

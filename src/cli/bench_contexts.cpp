@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/memory_bandwidth.h"
 #include "cli/bench_run.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
@@ -52,9 +51,9 @@ Status measure_round(const BenchOptions& options, Session& session, int threads,
     context.tps.push_back(*after);
     context.cost.push_back(1 - *after / *before);
     if (threads == 0) continue;
-    const auto rates = measure_read_bandwidth(kReadBytes, threads, kReadRepeats);
+    const auto rates = read_rates(kReadBytes, threads, kReadRepeats);
     if (!rates) return rates.error();
-    context.read.push_back(spread_of(*rates).median);
+    if (!rates->empty()) context.read.push_back(spread_of(*rates).median);
   }
   return {};
 }

@@ -1,16 +1,22 @@
 #include "cli/bench_run.h"
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <random>
 #include <utility>
 #include <vector>
 
+#include "base/memory_bandwidth.h"
+#include "base/platform.h"
 #include "cli/limits.h"
 #include "tandem/deadline.h"
 
 namespace tandem::cli {
 namespace {
+
+/// What the caches of a processor may hold: less is not read from memory.
+constexpr std::size_t kCacheBytes = 128U << 20;
 
 std::vector<std::int32_t> random_prompt(std::mt19937_64& random, int tokens,
                                         std::int32_t vocabulary) {
@@ -55,6 +61,12 @@ Result<Speed> run_once(scheduler::Engine& engine, const BenchRun& run, std::int3
   if (after_prefill > 0)
     speed.decode_tps = static_cast<double>(after_prefill) / decode_time.count();
   return speed;
+}
+
+Result<std::vector<double>> read_rates(std::size_t bytes, int threads, int repeats) {
+  const std::size_t room = std::min<std::uint64_t>(bytes, platform::free_memory_bytes() / 2);
+  if (room < kCacheBytes) return std::vector<double>();
+  return measure_read_bandwidth(room, threads, repeats);
 }
 
 }  // namespace tandem::cli

@@ -1,7 +1,9 @@
 #pragma once
 // One timed run of random requests through an engine.
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "cli/interrupt.h"
 #include "scheduler/engine.h"
@@ -25,5 +27,9 @@ struct Speed {
 /// that is decode. The engine is idle before and after.
 Result<Speed> run_once(scheduler::Engine& engine, const BenchRun& run, std::int32_t vocabulary,
                        const Interrupt& interrupt);
+
+/// Bytes per second that `threads` read from memory, of each of `repeats` passes over at most
+/// `bytes` and half of what is free; empty when that is so little that it may lie in a cache.
+Result<std::vector<double>> read_rates(std::size_t bytes, int threads, int repeats);
 
 }  // namespace tandem::cli

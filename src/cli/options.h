@@ -30,7 +30,7 @@ struct ModelOptions {
   std::string hosts;         // --hosts list; empty: none
   std::string hostfile;      // --hostfile; empty: none
   cluster::TransportKind transport = cluster::TransportKind::kGrpc;
-  std::string mlx_backend = "ring";
+  std::string mlx_backend;  // empty: the host file's, else "ring"
   cluster::SecurityOptions security;
   int threads = 0;  // of each rank; 0: physical cores shared between local ranks
   int prefill_step_size = limits::kPrefillStepDefault;

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <ctime>
 #include <iterator>
 #include <memory>
 #include <mutex>
@@ -24,6 +23,7 @@
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/session.h"
+#include "cli/utc_time.h"
 #include "cli/values.h"
 #include "cluster/gateway/launcher.h"
 
@@ -41,12 +41,13 @@ class Log {
   void request(const server::RequestRecord& record) {
     const bool probe = record.path == "/health" || record.path == "/metrics";
     if (probe && record.status == 200) return;
-    line(json_ ? server::log_json(record, now()) : server::log_text(record, now()));
+    line(json_ ? server::log_json(record, utc_now()) : server::log_text(record, utc_now()));
   }
 
   /// What befell the pipeline.
   void event(const std::string& text) {
-    line(json_ ? json_text({{"time", now()}, {"event", text}}) : fmt::format("{} {}", now(), text));
+    line(json_ ? json_text({{"time", utc_now()}, {"event", text}})
+               : fmt::format("{} {}", utc_now(), text));
   }
 
   void refusal(const server::Refusal& refusal) {
@@ -55,19 +56,10 @@ class Log {
     record.peer = refusal.peer;
     record.status = refusal.status;
     record.error = refusal.message;
-    line(json_ ? server::log_json(record, now()) : server::log_text(record, now()));
+    line(json_ ? server::log_json(record, utc_now()) : server::log_text(record, utc_now()));
   }
 
  private:
-  static std::string now() {
-    const std::time_t time = std::time(nullptr);
-    std::tm utc{};
-    ::gmtime_r(&time, &utc);
-    char text[32];
-    const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    return {text, size};
-  }
-
   void line(std::string text) {
     text += '\n';
     const std::lock_guard lock(mutex_);
@@ -122,6 +114,14 @@ Result<server::GatewayOptions> gateway_options(const ServeOptions& options,
   out.log = [&log](const server::RequestRecord& record) { log.request(record); };
   out.log_refusal = [&log](const server::Refusal& refusal) { log.refusal(refusal); };
   return out;
+}
+
+/// Says so where --max-context is more than the model has; else nothing.
+std::string context_line(const server::GatewayOptions& options, int context) {
+  const int wanted = options.engine.engine.context_max;
+  if (wanted <= context) return {};
+  return fmt::format("--max-context: the model has {} tokens, so {} are not given\n", context,
+                     wanted);
 }
 
 std::string limits_line(const server::GatewayOptions& options, int context, int drain_seconds) {
@@ -194,7 +194,7 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   const auto loaded = [&] {
     watch = std::make_unique<SignalWatch>(**gateway, std::chrono::seconds(options.drain_seconds));
     const server::EngineView view = (*gateway)->view();
-    console.note(rank_table(view.ranks) +
+    console.note(rank_table(view.ranks) + context_line(*wanted, view.context_max) +
                  limits_line(*wanted, view.context_max, options.drain_seconds) +
                  "try: " + curl_line(*wanted, url));
   };

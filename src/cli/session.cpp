@@ -16,12 +16,14 @@
 namespace tandem::cli {
 namespace {
 
-Result<std::vector<config::Host>> wanted_hosts(const ModelOptions& options) {
+/// The hosts that the command line names; `backend` becomes what a host file says of it.
+Result<std::vector<config::Host>> wanted_hosts(const ModelOptions& options, std::string& backend) {
   if (!options.hosts.empty()) return config::parse_hosts(options.hosts);
   if (options.hostfile.empty()) return std::vector<config::Host>{};
   auto file = config::load_hostfile(options.hostfile);
   if (!file) return file.error();
-  return file->hosts;
+  backend = std::move(file->backend);
+  return std::move(file->hosts);
 }
 
 }  // namespace
@@ -31,7 +33,9 @@ Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
                                                   bool gpu) {
   cluster::PipelineOptions out;
   out.version = TANDEM_VERSION;
-  auto hosts = wanted_hosts(options);
+  out.mlx_backend = "ring";
+  std::string backend;
+  auto hosts = wanted_hosts(options, backend);
   if (!hosts) return hosts.error();
   out.hosts = std::move(*hosts);
   if (!out.hosts.empty() && options.ranks) {
@@ -60,7 +64,8 @@ Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
   out.stage.threads = options.threads;
   if (options.threads == 0 && out.hosts.empty()) out.stage.threads = std::max(1, cores / out.ranks);
   out.transport = options.transport;
-  out.mlx_backend = options.mlx_backend;
+  if (!backend.empty()) out.mlx_backend = std::move(backend);
+  if (!options.mlx_backend.empty()) out.mlx_backend = options.mlx_backend;
   out.security = options.security;
   return out;
 }

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/sizes.h"
 #include "tandem/error.h"
 
 namespace tandem::cli {
@@ -14,8 +15,6 @@ namespace tandem::cli {
 Result<std::int64_t> parse_integer(std::string_view text, std::int64_t min, std::int64_t max);
 /// A decimal number in [min, max]; no inf, nan or hexadecimal.
 Result<double> parse_real(std::string_view text, double min, double max);
-/// A size in bytes below 2^63, as mlx-lm reads them: "4000000", "1.5G", "500MB"; decimal units.
-Result<std::uint64_t> parse_bytes(std::string_view text);
 /// Any 64-bit seed.
 Result<std::uint64_t> parse_seed(std::string_view text);
 /// "1,2,3", at most limits::kIdsMax ids of [0, 2^31).
@@ -34,7 +33,6 @@ std::string error_line(std::string_view message);
 /// The double whose shortest decimal form is the float's shortest one, so that a printed number
 /// parses back to the same float.
 double printable(float value);
-/// "612 MB", "4.68 GB": decimal units, three digits.
-std::string format_bytes(double bytes);
+using config::format_bytes;
 
 }  // namespace tandem::cli

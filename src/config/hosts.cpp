@@ -11,12 +11,15 @@
 
 #include "config/json.h"
 #include "config/message.h"
+#include "config/sizes.h"
 
 namespace tandem::config {
 namespace {
 
 constexpr std::size_t kMaxHostName = 255;
-constexpr std::array kBackends = {"ring", "mpi", "nccl", "jaccl", "jaccl-ring"};
+constexpr std::array kBackends = {"ring", "mpi", "nccl", "jaccl"};
+constexpr std::array kActivations = {"f32", "bf16", "int8"};
+constexpr int kMaxThreads = 1024;
 
 Error bad_host(std::string_view text, std::string_view rule) {
   return invalid(fmt::format("host {}: {}", shown(std::string(text)), rule));
@@ -54,6 +57,13 @@ Result<std::pair<std::string_view, std::string_view>> split_port(std::string_vie
   return Parts{text.substr(0, colon), text.substr(colon)};
 }
 
+/// Without the blanks around it.
+std::string_view trimmed(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(' ');
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(' ') - first + 1);
+}
+
 /// A host as it was written.
 struct Address {
   Host host;
@@ -80,11 +90,11 @@ Result<Address> parse_address(std::string_view text) {
   return address;
 }
 
-Status check_duplicates(const std::vector<Host>& hosts, std::string_view where) {
+Status check_duplicates(const std::vector<Host>& hosts) {
   std::set<std::string> seen;
   for (const Host& host : hosts) {
     if (!seen.insert(to_string(host)).second) {
-      return invalid(fmt::format("{}: {} is listed twice", where, to_string(host)));
+      return invalid(to_string(host) + " is listed twice");
     }
   }
   return {};
@@ -100,20 +110,74 @@ Status check_keys(const nlohmann::json& object, std::initializer_list<std::strin
   return {};
 }
 
+/// Names of RDMA devices are for mlx.launch; a list of nulls names none.
 Status check_rdma(const nlohmann::json& entry, const std::string& where) {
   const auto found = entry.find("rdma");
-  if (found == entry.end()) return {};
-  const bool good = found->is_array() &&
-                    std::all_of(found->begin(), found->end(), [](const nlohmann::json& device) {
-                      return device.is_null() || device.is_string() || device.is_array();
-                    });
-  if (!good) return invalid(where + ": rdma must be a list of device names or null");
+  if (found == entry.end() || found->is_null()) return {};
+  const bool none = found->is_array() &&
+                    std::all_of(found->begin(), found->end(),
+                                [](const nlohmann::json& device) { return device.is_null(); });
+  if (none) return {};
+  return invalid(where + ": rdma: tandem uses no RDMA devices; leave it out");
+}
+
+/// A size as a string with a unit or a number of bytes.
+std::uint64_t bytes_or_zero(FieldReader& reader, const nlohmann::json& entry, const char* name) {
+  const auto found = entry.find(name);
+  if (found == entry.end() || found->is_null()) return 0;
+  if (found->is_number_unsigned()) return found->get<std::uint64_t>();
+  const auto bytes = parse_bytes(reader.string(name));
+  if (!bytes) reader.fail(name, bytes.error().message);
+  return bytes ? *bytes : 0;
+}
+
+RankWish read_wish(FieldReader& reader, const nlohmann::json& entry) {
+  RankWish wish;
+  const std::string device = reader.string_or("device", "");
+  if (device == "cpu") wish.device = DeviceKind::kCpu;
+  if (device == "gpu") wish.device = DeviceKind::kGpu;
+  if (!device.empty() && !wish.device) reader.fail("device", "must be cpu or gpu");
+  wish.activations = reader.string_or("activations", "");
+  if (!wish.activations.empty() &&
+      std::find(kActivations.begin(), kActivations.end(), wish.activations) == kActivations.end()) {
+    reader.fail("activations", "must be f32, bf16 or int8");
+  }
+  wish.threads = reader.integer_or("threads", 0, 0, kMaxThreads);
+  wish.memory_bytes = bytes_or_zero(reader, entry, "memory");
+  wish.kv_bytes = bytes_or_zero(reader, entry, "kv_memory");
+  const std::string layers = reader.string_or("layers", "");
+  if (layers.empty()) return wish;
+  const auto range = parse_layers(layers);
+  if (range) wish.layers = *range;
+  if (!range) reader.fail("layers", range.error().message);
+  return wish;
+}
+
+/// All hosts say their layers, one after the other from layer 0 on, or none does.
+Status check_layers(const std::vector<Host>& hosts, const std::string& name) {
+  int next = 0;
+  for (std::size_t i = 0; i < hosts.size(); ++i) {
+    const auto& layers = hosts[i].wish.layers;
+    if (layers.has_value() != hosts[0].wish.layers.has_value()) {
+      return invalid(fmt::format("{}: hosts[{}]: layers must be given for all hosts or none", name,
+                                 layers ? 0 : i));
+    }
+    if (layers && layers->first != next) {
+      return invalid(fmt::format("{}: hosts[{}]: layers must begin with {}, not {}", name, i, next,
+                                 layers->first));
+    }
+    if (layers) next = layers->last;
+  }
   return {};
 }
 
 Result<Host> read_entry(const nlohmann::json& entry, const std::string& where) {
   if (!entry.is_object()) return invalid(where + " must be an object");
-  if (auto keys = check_keys(entry, {"ssh", "ips", "rdma", "port", "model"}, where); !keys) {
+  if (auto keys = check_keys(entry,
+                             {"ssh", "ips", "rdma", "port", "model", "device", "activations",
+                              "threads", "memory", "kv_memory", "layers"},
+                             where);
+      !keys) {
     return keys.error();
   }
   if (auto rdma = check_rdma(entry, where); !rdma) return rdma.error();
@@ -122,6 +186,7 @@ Result<Host> read_entry(const nlohmann::json& entry, const std::string& where) {
   const std::string ssh = reader.string_or("ssh", "");
   const std::string model = reader.string_or("model", "");
   const int port = reader.integer_or("port", kDefaultWorkerPort, 1, 65535);
+  const RankWish wish = read_wish(reader, entry);
   if (auto status = reader.status(); !status) return status.error();
   // ssh names may carry a user, which is no part of the address.
   const std::string address = ips.empty() ? ssh.substr(ssh.find('@') + 1) : ips.front();
@@ -134,6 +199,7 @@ Result<Host> read_entry(const nlohmann::json& entry, const std::string& where) {
   }
   if (reader.has("port")) host.port = static_cast<std::uint16_t>(port);
   host.model = model;
+  host.wish = wish;
   return std::move(host);
 }
 
@@ -155,16 +221,14 @@ Result<std::vector<Host>> parse_hosts(std::string_view list) {
   std::vector<Host> hosts;
   while (true) {
     const std::size_t comma = list.find(',');
-    auto host = parse_host(list.substr(0, comma));
-    if (!host) return invalid("--hosts: " + host.error().message);
+    auto host = parse_host(trimmed(list.substr(0, comma)));
+    if (!host) return host.error();
     hosts.push_back(std::move(*host));
-    if (hosts.size() > kMaxHosts) {
-      return invalid(fmt::format("--hosts: more than {} hosts", kMaxHosts));
-    }
+    if (hosts.size() > kMaxHosts) return invalid(fmt::format("more than {} hosts", kMaxHosts));
     if (comma == std::string_view::npos) break;
     list.remove_prefix(comma + 1);
   }
-  if (auto unique = check_duplicates(hosts, "--hosts"); !unique) return unique.error();
+  if (auto unique = check_duplicates(hosts); !unique) return unique.error();
   return hosts;
 }
 
@@ -181,12 +245,14 @@ Result<HostFile> parse_hostfile(std::string_view text, std::string_view file) {
     }
     FieldReader reader(*json, name);
     result.backend = reader.string_or("backend", "");
-    result.envs = reader.strings_or_empty("envs");
+    if (!reader.strings_or_empty("envs").empty()) {
+      reader.fail("envs", "the workers run already: set variables where they are started");
+    }
     if (auto status = reader.status(); !status) return status.error();
     if (!result.backend.empty() &&
         std::find(kBackends.begin(), kBackends.end(), result.backend) == kBackends.end()) {
-      return invalid(fmt::format("{}: backend must be ring, mpi, nccl, jaccl or jaccl-ring, not {}",
-                                 name, shown(result.backend)));
+      return invalid(fmt::format("{}: backend must be ring, mpi, nccl or jaccl, not {}", name,
+                                 shown(result.backend)));
     }
     if (!json->contains("hosts")) return invalid(name + ": \"hosts\" is missing");
     list = &(*json)["hosts"];
@@ -199,7 +265,10 @@ Result<HostFile> parse_hostfile(std::string_view text, std::string_view file) {
     if (!host) return host.error();
     result.hosts.push_back(std::move(*host));
   }
-  if (auto unique = check_duplicates(result.hosts, name); !unique) return unique.error();
+  if (auto unique = check_duplicates(result.hosts); !unique) {
+    return invalid(name + ": " + unique.error().message);
+  }
+  if (auto layers = check_layers(result.hosts, name); !layers) return layers.error();
   return result;
 }
 

@@ -156,13 +156,13 @@ Result<std::unique_ptr<grpc::Server>> serve_grpc(WorkerService& service, config:
 }
 
 Status serve(const WorkerOptions& options, StopSignals& signals, ControlChannel* parent,
-             const std::function<void(const std::string& address)>& listening) {
+             const std::function<void(const std::string& address)>& listening, WorkerLog& log) {
   auto setup = set_up(options, parent);
   if (!setup) return setup.error();
   auto executable = platform::executable_path();
   if (!executable) return executable.error();
   Supervisor supervisor(executable->string(), pack(setup->secrets), setup->gateway_silence);
-  WorkerService service(supervisor, {options.version, setup->secrets.credentials.key});
+  WorkerService service(supervisor, {options.version, setup->secrets.credentials.key}, &log);
   auto server = serve_grpc(service, setup->listen, setup->secrets.credentials);
   if (!server) return server.error();
   signals.watch(supervisor);
@@ -183,12 +183,15 @@ Status serve(const WorkerOptions& options, StopSignals& signals, ControlChannel*
 }  // namespace
 
 Status run_worker(const WorkerOptions& options,
-                  const std::function<void(const std::string& address)>& listening) {
+                  const std::function<void(const std::string& address)>& listening,
+                  const WorkerLog::Sink& sink) {
   StopSignals signals;
-  if (!options.parent) return serve(options, signals, nullptr, listening);
+  // Of a local worker its gateway tells.
+  WorkerLog log(options.parent ? WorkerLog::Sink() : sink);
+  if (!options.parent) return serve(options, signals, nullptr, listening, log);
   platform::die_with_parent();
   ControlChannel parent(kControlFd);
-  auto served = serve(options, signals, &parent, listening);
+  auto served = serve(options, signals, &parent, listening, log);
   if (!served) {
     v1::Error error;
     to_wire(served.error(), error);

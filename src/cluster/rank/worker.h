@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 
+#include "cluster/rank/worker_log.h"
 #include "cluster/trust/security.h"
 #include "config/hosts.h"
 #include "tandem/error.h"
@@ -30,11 +31,13 @@ struct WorkerOptions {
 };
 
 /// Serves until SIGTERM, SIGINT or (with `parent`) the parent's end. Without `parent`,
-/// `listening` is called once with the address, for the line on the terminal. kUnavailable: the
+/// `listening` is called once with the address, for the line on the terminal, and `log` with a line
+/// for each load, loss, end and refusal, from any thread, one at a time. kUnavailable: the
 /// port is in use, kInvalidArgument: an address that `security` does not allow. Takes over SIGTERM,
 /// SIGINT and SIGPIPE of the process.
 Status run_worker(const WorkerOptions& options,
-                  const std::function<void(const std::string& address)>& listening);
+                  const std::function<void(const std::string& address)>& listening,
+                  const WorkerLog::Sink& log);
 
 /// The whole life of a compute child; the return value is the process's exit code.
 int run_compute_child();

@@ -4,6 +4,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -19,6 +20,8 @@ namespace {
 using HeartbeatStream = grpc::ServerReaderWriter<v1::HeartbeatReply, v1::HeartbeatRequest>;
 
 constexpr std::size_t kMaxVersionBytes = 64;
+constexpr std::size_t kMaxPeerBytes = 128;
+constexpr std::size_t kMaxReasonBytes = 1000;
 
 v1::HeartbeatReply not_held() {
   v1::HeartbeatReply reply;
@@ -32,12 +35,16 @@ v1::HeartbeatReply not_held() {
 // second one says at once, unasked, when the rank fails, and ends a stream that says nothing.
 class HeartbeatCall {
  public:
+  using End = std::function<void(const std::string& rank, const std::string& reason)>;
+
+  // `end` is called once when the rank ends, by any thread, unless no heartbeat ever came.
   HeartbeatCall(grpc::ServerContext& context, HeartbeatStream& stream,
-                const std::atomic<bool>& stopping, Clock::duration gateway_silence)
+                const std::atomic<bool>& stopping, Clock::duration gateway_silence, End end)
       : context_(context),
         stream_(stream),
         stopping_(stopping),
         gateway_silence_(gateway_silence),
+        end_(std::move(end)),
         watcher_([this] { watch(); }) {}
 
   ~HeartbeatCall() {
@@ -47,10 +54,12 @@ class HeartbeatCall {
     }
     changed_.notify_all();
     watcher_.join();
+    if (process_ && !told_) end_(name_, "its gateway let go of it");
   }
 
-  void heard(const std::shared_ptr<ComputeProcess>& process) {
+  void heard(const std::shared_ptr<ComputeProcess>& process, const std::string& name) {
     const std::lock_guard lock(mutex_);
+    name_ = name;
     process_ = process;
     silence_end_ = after(gateway_silence_);
   }
@@ -63,18 +72,20 @@ class HeartbeatCall {
  private:
   void watch() {
     std::unique_lock lock(mutex_);
-    bool told = false;
     while (!ended_) {
       const auto process = process_;
+      const std::string name = name_;
       const Deadline silence_end = silence_end_;
       lock.unlock();
       if (Clock::now() > silence_end || stopping_.load()) context_.TryCancel();
-      if (process && !told && process->wait_failed(after(timing::kWatch))) {
-        told = true;
-        write(process->heartbeat());
+      if (process && !told_ && process->wait_failed(after(timing::kWatch))) {
+        told_ = true;
+        const v1::HeartbeatReply last = process->heartbeat();
+        end_(name, one_line(last.error().message(), kMaxReasonBytes));
+        write(last);
       }
       lock.lock();
-      if (!process || told) changed_.wait_for(lock, timing::kWatch, [&] { return ended_; });
+      if (!process || told_) changed_.wait_for(lock, timing::kWatch, [&] { return ended_; });
     }
   }
 
@@ -82,12 +93,15 @@ class HeartbeatCall {
   HeartbeatStream& stream_;
   const std::atomic<bool>& stopping_;
   const Clock::duration gateway_silence_;
+  const End end_;
   std::mutex write_mutex_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::shared_ptr<ComputeProcess> process_;
+  std::string name_;  // of the rank
   Deadline silence_end_ = after(timing::kHello);
   bool ended_ = false;
+  bool told_ = false;  // of the watcher, and after it
   std::thread watcher_;
 };
 
@@ -106,8 +120,28 @@ void UnprovedStreams::remove(grpc::ServerContext* context) {
   contexts_.remove(context);
 }
 
-WorkerService::WorkerService(Supervisor& supervisor, WorkerIdentity identity)
-    : supervisor_(supervisor), identity_(std::move(identity)), sessions_(identity_.key) {}
+WorkerService::WorkerService(Supervisor& supervisor, WorkerIdentity identity, WorkerLog* log)
+    : supervisor_(supervisor),
+      identity_(std::move(identity)),
+      log_(log),
+      sessions_(identity_.key) {}
+
+void WorkerService::say(const std::string& line) {
+  if (log_ != nullptr) log_->say(line);
+}
+
+Status WorkerService::told(const grpc::ServerContext& context, const char* call, Status status) {
+  if (!status && log_ != nullptr) {
+    log_->refuse(fmt::format("refused {} of {}: {}", call, one_line(context.peer(), kMaxPeerBytes),
+                             status.error().message));
+  }
+  return status;
+}
+
+std::string WorkerService::name_of(std::uint64_t epoch) {
+  const std::lock_guard lock(mutex_);
+  return epoch == loaded_epoch_ ? loaded_name_ : "a rank";
+}
 
 Status WorkerService::check_hello(const v1::HelloRequest& request) const {
   if (request.protocol() == kWorkerProtocol && request.version() == identity_.version) return {};
@@ -118,12 +152,13 @@ Status WorkerService::check_hello(const v1::HelloRequest& request) const {
                   request.protocol()));
 }
 
-grpc::Status WorkerService::Hello(grpc::ServerContext* /*context*/, const v1::HelloRequest* request,
+grpc::Status WorkerService::Hello(grpc::ServerContext* context, const v1::HelloRequest* request,
                                   v1::HelloReply* reply) {
   reply->set_protocol(kWorkerProtocol);
   reply->set_version(identity_.version);
   Status opened = check_hello(*request);
   if (opened) opened = sessions_.open(*request, *reply);
+  opened = told(*context, "the greeting", std::move(opened));
   if (!opened) to_wire(opened.error(), *reply->mutable_error());
   return grpc::Status::OK;
 }
@@ -131,8 +166,11 @@ grpc::Status WorkerService::Hello(grpc::ServerContext* /*context*/, const v1::He
 grpc::Status WorkerService::Load(grpc::ServerContext* context, const v1::LoadRequest* request,
                                  grpc::ServerWriter<v1::LoadReply>* writer) {
   v1::LoadReply reply;
-  Status checked = sessions_.check(request->auth(), "Load");
+  Status checked = told(*context, "a load", sessions_.check(request->auth(), "Load"));
   if (checked) {
+    const std::string name = fmt::format("rank {} (layers {}..{})", request->rank(),
+                                         request->first_layer(), request->last_layer() - 1);
+    say(name + ": loading " + one_line(request->model(), kMaxReasonBytes));
     auto loaded = supervisor_.load(
         *request,
         [&](const v1::LoadProgress& progress) {
@@ -141,8 +179,16 @@ grpc::Status WorkerService::Load(grpc::ServerContext* context, const v1::LoadReq
           writer->Write(news);
         },
         [&] { return context->IsCancelled() || stopping_.load(); });
-    if (loaded) *reply.mutable_loaded() = std::move(*loaded);
-    if (!loaded) checked = loaded.error();
+    say(loaded ? fmt::format("{}: loaded, {} bytes resident", name, loaded->memory_bytes())
+               : name + ": not loaded: " + one_line(loaded.error().message, kMaxReasonBytes));
+    if (loaded) {
+      *reply.mutable_loaded() = std::move(*loaded);
+      const std::lock_guard lock(mutex_);
+      loaded_epoch_ = request->epoch();
+      loaded_name_ = name;
+    } else {
+      checked = loaded.error();
+    }
   }
   if (!checked) to_wire(checked.error(), *reply.mutable_error());
   writer->Write(reply);
@@ -163,7 +209,10 @@ grpc::Status WorkerService::Heartbeat(grpc::ServerContext* context, HeartbeatStr
   std::optional<Error> refused;
   unproved_.add(context);
   {
-    HeartbeatCall call(*context, *stream, stopping_, supervisor_.gateway_silence());
+    HeartbeatCall call(*context, *stream, stopping_, supervisor_.gateway_silence(),
+                       [this](const std::string& rank, const std::string& reason) {
+                         say(rank + ": ended: " + reason);
+                       });
     v1::HeartbeatRequest request;
     while (stream->Read(&request)) {
       if (auto checked = sessions_.check(request.auth(), "Heartbeat"); !checked) {
@@ -174,7 +223,7 @@ grpc::Status WorkerService::Heartbeat(grpc::ServerContext* context, HeartbeatStr
       if (!epoch) unproved_.remove(context);
       epoch = request.epoch();
       const auto process = supervisor_.heartbeat(request.epoch());
-      call.heard(process);
+      call.heard(process, name_of(request.epoch()));
       v1::HeartbeatReply reply = process ? process->heartbeat() : not_held();
       reply.set_request(request.number());
       call.write(reply);

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "cluster/rank/supervisor.h"
+#include "cluster/rank/worker_log.h"
 #include "cluster/trust/call_proof.h"
 #include "tandem.grpc.pb.h"
 
@@ -42,7 +43,8 @@ class UnprovedStreams {
 /// Checks every request, then leaves the work to the supervisor. gRPC's threads call it.
 class WorkerService final : public v1::Worker::Service {
  public:
-  WorkerService(Supervisor& supervisor, WorkerIdentity identity);
+  /// `log`, if any, outlives the service.
+  WorkerService(Supervisor& supervisor, WorkerIdentity identity, WorkerLog* log = nullptr);
 
   /// Ends all streams; call it before the server is shut down.
   void stop() { stopping_ = true; }
@@ -61,9 +63,18 @@ class WorkerService final : public v1::Worker::Service {
 
  private:
   Status check_hello(const v1::HelloRequest& request) const;
+  /// The status; a line for a call that is refused before the supervisor hears of it.
+  Status told(const grpc::ServerContext& context, const char* call, Status status);
+  void say(const std::string& line);
+  /// "rank 1 (layers 8..15)", as it was loaded.
+  std::string name_of(std::uint64_t epoch);
 
   Supervisor& supervisor_;
   const WorkerIdentity identity_;
+  WorkerLog* const log_;
+  std::mutex mutex_;
+  std::uint64_t loaded_epoch_ = 0;
+  std::string loaded_name_;
   SessionBook sessions_;
   UnprovedStreams unproved_;
   std::atomic<bool> stopping_{false};

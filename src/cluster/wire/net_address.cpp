@@ -1,5 +1,6 @@
 #include "cluster/wire/net_address.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -118,8 +119,13 @@ int port_of(std::string_view address) {
 }
 
 bool is_loopback_name(std::string_view name) {
-  if (name == "localhost" || name == "::1") return true;
-  return name.starts_with("127.") && name.find_first_not_of("0123456789.") == name.npos;
+  if (name == "localhost") return true;
+  const std::string text(name);
+  in_addr four{};
+  if (::inet_pton(AF_INET, text.c_str(), &four) == 1) return ntohl(four.s_addr) >> 24 == 127;
+  in6_addr six{};
+  if (::inet_pton(AF_INET6, text.c_str(), &six) != 1) return false;
+  return IN6_IS_ADDR_LOOPBACK(&six) || (IN6_IS_ADDR_V4MAPPED(&six) && six.s6_addr[12] == 127);
 }
 
 }  // namespace tandem::cluster

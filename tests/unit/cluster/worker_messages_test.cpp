@@ -226,6 +226,11 @@ TEST(NetAddress, PartsOfAddresses) {
   EXPECT_EQ(host_of("[fe80::1]:4820"), "fe80::1");
   EXPECT_TRUE(is_loopback_name("127.0.0.1"));
   EXPECT_TRUE(is_loopback_name("localhost"));
+  EXPECT_TRUE(is_loopback_name("::1"));
+  EXPECT_TRUE(is_loopback_name("0:0:0:0:0:0:0:1"));
+  EXPECT_TRUE(is_loopback_name("::ffff:127.0.0.1"));
+  EXPECT_FALSE(is_loopback_name("::2"));
+  EXPECT_FALSE(is_loopback_name("127.0.0.1.9"));
   EXPECT_FALSE(is_loopback_name("127.evil.example"));
   EXPECT_FALSE(is_loopback_name("10.0.0.1"));
 }
