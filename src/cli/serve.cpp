@@ -108,7 +108,6 @@ Result<server::GatewayOptions> gateway_options(const ServeOptions& options,
   if (!keys) return keys.error();
   out.http.keys = std::move(*keys);
   if (!options.tls_cert.empty()) out.http.tls = {options.tls_cert, options.tls_key};
-  out.engine.engine.prefill_step_size = options.model.prefill_step_size;
   out.engine.step_time = std::chrono::seconds(limits::kTickSecondsMax);
   out.engine.note = [&log](const std::string& text) { log.event(text); };
   out.log = [&log](const server::RequestRecord& record) { log.request(record); };
@@ -177,6 +176,7 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   if (!wanted) return wanted.error();
   // A process can be in one mlx group, and a broken one never lets go of it.
   if (pipeline->transport == cluster::TransportKind::kMlx) wanted->engine.restart.patience = {};
+  wanted->engine.engine.prefill_step_size = static_cast<int>(pipeline->stage.step_rows);
   wanted->engine.engine.paged_kv = !pipeline->stage.gpu && !pipeline->stage.mlx_kernels;
   auto gateway = server::Gateway::start(*wanted);
   if (!gateway) return gateway.error();

@@ -28,6 +28,52 @@ Result<std::vector<config::Host>> wanted_hosts(const ModelOptions& options, std:
 
 }  // namespace
 
+namespace {
+
+/// How many ranks there are, by --ranks, the hosts, and lists that name something of each rank.
+Status count_ranks(const ModelOptions& options, cluster::PipelineOptions& out) {
+  if (!out.hosts.empty() && options.ranks) {
+    const auto ranks = static_cast<std::size_t>(*options.ranks);
+    if (ranks > out.hosts.size()) {
+      return invalid(fmt::format("--ranks: {} ranks need as many hosts, and {} are given", ranks,
+                                 out.hosts.size()));
+    }
+    out.hosts.resize(ranks);
+  }
+  const std::size_t devices = options.devices.size() > 1 ? options.devices.size() : 0;
+  const auto listed = static_cast<int>(std::max(options.layers.size(), devices));
+  out.ranks = static_cast<int>(out.hosts.size());
+  if (out.hosts.empty()) out.ranks = options.ranks.value_or(std::max(1, listed));
+  const auto ranks = static_cast<std::size_t>(out.ranks);
+  if (!options.layers.empty() && options.layers.size() != ranks) {
+    return invalid(fmt::format("--layers: {} ranges, and {} ranks", options.layers.size(), ranks));
+  }
+  if (devices != 0 && devices != ranks) {
+    return invalid(fmt::format("--device: {} devices, and {} ranks", devices, ranks));
+  }
+  return {};
+}
+
+/// What each rank computes on. `gpu`: MLX has one here.
+Status choose_devices(const ModelOptions& options, bool gpu, cluster::PipelineOptions& out) {
+  const auto wanted = [&](Device device) {
+    return device == Device::kGpu ||
+           (device == Device::kAuto && gpu && options.isa == kernels::Isa::kBest);
+  };
+  const std::vector<Device>& devices = options.devices;
+  const bool any = std::ranges::find(devices, Device::kGpu) != devices.end();
+  if (any && !gpu && out.hosts.empty()) {
+    return invalid("--device: MLX has no GPU on this machine");
+  }
+  out.stage.gpu = any || (devices.empty() && wanted(Device::kAuto));
+  if (devices.size() > 1) {
+    for (const Device device : devices) out.gpus.push_back(wanted(device));
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
                                                   const std::filesystem::path& folder, int cores,
                                                   bool gpu) {
@@ -38,31 +84,25 @@ Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
   auto hosts = wanted_hosts(options, backend);
   if (!hosts) return hosts.error();
   out.hosts = std::move(*hosts);
-  if (!out.hosts.empty() && options.ranks) {
-    const auto ranks = static_cast<std::size_t>(*options.ranks);
-    if (ranks > out.hosts.size()) {
-      return invalid(fmt::format("--ranks: {} ranks need as many hosts, and {} are given", ranks,
-                                 out.hosts.size()));
-    }
-    out.hosts.resize(ranks);
-  }
-  out.ranks = out.hosts.empty() ? options.ranks.value_or(1) : static_cast<int>(out.hosts.size());
-  if (options.device == Device::kGpu && !gpu && out.hosts.empty()) {
-    return invalid("--device: MLX has no GPU on this machine");
-  }
+  if (auto counted = count_ranks(options, out); !counted) return counted.error();
+  if (auto chosen = choose_devices(options, gpu, out); !chosen) return chosen.error();
+  out.layers = options.layers;
   out.stage.folder = folder;
-  out.stage.gpu = options.device == Device::kGpu ||
-                  (options.device == Device::kAuto && gpu && options.isa == kernels::Isa::kBest);
   out.stage.mlx_kernels = options.mlx_kernels;
+  // One for all ranks: hidden states travel in the activations' type.
   out.stage.activations = options.activations.value_or(out.stage.gpu ? kernels::Activations::kBF16
                                                                      : kernels::Activations::kInt8);
   if (options.kv_bits != 0 && out.stage.gpu) {
     return invalid("--kv-bits: only the CPU's kernels keep KV in 8 bits: needs --device cpu");
   }
   out.stage.kv_bits = options.kv_bits;
+  out.stage.kv_bytes_max = options.kv_bytes;
   out.stage.isa = options.isa;
   out.stage.threads = options.threads;
   if (options.threads == 0 && out.hosts.empty()) out.stage.threads = std::max(1, cores / out.ranks);
+  out.stage.step_rows = static_cast<std::uint32_t>(options.prefill_step_size);
+  // Where memory is short, prompts go in smaller steps. Hosts answer for themselves.
+  if (out.hosts.empty()) out.stage.step_rows = stage::fitting_step(out.stage, out.ranks);
   out.transport = options.transport;
   if (!backend.empty()) out.mlx_backend = std::move(backend);
   if (!options.mlx_backend.empty()) out.mlx_backend = options.mlx_backend;
@@ -87,7 +127,7 @@ Result<Session> Session::open(const ModelOptions& options, const std::filesystem
   if (!quiet) console.note(rank_table(session.pipeline_->ranks()));
   session.engine_ = std::make_unique<scheduler::Engine>(
       *session.pipeline_,
-      scheduler::EngineOptions{.prefill_step_size = options.prefill_step_size,
+      scheduler::EngineOptions{.prefill_step_size = static_cast<int>(wanted->stage.step_rows),
                                .sequences_max = limits::kBenchConcurrencyMax,
                                .paged_kv = !wanted->stage.gpu && !wanted->stage.mlx_kernels});
   return session;

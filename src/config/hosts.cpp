@@ -11,15 +11,12 @@
 
 #include "config/json.h"
 #include "config/message.h"
-#include "config/sizes.h"
 
 namespace tandem::config {
 namespace {
 
 constexpr std::size_t kMaxHostName = 255;
 constexpr std::array kBackends = {"ring", "mpi", "nccl", "jaccl"};
-constexpr std::array kActivations = {"f32", "bf16", "int8"};
-constexpr int kMaxThreads = 1024;
 
 Error bad_host(std::string_view text, std::string_view rule) {
   return invalid(fmt::format("host {}: {}", shown(std::string(text)), rule));
@@ -121,63 +118,9 @@ Status check_rdma(const nlohmann::json& entry, const std::string& where) {
   return invalid(where + ": rdma: tandem uses no RDMA devices; leave it out");
 }
 
-/// A size as a string with a unit or a number of bytes.
-std::uint64_t bytes_or_zero(FieldReader& reader, const nlohmann::json& entry, const char* name) {
-  const auto found = entry.find(name);
-  if (found == entry.end() || found->is_null()) return 0;
-  if (found->is_number_unsigned()) return found->get<std::uint64_t>();
-  const auto bytes = parse_bytes(reader.string(name));
-  if (!bytes) reader.fail(name, bytes.error().message);
-  return bytes ? *bytes : 0;
-}
-
-RankWish read_wish(FieldReader& reader, const nlohmann::json& entry) {
-  RankWish wish;
-  const std::string device = reader.string_or("device", "");
-  if (device == "cpu") wish.device = DeviceKind::kCpu;
-  if (device == "gpu") wish.device = DeviceKind::kGpu;
-  if (!device.empty() && !wish.device) reader.fail("device", "must be cpu or gpu");
-  wish.activations = reader.string_or("activations", "");
-  if (!wish.activations.empty() &&
-      std::find(kActivations.begin(), kActivations.end(), wish.activations) == kActivations.end()) {
-    reader.fail("activations", "must be f32, bf16 or int8");
-  }
-  wish.threads = reader.integer_or("threads", 0, 0, kMaxThreads);
-  wish.memory_bytes = bytes_or_zero(reader, entry, "memory");
-  wish.kv_bytes = bytes_or_zero(reader, entry, "kv_memory");
-  const std::string layers = reader.string_or("layers", "");
-  if (layers.empty()) return wish;
-  const auto range = parse_layers(layers);
-  if (range) wish.layers = *range;
-  if (!range) reader.fail("layers", range.error().message);
-  return wish;
-}
-
-/// All hosts say their layers, one after the other from layer 0 on, or none does.
-Status check_layers(const std::vector<Host>& hosts, const std::string& name) {
-  int next = 0;
-  for (std::size_t i = 0; i < hosts.size(); ++i) {
-    const auto& layers = hosts[i].wish.layers;
-    if (layers.has_value() != hosts[0].wish.layers.has_value()) {
-      return invalid(fmt::format("{}: hosts[{}]: layers must be given for all hosts or none", name,
-                                 layers ? 0 : i));
-    }
-    if (layers && layers->first != next) {
-      return invalid(fmt::format("{}: hosts[{}]: layers must begin with {}, not {}", name, i, next,
-                                 layers->first));
-    }
-    if (layers) next = layers->last;
-  }
-  return {};
-}
-
 Result<Host> read_entry(const nlohmann::json& entry, const std::string& where) {
   if (!entry.is_object()) return invalid(where + " must be an object");
-  if (auto keys = check_keys(entry,
-                             {"ssh", "ips", "rdma", "port", "model", "device", "activations",
-                              "threads", "memory", "kv_memory", "layers"},
-                             where);
-      !keys) {
+  if (auto keys = check_keys(entry, {"ssh", "ips", "rdma", "port", "model"}, where); !keys) {
     return keys.error();
   }
   if (auto rdma = check_rdma(entry, where); !rdma) return rdma.error();
@@ -186,7 +129,6 @@ Result<Host> read_entry(const nlohmann::json& entry, const std::string& where) {
   const std::string ssh = reader.string_or("ssh", "");
   const std::string model = reader.string_or("model", "");
   const int port = reader.integer_or("port", kDefaultWorkerPort, 1, 65535);
-  const RankWish wish = read_wish(reader, entry);
   if (auto status = reader.status(); !status) return status.error();
   // ssh names may carry a user, which is no part of the address.
   const std::string address = ips.empty() ? ssh.substr(ssh.find('@') + 1) : ips.front();
@@ -199,7 +141,6 @@ Result<Host> read_entry(const nlohmann::json& entry, const std::string& where) {
   }
   if (reader.has("port")) host.port = static_cast<std::uint16_t>(port);
   host.model = model;
-  host.wish = wish;
   return std::move(host);
 }
 
@@ -268,7 +209,6 @@ Result<HostFile> parse_hostfile(std::string_view text, std::string_view file) {
   if (auto unique = check_duplicates(result.hosts); !unique) {
     return invalid(name + ": " + unique.error().message);
   }
-  if (auto layers = check_layers(result.hosts, name); !layers) return layers.error();
   return result;
 }
 

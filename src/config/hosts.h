@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "tandem/error.h"
-#include "tandem/rank_wish.h"
 
 namespace tandem::config {
 
@@ -25,30 +24,28 @@ inline constexpr std::size_t kMaxHostFileBytes = 1U << 20;
 struct Host {
   std::string name;  // an IPv4 or IPv6 address (no brackets) or a host name
   std::uint16_t port = kDefaultWorkerPort;
-  std::string model;   // the model folder on that host; empty: the gateway's path
-  RankWish wish = {};  // what a host file asks of its rank
+  std::string model;  // the model folder on that host; empty: the gateway's path
   bool operator==(const Host&) const = default;
 };
 
 /// A --hostfile, in the shapes that mlx.launch reads: a list of hosts, or an object with them under
 /// "hosts".
 struct HostFile {
-  std::string backend;      // of --transport mlx: "ring", "mpi", "nccl", "jaccl"; empty: not said
-  std::vector<Host> hosts;  // in rank order, never empty
+  std::string backend;            // "ring", "mpi", "nccl", "jaccl", "jaccl-ring"; empty: not said
+  std::vector<std::string> envs;  // "NAME=value"
+  std::vector<Host> hosts;        // in rank order, never empty
 };
 
 /// "10.0.0.1:4820", "[::1]:4820", "mac-1.local".
 std::string to_string(const Host& host);
 /// One "host", "host:port" or "[ipv6]:port"; port 1 to 65535.
 Result<Host> parse_host(std::string_view text);
-/// "a:port, b:port". Empty entries and duplicates are errors that name them.
+/// --hosts a:port,b:port. Empty entries and duplicates are errors that name them.
 Result<std::vector<Host>> parse_hosts(std::string_view list);
-/// Strict JSON: [{"ips": ["10.0.0.1"], "port": 4820, "ssh": "name", "model": "/path", "device":
-/// "gpu", "activations": "bf16", "threads": 8, "memory": "40G", "kv_memory": "8G", "layers":
-/// "0-19"}]. The address is ips[0], or ssh without ips; "port" defaults to kDefaultWorkerPort.
-/// "layers" is given by all hosts or none, from layer 0 on. An unknown key, a duplicate address, a
-/// bad value, or what mlx.launch would do and tandem does not (envs, RDMA devices) is an error that
-/// names it; null is absent. `file` is for messages.
+/// Strict JSON: [{"ips": ["10.0.0.1"], "port": 4820, "ssh": "name", "rdma": [...], "model":
+/// "/path"}]. The address is ips[0], or ssh without ips; "port" defaults to kDefaultWorkerPort. An
+/// unknown key, a duplicate address or a bad port is an error that names it. `file` is for
+/// messages.
 Result<HostFile> parse_hostfile(std::string_view text, std::string_view file);
 Result<HostFile> load_hostfile(const std::filesystem::path& file);
 

@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <cstdlib>
 #include <iterator>
+#include <optional>
 #include <system_error>
-#include <tuple>
 
 #include "config/message.h"
 
@@ -36,6 +36,15 @@ double decimal(std::string_view digits) {
   return !copy.empty() && stop == copy.c_str() + copy.size() ? value : -1;
 }
 
+/// Digits alone.
+std::optional<int> whole_number(std::string_view digits) {
+  const char* const end = digits.data() + digits.size();
+  int value = 0;
+  const auto [at, code] = std::from_chars(digits.data(), end, value);
+  if (digits.starts_with('-') || code != std::errc() || at != end) return std::nullopt;
+  return value;
+}
+
 }  // namespace
 
 Result<std::uint64_t> parse_bytes(std::string_view text) {
@@ -60,17 +69,12 @@ std::string format_bytes(double bytes) {
 }
 
 Result<LayerRange> parse_layers(std::string_view text) {
-  const char* const end = text.data() + text.size();
-  int first = 0;
-  auto [at, code] = std::from_chars(text.data(), end, first);
-  int last = first;
-  bool good = code == std::errc() && text[0] != '-';
-  if (good && at != end) {
-    good = *at == '-' && at + 1 != end && at[1] != '-';
-    if (good) std::tie(at, code) = std::from_chars(at + 1, end, last);
-    good = good && code == std::errc() && at == end;
+  const std::size_t dash = text.find('-');
+  const auto first = whole_number(text.substr(0, dash));
+  const auto last = dash == std::string_view::npos ? first : whole_number(text.substr(dash + 1));
+  if (first && last && *first <= *last && *last < kMaxLayers) {
+    return LayerRange{*first, *last + 1};
   }
-  if (good && first <= last && last < kMaxLayers) return LayerRange{first, last + 1};
   return invalid(fmt::format("must be layers such as 0-19 or 7, below {}, not {}", kMaxLayers,
                              shown(std::string(text))));
 }

@@ -14,6 +14,7 @@
 #include "models/architecture.h"
 #include "models/layer.h"
 #include "models/loading/model_plan.h"
+#include "models/model_bytes.h"
 
 namespace tandem::models {
 namespace {
@@ -101,8 +102,10 @@ class ArchitectureDecoder final : public Decoder {
   Linear head_;
 };
 
-kernels::KvType usual_kv_type(const kernels::Context& context, DType checkpoint) {
-  switch (context.activations) {
+}  // namespace
+
+kernels::KvType usual_kv_type(kernels::Activations activations, DType checkpoint) {
+  switch (activations) {
     case kernels::Activations::kF32:
       return kernels::KvType::kF32;
     case kernels::Activations::kBF16:
@@ -112,8 +115,6 @@ kernels::KvType usual_kv_type(const kernels::Context& context, DType checkpoint)
   }
   return checkpoint == DType::kF32 ? kernels::KvType::kF32 : kernels::KvType::kBF16;
 }
-
-}  // namespace
 
 Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
                                               weights::WeightFolder& weights, LayerRange range,
@@ -129,8 +130,8 @@ Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
   auto plan = plan_model(config, weights, *architecture);
   if (!plan.ok()) return plan.error();
   auto decoder = std::make_unique<ArchitectureDecoder>(*architecture, range, context);
-  Status loaded = decoder->load(weights, *plan,
-                                kv_type.value_or(usual_kv_type(context, config.dtype)), progress);
+  Status loaded = decoder->load(
+      weights, *plan, kv_type.value_or(usual_kv_type(context.activations, config.dtype)), progress);
   if (!loaded.ok()) return loaded.error();
   return std::unique_ptr<Decoder>(std::move(decoder));
 }

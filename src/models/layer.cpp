@@ -26,33 +26,41 @@ FeedForwardBlock load_mlp(WeightReader& reader, const LayerPlan& plan, const Arc
   return MlpBlock(reader, std::get<MlpBlock::Plan>(plan.mlp), model.mlp);
 }
 
-std::uint64_t stored(const std::vector<LinearPlan>& plans) {
-  std::uint64_t bytes = 0;
-  for (const LinearPlan& plan : plans) bytes += stored_bytes(plan.matrix);
-  return bytes;
+using Visit = std::function<void(const MatrixPlan&)>;
+
+void visit_matrices(const std::vector<LinearPlan>& plans, const Visit& visit) {
+  for (const LinearPlan& plan : plans) visit(plan.matrix);
 }
 
-std::uint64_t stored(const std::optional<LinearPlan>& plan) {
-  return plan ? stored_bytes(plan->matrix) : 0;
+void visit_matrices(const std::optional<LinearPlan>& plan, const Visit& visit) {
+  if (plan) visit(plan->matrix);
 }
 
-std::uint64_t stored(const GroupedAttentionBlock::Plan& plan) {
-  return stored(plan.qkv) + stored_bytes(plan.out.matrix);
+void visit_matrices(const GroupedAttentionBlock::Plan& plan, const Visit& visit) {
+  visit_matrices(plan.qkv, visit);
+  visit(plan.out.matrix);
 }
 
-std::uint64_t stored(const LatentAttentionBlock::Plan& plan) {
-  return stored(plan.down) + stored(plan.q_up) + stored_bytes(plan.to_latent.matrix) +
-         stored_bytes(plan.from_latent.matrix) + stored_bytes(plan.out.matrix);
+void visit_matrices(const LatentAttentionBlock::Plan& plan, const Visit& visit) {
+  visit_matrices(plan.down, visit);
+  visit_matrices(plan.q_up, visit);
+  for (const LinearPlan* each : {&plan.to_latent, &plan.from_latent, &plan.out}) {
+    visit(each->matrix);
+  }
 }
 
-std::uint64_t stored(const MlpBlock::Plan& plan) {
-  return stored(plan.gate_up) + stored(plan.gate) + stored(plan.up) +
-         stored_bytes(plan.down.matrix);
+void visit_matrices(const MlpBlock::Plan& plan, const Visit& visit) {
+  visit_matrices(plan.gate_up, visit);
+  visit_matrices(plan.gate, visit);
+  visit_matrices(plan.up, visit);
+  visit(plan.down.matrix);
 }
 
-std::uint64_t stored(const MoeBlock::Plan& plan) {
-  return stored_bytes(plan.router.matrix) + stored_bytes(plan.gate) + stored_bytes(plan.up) +
-         stored_bytes(plan.down) + (plan.shared ? stored(*plan.shared) : 0);
+void visit_matrices(const MoeBlock::Plan& plan, const Visit& visit) {
+  for (const MatrixPlan* each : {&plan.router.matrix, &plan.gate, &plan.up, &plan.down}) {
+    visit(*each);
+  }
+  if (plan.shared) visit_matrices(*plan.shared, visit);
 }
 
 }  // namespace
@@ -84,9 +92,16 @@ LayerPlan plan_layer(WeightPlanner& planner, const Architecture& model, int inde
   return plan;
 }
 
+void each_matrix(const LayerPlan& plan, const std::function<void(const MatrixPlan&)>& visit) {
+  const auto part = [&](const auto& block) { visit_matrices(block, visit); };
+  std::visit(part, plan.attention);
+  std::visit(part, plan.mlp);
+}
+
 std::uint64_t stored_bytes(const LayerPlan& plan) {
-  const auto count = [](const auto& block) { return stored(block); };
-  return std::visit(count, plan.attention) + std::visit(count, plan.mlp);
+  std::uint64_t bytes = 0;
+  each_matrix(plan, [&](const MatrixPlan& matrix) { bytes += stored_bytes(matrix); });
+  return bytes;
 }
 
 Layer::Layer(WeightReader& reader, const LayerPlan& plan, const Architecture& model, int index,

@@ -1,6 +1,8 @@
 #pragma once
 // One layer: attention and MLP between norms.
 
+#include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <variant>
@@ -25,6 +27,8 @@ struct LayerPlan {
 LayerPlan plan_layer(WeightPlanner& planner, const Architecture& model, int index,
                      const std::string& prefix);
 
+/// Calls `visit` with each of the layer's matrices, in no order.
+void each_matrix(const LayerPlan& plan, const std::function<void(const MatrixPlan&)>& visit);
 /// Stored bytes of the layer's matrices.
 std::uint64_t stored_bytes(const LayerPlan& plan);
 

@@ -14,9 +14,10 @@
 #include "config/message.h"
 #include "kernels/isa.h"
 #include "models/architecture.h"
+#include "stage/budget.h"
 #include "stage/decoder_stage.h"
+#include "stage/devices.h"
 #include "stage/hidden.h"
-#include "stage/kv_budget.h"
 #include "weights/weight_folder.h"
 
 namespace tandem::stage {
@@ -46,6 +47,11 @@ Result<std::optional<kernels::KvType>> wanted_kv_type(const StageOptions& option
         "kv bits: only the CPU's own kernels keep KV in 8 bits, MLX's operations do not");
   }
   return std::optional(kernels::KvType::kInt8);
+}
+
+models::ComputeKind kind_of(const StageOptions& options, std::optional<kernels::KvType> kv_type) {
+  const bool mlx = options.gpu || options.mlx_kernels;
+  return {mlx ? kernels::Backend::kMlx : kernels::Backend::kCpu, options.activations, kv_type};
 }
 
 Result<kernels::Context> make_context(const StageOptions& options, ThreadPool& pool) {
@@ -81,9 +87,19 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
       options.folder, mlx ? weights::Alignment::kDtype : weights::Alignment::kAny);
   if (!weights.ok()) return weights.error();
 
-  // Before the weights: mapped ones still count as free afterwards.
+  // Before anything is loaded: what does not fit is refused with a line, not by the kernel.
   const std::uint64_t memory =
-      options.memory_bytes != 0 ? options.memory_bytes : platform::free_memory_bytes();
+      options.memory_bytes != 0 ? options.memory_bytes : free_memory(options.gpu);
+  const auto bytes = models::model_bytes(*config, *weights, kind_of(options, *kv_type));
+  if (!bytes.ok()) return bytes.error();
+  // Whoever gives a share of the memory sends steps that fit it.
+  const std::uint32_t rows =
+      options.memory_bytes == 0
+          ? options.step_rows
+          : fitting_rows(*bytes, *range, memory, options.kv_bytes_max, options.step_rows);
+  const auto kv_bytes = kv_budget(*bytes, *range, memory, options.kv_bytes_max, rows);
+  if (!kv_bytes.ok()) return kv_bytes.error();
+
   auto pool = std::make_unique<ThreadPool>(options.threads != 0 ? options.threads
                                                                 : platform::physical_cores());
   const auto context = make_context(options, *pool);
@@ -100,20 +116,32 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
   info.hidden_dtype = hidden_dtype(*context);
   info.weight_bytes = (*decoder)->weight_bytes();
   info.weight_bytes_per_token = (*decoder)->weight_bytes_per_token();
-  info.kv_bytes_max = options.kv_bytes_max != 0 ? options.kv_bytes_max
-                                                : default_kv_bytes(memory, info.weight_bytes);
-  auto stage = std::make_unique<DecoderStage>(
-      StageParts{info, std::move(pool), *context, std::move(*decoder)});
-  const StageInfo& made = stage->info();
-  if (made.kv_bytes_max / kPageTokens < made.kv_bytes_per_token) {
-    return Error{ErrorCode::kResourceLimit,
-                 fmt::format("KV memory: {} bytes hold not even {} tokens of {} bytes",
-                             made.kv_bytes_max, kPageTokens, made.kv_bytes_per_token)};
-  }
-  return std::unique_ptr<Stage>(std::move(stage));
+  info.kv_bytes_max = *kv_bytes;
+  return std::unique_ptr<Stage>(std::make_unique<DecoderStage>(
+      StageParts{info, std::move(pool), *context, std::move(*decoder)}));
 }
 
 }  // namespace
+
+Result<models::ModelBytes> model_bytes_of(const StageOptions& options) {
+  const auto kv_type = wanted_kv_type(options);
+  if (!kv_type.ok()) return kv_type.error();
+  const auto config = config::ModelConfig::load(options.folder);
+  if (!config.ok()) return config.error();
+  auto weights = weights::WeightFolder::open(options.folder);
+  if (!weights.ok()) return weights.error();
+  return models::model_bytes(*config, *weights, kind_of(options, *kv_type));
+}
+
+std::uint32_t fitting_step(const StageOptions& options, int stages) {
+  const auto bytes = model_bytes_of(options);
+  if (!bytes.ok()) return options.step_rows;
+  const LayerRange all{0, static_cast<int>(bytes->layers.size())};
+  const auto count = static_cast<std::uint32_t>(std::max(1, stages));
+  const std::uint32_t rows = fitting_rows(*bytes, all, free_memory(options.gpu),
+                                          options.kv_bytes_max, options.step_rows * count);
+  return std::max<std::uint32_t>(1, rows / count);
+}
 
 Result<std::unique_ptr<Stage>> Stage::load(const StageOptions& options,
                                            const models::LoadProgress& progress) {

@@ -12,6 +12,7 @@
 #include "config/model_config.h"
 #include "kernels/context.h"
 #include "models/decoder.h"
+#include "models/model_bytes.h"
 #include "tandem/dtype.h"
 #include "tandem/error.h"
 #include "tandem/stage_info.h"
@@ -36,9 +37,16 @@ struct StageOptions {
   kernels::Isa isa = kernels::Isa::kBest;
   int kv_bits = 0;                 // of a KV element: 8, or 0: those of activations or checkpoint
   int threads = 0;                 // 0: physical cores
-  std::uint64_t memory_bytes = 0;  // of weights and KV, the stage's share; 0: what is free
-  std::uint64_t kv_bytes_max = 0;  // 0: default_kv_bytes() of that memory
+  std::uint64_t memory_bytes = 0;  // for weights, steps and KV; 0: what the device has free
+  std::uint64_t kv_bytes_max = 0;  // 0: as kv_budget() finds
+  std::uint32_t step_rows = 2048;  // tokens of the largest tick, for which memory is kept
 };
+
+/// What the model's parts take in memory, computed as `options` say. Reads no weights.
+Result<models::ModelBytes> model_bytes_of(const StageOptions& options);
+/// The largest step, of at most options.step_rows, that the memory of this machine has room for;
+/// `stages` of the model compute here at once. What cannot be read loading will say.
+std::uint32_t fitting_step(const StageOptions& options, int stages);
 
 /// Exactly one of the two is set: hidden unless this is the last stage.
 struct StageOutput {

@@ -19,9 +19,11 @@ enum class TransportKind { kGrpc, kMlx };
 /// What `generate`, `chat`, `score`, `bench` and `serve` open.
 struct PipelineOptions {
   std::string version;  // of this program; workers of another one are refused
-  /// folder, gpu, mlx_kernels, activations, isa, threads (of each rank) and kv_bytes_max (of each
-  /// rank); layers is ignored, the partition fills it in.
+  /// folder, gpu, mlx_kernels, activations, isa, threads (of each rank), kv_bytes_max (of each
+  /// rank) and step_rows; layers is ignored, the partition fills it in.
   stage::StageOptions stage;
+  std::vector<LayerRange> layers;   // of each rank; empty: the partition's
+  std::vector<bool> gpus;           // of each rank; empty: all as stage.gpu says
   int ranks = 1;                    // local processes, when hosts is empty; at least 1
   std::vector<config::Host> hosts;  // workers that run already, in rank order
   TransportKind transport = TransportKind::kGrpc;

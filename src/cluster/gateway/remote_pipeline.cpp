@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/platform.h"
+#include "cluster/gateway/memory_shares.h"
 #include "cluster/gateway/rank_state.h"
 #include "cluster/gateway/ring_members.h"
 #include "cluster/gateway/ring_watch.h"
@@ -233,20 +233,29 @@ void RemotePipeline::await_oldest() {
                      timing::kLostTick + std::chrono::seconds(bytes / kSlowestLink));
 }
 
-// Local ranks share the machine's memory, as it is before any of them loads.
-stage::StageOptions shared_memory(stage::StageOptions options, std::size_t local_ranks) {
-  options.memory_bytes = platform::free_memory_bytes() / local_ranks;
-  return options;
-}
-
-Status assign_layers(Members& members, const ModelSizes& sizes) {
-  const std::vector<double> shares(members.size(), 1.0);
-  auto ranges = partition(read_by_token(sizes), shares);
+Status assign_layers(Members& members, const PipelineOptions& options, const ModelSizes& sizes) {
+  auto ranges = options.layers.empty()
+                    ? partition(read_by_token(sizes), std::vector<double>(members.size(), 1.0))
+                    : Result<std::vector<LayerRange>>(options.layers);
   if (!ranges) return ranges.error();
   for (std::size_t rank = 0; rank < members.size(); ++rank) {
     members[rank].layers = (*ranges)[rank];
+    members[rank].gpu = options.gpus.empty() ? options.stage.gpu : options.gpus[rank];
   }
   return {};
+}
+
+// As many ranks and layers as there are, which the caller can know.
+Status check_split(const PipelineOptions& options, const ModelSizes& sizes, std::size_t ranks) {
+  if (options.layers.empty()) {
+    const auto fits = partition(sizes, std::vector<double>(ranks, 1.0));
+    return fits ? Status() : Status(fits.error());
+  }
+  const int count = static_cast<int>(sizes.layers.size());
+  if (options.layers.size() == ranks && options.layers.back().last == count) return {};
+  return invalid(
+      fmt::format("--layers: {} ranks up to layer {}, where {} ranks hold layers 0 to {}",
+                  options.layers.size(), options.layers.back().last - 1, ranks, count - 1));
 }
 
 }  // namespace
@@ -258,9 +267,7 @@ Result<std::unique_ptr<Pipeline>> open_remote_pipeline(const PipelineOptions& op
   if (!summary) return summary.error();
   // Before any process starts: more ranks than layers is the caller's mistake.
   const std::size_t ranks = local ? static_cast<std::size_t>(options.ranks) : options.hosts.size();
-  if (auto fits = partition(summary->sizes, std::vector<double>(ranks, 1.0)); !fits) {
-    return fits.error();
-  }
+  if (auto good = check_split(options, summary->sizes, ranks); !good) return good.error();
   auto credentials = read_security(options.security);
   if (!credentials) return credentials.error();
   if (local) *credentials = {{}, {}, {}, make_nonce()};
@@ -276,11 +283,15 @@ Result<std::unique_ptr<Pipeline>> open_remote_pipeline(const PipelineOptions& op
   plan.model_hash = local ? std::string() : summary->hash;
   auto members = gather(options, credentials->key, *credentials);
   if (!members) return members.error();
-  if (auto assigned = assign_layers(*members, summary->sizes); !assigned) return assigned.error();
+  if (auto assigned = assign_layers(*members, options, summary->sizes); !assigned) {
+    return assigned.error();
+  }
+  if (local) {
+    if (auto shared = share_memory(*members, options.stage); !shared) return shared.error();
+  }
 
   PipelineOptions own = options;
   own.stage.folder = std::filesystem::absolute(options.stage.folder);
-  if (local) own.stage = shared_memory(own.stage, ranks);
   auto pipeline = std::make_unique<RemotePipeline>(std::move(*members), std::move(plan));
   if (auto opened = pipeline->open(own, *credentials, progress); !opened) return opened.error();
   return std::unique_ptr<Pipeline>(std::move(pipeline));

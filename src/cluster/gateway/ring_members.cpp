@@ -136,6 +136,8 @@ Status load_all(Members& members, const stage::StageOptions& options, const Ring
     Member& member = members[static_cast<std::size_t>(rank)];
     stage::StageOptions own = options;
     own.layers = member.layers;
+    own.gpu = member.gpu;
+    own.memory_bytes = member.memory_share;
     if (!member.host.model.empty()) own.folder = member.host.model;
     v1::LoadRequest request;
     put(own, request);

@@ -25,7 +25,9 @@ struct Member {
   std::unique_ptr<LocalWorker> process;  // null: on a host
   std::unique_ptr<WorkerClient> client;
   LayerRange layers;
-  StageInfo info;  // after load_all()
+  bool gpu = false;
+  std::uint64_t memory_share = 0;  // of a machine that ranks share; 0: what its device has free
+  StageInfo info;                  // after load_all()
   std::uint64_t memory_bytes = 0;
   std::string device;
   std::string link;  // host:port where the predecessor dials

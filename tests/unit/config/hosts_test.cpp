@@ -117,16 +117,6 @@ TEST(HostFile, EveryMistakeNamesTheFileAndThePlace) {
       {R"([{"ssh": "a", "rdma": [null, "rdma_en5"]}])", "rdma: tandem uses no RDMA devices"},
       {R"({"hosts": [{"ssh": "a"}], "envs": ["A=b"]})", "envs"},
       {R"({"hosts": [{"ssh": "a"}], "backend": "jaccl-ring"})", "backend"},
-      {R"([{"ssh": "a", "device": "tpu"}])", "device must be cpu or gpu"},
-      {R"([{"ssh": "a", "activations": "f16"}])", "activations must be f32, bf16 or int8"},
-      {R"([{"ssh": "a", "threads": 1025}])", "threads"},
-      {R"([{"ssh": "a", "memory": "much"}])", "memory must be a size"},
-      {R"([{"ssh": "a", "kv_memory": -1}])", "kv_memory"},
-      {R"([{"ssh": "a", "layers": "3-1"}])", "layers must be layers such as"},
-      {R"([{"ssh": "a", "layers": "0-1"}, {"ssh": "b"}])",
-       "hosts[1]: layers must be given for all"},
-      {R"([{"ssh": "a", "layers": "0-1"}, {"ssh": "b", "layers": "3"}])",
-       "hosts[1]: layers must begin with 2, not 3"},
       {R"([{"ssh": "a"}, {"ips": ["a"]}])", "a:4820 is listed twice"},
       {R"([{"ssh": "a", "ssh": "b"}])", "f.json"},
       {R"([{"ssh": "a;b"}])", "hosts[0]"},
@@ -136,19 +126,6 @@ TEST(HostFile, EveryMistakeNamesTheFileAndThePlace) {
     const std::string message = refusal(parse_hostfile(text, "f.json"));
     EXPECT_THAT(message, AllOf(HasSubstr("f.json"), HasSubstr(expected))) << text;
   }
-}
-
-TEST(HostFile, SaysWhatAHostComputesWith) {
-  const auto file = parse_hostfile(
-      R"([{"ssh": "a", "device": "gpu", "activations": "bf16", "threads": 3, "memory": "40G",
-           "kv_memory": 1000000, "layers": "0-19"},
-          {"ssh": "b", "device": null, "memory": null, "layers": "20-27"}])",
-      "f.json");
-  ASSERT_TRUE(file.ok()) << file.error().message;
-  const RankWish first{DeviceKind::kGpu, "bf16", 3, 40'000'000'000, 1'000'000, LayerRange{0, 20}};
-  EXPECT_EQ(file->hosts[0].wish, first);
-  const RankWish second{std::nullopt, "", 0, 0, 0, LayerRange{20, 28}};
-  EXPECT_EQ(file->hosts[1].wish, second);
 }
 
 TEST(HostFile, AMissingFileIsNamed) {

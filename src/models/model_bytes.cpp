@@ -1,0 +1,184 @@
+#include "models/model_bytes.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+#include <variant>
+
+#include "base/pages.h"
+#include "kernels/tiles.h"
+#include "models/architecture.h"
+#include "models/decoder.h"
+#include "models/layer.h"
+#include "models/loading/model_plan.h"
+
+namespace tandem::models {
+namespace {
+
+using Bytes = std::uint64_t;
+
+/// Most bytes of logits at once (stage/decoder_stage.cpp).
+constexpr Bytes kLogitsMax = Bytes{64} << 20;
+
+kernels::Stored stored_of(DType dtype) {
+  if (dtype == DType::kF32) return kernels::Stored::kF32;
+  return dtype == DType::kF16 ? kernels::Stored::kF16 : kernels::Stored::kBF16;
+}
+
+Bytes elements(const MatrixPlan& plan) {
+  return static_cast<Bytes>(plan.count) * static_cast<Bytes>(plan.rows) *
+         static_cast<Bytes>(plan.cols);
+}
+
+bool quantized(const MatrixPlan& plan) {
+  return plan.sources.front().format.kind == Format::Kind::kQuantized;
+}
+
+/// The type of a matrix that comes out dense.
+DType dense_dtype(const MatrixPlan& plan, kernels::Activations activations) {
+  const Format& format = plan.sources.front().format;
+  if (format.kind == Format::Kind::kFp8) return DType::kBF16;
+  if (format.kind == Format::Kind::kDense) return format.dtype;
+  return activations == kernels::Activations::kF32 ? DType::kF32 : DType::kBF16;
+}
+
+/// In tiles, or as MLX multiplies with it.
+Bytes held_bytes(const MatrixPlan& plan, const ComputeKind& kind) {
+  const bool dense = !quantized(plan) || plan.transposed;
+  if (kind.backend == kernels::Backend::kMlx) {
+    return dense ? elements(plan) * size_of(dense_dtype(plan, kind.activations))
+                 : stored_bytes(plan);
+  }
+  kernels::TileMatrix shape;
+  shape.rows = plan.rows;
+  shape.cols = plan.cols;
+  const Format& format = plan.sources.front().format;
+  if (!dense) {
+    shape.bits = format.quantization.bits;
+    shape.group = format.quantization.group;
+  }
+  shape.stored = stored_of(dense ? dense_dtype(plan, kind.activations) : format.dtype);
+  const Bytes bytes = static_cast<Bytes>(plan.count) *
+                      static_cast<Bytes>(kernels::tile_count(plan.rows)) *
+                      kernels::tile_bytes(shape);
+  // Pages are huge where they can be, and then the last one is whole.
+  const Bytes page = bytes < kHugePage ? 4096 : kHugePage;
+  return (bytes + page - 1) / page * page;
+}
+
+bool one_tensor(const MatrixPlan& plan) {
+  if (plan.sources.size() != 1 || plan.pieces.size() != 1) return false;
+  const Source& source = plan.sources.front();
+  return plan.pieces.front().rows == source.count * source.rows;
+}
+
+/// The most that gather() holds on top of the folder's own pages, which the system takes back at
+/// will: copies of pieces, and the steps from a quantized matrix to a turned dense one.
+Bytes loading_bytes(const MatrixPlan& plan, const ComputeKind& kind) {
+  const bool fp8 = plan.sources.front().format.kind == Format::Kind::kFp8;
+  const Bytes dense = elements(plan) * size_of(dense_dtype(plan, kind.activations));
+  Bytes bytes = one_tensor(plan) && !fp8 ? 0 : stored_bytes(plan) * (fp8 ? 2 : 1);
+  if (plan.transposed && quantized(plan)) {
+    // The dense bytes grow by doubling, next to one matrix in float32.
+    bytes += std::max(3 * dense + 4 * elements(plan) / static_cast<Bytes>(plan.count), 2 * dense);
+  } else if (plan.transposed) {
+    bytes += dense;
+  }
+  // Without a unified memory MLX copies what it is given.
+  if (kind.backend == kernels::Backend::kMlx) bytes += held_bytes(plan, kind);
+  return bytes;
+}
+
+void add(PartBytes& part, const MatrixPlan& plan, const ComputeKind& kind) {
+  part.held += held_bytes(plan, kind);
+  part.loading = std::max(part.loading, loading_bytes(plan, kind));
+}
+
+kernels::KvSpec kv_spec(const Architecture& model, kernels::KvType type) {
+  if (const auto* spec = std::get_if<GroupedAttention>(&model.attention)) {
+    return {spec->kv_heads, spec->head_dim, spec->head_dim, false, type};
+  }
+  const auto& latent = std::get<LatentAttention>(model.attention);
+  return {1, latent.kv_rank + latent.rope_dim, latent.kv_rank, true, type};
+}
+
+/// Elements between operations that attention has at once, for a row.
+Bytes attention_row(const Architecture& model) {
+  if (const auto* spec = std::get_if<GroupedAttention>(&model.attention)) {
+    const auto q = static_cast<Bytes>(spec->heads * spec->head_dim);
+    const auto kv = static_cast<Bytes>(spec->kv_heads * spec->head_dim);
+    return 3 * q + 4 * kv;
+  }
+  const auto& spec = std::get<LatentAttention>(model.attention);
+  const int latent = spec.heads * (2 * spec.kv_rank + spec.rope_dim);
+  const int query = 2 * spec.heads * (spec.nope_dim + spec.rope_dim) + spec.q_rank;
+  const int value = spec.heads * spec.value_dim;
+  return static_cast<Bytes>(latent + query + value + 2 * (spec.kv_rank + spec.rope_dim));
+}
+
+/// The same of a feed-forward part.
+Bytes feed_forward_row(const Architecture& model) {
+  const auto dense = 3 * static_cast<Bytes>(model.mlp.width);
+  if (!model.moe) return dense;
+  const MoeSpec& moe = *model.moe;
+  const auto routed =
+      static_cast<Bytes>(moe.router.top_k) * static_cast<Bytes>(3 * moe.width + 2 * model.hidden);
+  const auto shared = static_cast<Bytes>(3 * moe.shared_width + 2 * moe.router.experts);
+  return std::max(dense, routed + shared);
+}
+
+}  // namespace
+
+MemoryNeeds needs_of(const ModelBytes& model, LayerRange range, std::uint64_t rows) {
+  MemoryNeeds needs;
+  const auto add_part = [&](const PartBytes& part) {
+    needs.weights += part.held;
+    needs.loading = std::max(needs.loading, part.loading);
+  };
+  for (int i = range.first; i < range.last; ++i) {
+    add_part(model.layers[static_cast<std::size_t>(i)]);
+    needs.kv_page += model.kv_page[static_cast<std::size_t>(i)];
+  }
+  const bool first = range.first == 0;
+  const bool last = range.last == static_cast<int>(model.layers.size());
+  if (first && !(last && model.tied)) add_part(model.embedding);
+  if (last) add_part(model.head);
+  needs.step = rows * model.step_row;
+  // The logits of some rows at once, and the sampler's copies of one row.
+  if (last) {
+    needs.step += std::max(model.logits_row, std::min(kLogitsMax, rows * model.logits_row));
+    needs.step += 4 * model.logits_row;
+  }
+  return needs;
+}
+
+Result<ModelBytes> model_bytes(const config::ModelConfig& config, weights::WeightFolder& folder,
+                               const ComputeKind& kind) {
+  const auto model = architecture_of(config);
+  if (!model) return model.error();
+  const auto plan = plan_model(config, folder, *model);
+  if (!plan) return plan.error();
+  const auto kv_type = kind.kv_type.value_or(usual_kv_type(kind.activations, config.dtype));
+  ModelBytes out;
+  for (const LayerPlan& layer : plan->layers) {
+    PartBytes part;
+    each_matrix(layer, [&](const MatrixPlan& matrix) { add(part, matrix, kind); });
+    out.layers.push_back(part);
+    out.kv_page.push_back(kernels::kv_page_bytes(kv_spec(*model, kv_type)));
+  }
+  add(out.embedding, plan->embedding, kind);
+  out.tied = !plan->head;
+  if (plan->head) {
+    add(out.head, plan->head->matrix, kind);
+  } else {
+    out.head = out.embedding;
+  }
+  const Bytes element = kind.activations == kernels::Activations::kBF16 ? 2 : 4;
+  // The residual, its norm, their successors, and a frame's copies where there are further ranks.
+  const auto hidden = 8 * static_cast<Bytes>(model->hidden);
+  out.step_row = element * (hidden + std::max(attention_row(*model), feed_forward_row(*model)));
+  out.logits_row = 4 * static_cast<Bytes>(model->vocabulary);
+  return out;
+}
+
+}  // namespace tandem::models

@@ -1,0 +1,63 @@
+#pragma once
+// What the parts of a model take in memory once loaded, known before a byte of them is mapped.
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "config/model_config.h"
+#include "kernels/context.h"
+#include "kernels/kv_spec.h"
+#include "tandem/dtype.h"
+#include "tandem/error.h"
+#include "tandem/stage_info.h"
+#include "weights/weight_folder.h"
+
+namespace tandem::models {
+
+/// Bytes of matrices.
+struct PartBytes {
+  std::uint64_t held = 0;     // once loaded
+  std::uint64_t loading = 0;  // the most on top of that while one of them is made ready
+};
+
+/// Of a whole model, for one backend and type of activations. Plain numbers.
+struct ModelBytes {
+  std::vector<PartBytes> layers;       // never empty
+  std::vector<std::uint64_t> kv_page;  // of each layer, kPageTokens positions
+  PartBytes embedding;                 // of the first rank
+  PartBytes head;                      // of the last rank
+  bool tied = false;                   // a rank that has both holds the head alone
+  std::uint64_t step_row = 0;          // what computing a row takes, in any layer
+  std::uint64_t logits_row = 0;        // of the head's logits
+};
+
+/// What a rank of some layers takes.
+struct MemoryNeeds {
+  std::uint64_t weights = 0;
+  std::uint64_t loading = 0;  // on top while they load
+  std::uint64_t step = 0;     // on top while the largest step is computed
+  std::uint64_t kv_page = 0;  // KV of kPageTokens positions of one sequence
+
+  /// Without KV.
+  std::uint64_t fixed() const { return weights + (loading > step ? loading : step); }
+};
+
+/// `range` is inside the model; `rows`: of the largest step. Pure.
+MemoryNeeds needs_of(const ModelBytes& model, LayerRange range, std::uint64_t rows);
+
+/// How KV is kept when nobody says: as precise as the activations, or as the checkpoint where they
+/// are int8.
+kernels::KvType usual_kv_type(kernels::Activations activations, DType checkpoint);
+
+/// How a model is computed, as far as its bytes depend on it.
+struct ComputeKind {
+  kernels::Backend backend = kernels::Backend::kCpu;
+  kernels::Activations activations = kernels::Activations::kInt8;
+  std::optional<kernels::KvType> kv_type = {};  // absent: the usual one
+};
+/// Reads names, shapes and types only. Fails as loading would.
+Result<ModelBytes> model_bytes(const config::ModelConfig& config, weights::WeightFolder& folder,
+                               const ComputeKind& kind);
+
+}  // namespace tandem::models
