@@ -17,9 +17,6 @@ namespace {
 
 using Bytes = std::uint64_t;
 
-/// Most bytes of logits at once (stage/decoder_stage.cpp).
-constexpr Bytes kLogitsMax = Bytes{64} << 20;
-
 kernels::Stored stored_of(DType dtype) {
   if (dtype == DType::kF32) return kernels::Stored::kF32;
   return dtype == DType::kF16 ? kernels::Stored::kF16 : kernels::Stored::kBF16;
@@ -146,7 +143,7 @@ MemoryNeeds needs_of(const ModelBytes& model, LayerRange range, std::uint64_t ro
   needs.step = rows * model.step_row;
   // The logits of some rows at once, and the sampler's copies of one row.
   if (last) {
-    needs.step += std::max(model.logits_row, std::min(kLogitsMax, rows * model.logits_row));
+    needs.step += std::max(model.logits_row, std::min(kLogitsBytesMax, rows * model.logits_row));
     needs.step += 4 * model.logits_row;
   }
   return needs;

@@ -15,6 +15,9 @@
 
 namespace tandem::models {
 
+/// Most bytes of logits that exist at once: a long scored chunk goes through the head in slices.
+inline constexpr std::uint64_t kLogitsBytesMax = std::uint64_t{64} << 20;
+
 /// Bytes of matrices.
 struct PartBytes {
   std::uint64_t held = 0;     // once loaded

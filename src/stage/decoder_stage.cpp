@@ -9,13 +9,11 @@
 
 #include "config/message.h"
 #include "kernels/layout.h"
+#include "models/model_bytes.h"
 #include "stage/hidden.h"
 
 namespace tandem::stage {
 namespace {
-
-/// Most bytes of logits that exist at once: a long scored chunk goes through the head in slices.
-constexpr std::size_t kLogitsBytesMax = std::size_t{64} << 20;
 
 mx::array int_array(const std::vector<std::int32_t>& values) {
   return mx::array(values.data(), mx::Shape{static_cast<int>(values.size())}, mx::int32);
@@ -164,7 +162,7 @@ TickResult DecoderStage::finish(const Tick& tick, const Admission& admission, co
 void DecoderStage::take_logits(TickOutput& output, const mx::array& hidden) {
   const auto rows = output.rows();
   const std::size_t row_bytes = static_cast<std::size_t>(parts_.info.vocabulary) * sizeof(float);
-  const std::size_t slice = std::max<std::size_t>(1, kLogitsBytesMax / row_bytes);
+  const std::size_t slice = std::max<std::size_t>(1, models::kLogitsBytesMax / row_bytes);
   // Evaluated by itself only when no single head depends on all of it.
   if (rows.empty() || rows.size() > slice) mx::eval(hidden);
   const bool all = rows.size() == static_cast<std::size_t>(hidden.shape(0));
