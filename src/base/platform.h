@@ -18,6 +18,8 @@ std::uint64_t total_memory_bytes();
 std::uint64_t free_memory_bytes();
 /// Resident bytes of this process now.
 std::uint64_t resident_bytes();
+/// Gives the system what was freed and the C library keeps for later.
+void give_memory_back();
 /// Asks the kernel to kill this process when its parent dies, where the kernel can (Linux);
 /// elsewhere the caller watches its control pipe.
 void die_with_parent();

@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -85,6 +86,8 @@ std::uint64_t free_memory_bytes() {
   const std::uint64_t machine = meminfo_bytes("MemAvailable");
   return std::min(machine, read_cgroup_limits("/").memory_free.value_or(machine));
 }
+
+void give_memory_back() { malloc_trim(0); }
 
 std::uint64_t resident_bytes() {
   std::ifstream in("/proc/self/statm");  // pages: size resident ...

@@ -1,6 +1,7 @@
 #include <mach-o/dyld.h>
 #include <mach/mach.h>
 #include <mach/mach_host.h>
+#include <malloc/malloc.h>
 #include <sys/sysctl.h>
 #include <unistd.h>
 
@@ -58,6 +59,8 @@ std::uint64_t free_memory_bytes() {
       static_cast<std::uint64_t>(stats.free_count) + stats.inactive_count + stats.purgeable_count;
   return std::min(total_memory_bytes(), pages * page);
 }
+
+void give_memory_back() { malloc_zone_pressure_relief(nullptr, 0); }
 
 std::uint64_t resident_bytes() {
   mach_task_basic_info_data_t info{};

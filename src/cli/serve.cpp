@@ -189,6 +189,7 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   if (const std::string note = models::head_note(*folder); !note.empty()) {
     console.note("note: " + note + '\n');
   }
+  cluster::Launcher launcher;  // outlives the pipelines, which the gateway owns
   auto gateway = server::Gateway::start(*wanted);
   if (!gateway) return gateway.error();
   const std::string url = (*gateway)->url();
@@ -198,11 +199,10 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
     if (pipeline->hosts.empty()) {
       pipeline->stage.memory_bytes = stage::free_memory(pipeline->stage.gpu);
     }
-    return cluster::open_pipeline(*pipeline,
-                                  [&](int rank, std::uint64_t done, std::uint64_t total) {
-                                    display.update(rank, done, total);
-                                    progress(rank, done, total);
-                                  });
+    return launcher.open(*pipeline, [&](int rank, std::uint64_t done, std::uint64_t total) {
+      display.update(rank, done, total);
+      progress(rank, done, total);
+    });
   };
   std::unique_ptr<SignalWatch> watch;
   const auto loaded = [&] {

@@ -87,7 +87,7 @@ Result<Session> Session::open(const ModelOptions& options, const std::filesystem
   {
     LoadingDisplay display(console, quiet);
     auto pipeline =
-        cluster::open_pipeline(*wanted, [&](int rank, std::uint64_t done, std::uint64_t total) {
+        session.launcher_->open(*wanted, [&](int rank, std::uint64_t done, std::uint64_t total) {
           display.update(rank, done, total);
         });
     if (!pipeline) return pipeline.error();

@@ -35,7 +35,8 @@ class Session {
 
  private:
   Session() = default;
-  std::unique_ptr<Pipeline> pipeline_;
+  std::unique_ptr<cluster::Launcher> launcher_ = std::make_unique<cluster::Launcher>();
+  std::unique_ptr<Pipeline> pipeline_;         // after the launcher, as it has to end first
   std::unique_ptr<scheduler::Engine> engine_;  // after the pipeline: it refers to it
 };
 

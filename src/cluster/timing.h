@@ -25,6 +25,12 @@ inline constexpr seconds kRespawn{1};
 inline constexpr seconds kLoadSilence{60};
 /// All of a load: 1 TB at 300 MB/s takes an hour.
 inline constexpr seconds kLoad{7200};
+/// A rank told to leave its ring; what it computes cannot be interrupted, so it is killed then, and
+/// its layers have to be loaded again. A step of a decode takes less.
+inline constexpr milliseconds kLeave{1000};
+/// How long a worker keeps layers for a gateway whose ring broke, as long as nobody else wants the
+/// worker: a gateway waits as long for a machine that is gone.
+inline constexpr seconds kKeepLayers{300};
 /// Joining the ring: both neighbours dial at the same time.
 inline constexpr seconds kRingStart{15};
 /// From a load's end to the gateway's first heartbeat; then the worker is free for others.

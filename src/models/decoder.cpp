@@ -3,9 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
+#include <variant>
+#include <vector>
 
 #include "base/check.h"
 #include "kernels/activation.h"
@@ -15,6 +20,7 @@
 #include "models/layer.h"
 #include "models/loading/model_plan.h"
 #include "models/model_bytes.h"
+#include "models/weight_store.h"
 
 namespace tandem::models {
 namespace {
@@ -25,21 +31,28 @@ class ArchitectureDecoder final : public Decoder {
       : model_(model), range_(range), context_(context) {}
 
   Status load(weights::WeightFolder& folder, const ModelPlan& plan, kernels::KvType kv_type,
-              const LoadProgress& progress) {
-    WeightReader reader(context_, folder, progress, plan.range_bytes(range_));
-    if (range_.first == 0) embedding_ = reader.table(plan.embedding);
+              const LoadProgress& progress, WeightStore& store) {
+    const std::map<std::string, std::uint64_t> wanted = stored_parts(plan);
+    store.keep(settings(kv_type), wanted);
+    std::uint64_t missing = 0;
+    for (const auto& [name, bytes] : wanted) missing += store.find(name) ? 0 : bytes;
+    WeightReader reader(context_, folder, progress, missing);
+    if (range_.first == 0) embedding_ = matrix(reader, store, kEmbedding, plan.embedding);
     for (int i = range_.first; i < range_.last && reader.status().ok(); ++i) {
-      layers_.emplace_back(reader, plan.layers[static_cast<std::size_t>(i)], model_, i, kv_type);
+      const LayerPlan& layer = plan.layers[static_cast<std::size_t>(i)];
+      const HeldPart part = held(reader, store, layer_name(i), stored_bytes(layer),
+                                 [&] { return Layer(reader, layer, model_, i, kv_type); });
+      if (part) layers_.push_back(&std::get<Layer>(part->weights));
     }
-    if (range_.last == model_.layer_count && reader.status().ok()) load_head(reader, plan);
-    footprint_ = reader.footprint();
+    if (range_.last == model_.layer_count && reader.status().ok()) load_head(reader, store, plan);
+    if (reader.status().ok()) count();
     return reader.status();
   }
 
   std::vector<kernels::KvSpec> kv_specs() const override {
     std::vector<kernels::KvSpec> specs;
     specs.reserve(layers_.size());
-    for (const Layer& layer : layers_) specs.push_back(layer.kv());
+    for (const Layer* layer : layers_) specs.push_back(layer->kv());
     return specs;
   }
   std::vector<int> windows() const override {
@@ -54,7 +67,7 @@ class ArchitectureDecoder final : public Decoder {
 
   mx::array embed(const mx::array& ids) const override {
     check(range_.first == 0, "only the first stage embeds");
-    mx::array rows = kernels::embed(context_, ids, embedding_.matrix());
+    mx::array rows = kernels::embed(context_, ids, embedding_->matrix());
     if (model_.embedding_scale == 1) return rows;
     return kernels::scale(context_, rows, model_.embedding_scale);
   }
@@ -62,16 +75,16 @@ class ArchitectureDecoder final : public Decoder {
   mx::array forward(mx::array hidden, const BatchInputs& inputs) const override {
     check(inputs.rows.size() == layers_.size(), "a batch has rows for every layer of the range");
     mx::array normed =
-        kernels::rms_norm(context_, hidden, layers_.front().input_norm(), model_.norm_epsilon);
+        kernels::rms_norm(context_, hidden, layers_.front()->input_norm(), model_.norm_epsilon);
     for (std::size_t i = 0; i < layers_.size(); ++i) {
-      const Layer& layer = layers_[i];
+      const Layer& layer = *layers_[i];
       const mx::array mixed = layer.attend(context_, normed, inputs.positions, inputs.rows[i]);
       kernels::Residual middle =
           kernels::add_rms_norm(context_, hidden, mixed, layer.mlp_norm(), model_.norm_epsilon);
       const mx::array delta = layer.transform(context_, middle.normed);
       if (i + 1 == layers_.size()) return kernels::add(context_, middle.sum, delta);
       kernels::Residual next = kernels::add_rms_norm(
-          context_, middle.sum, delta, layers_[i + 1].input_norm(), model_.norm_epsilon);
+          context_, middle.sum, delta, layers_[i + 1]->input_norm(), model_.norm_epsilon);
       hidden = std::move(next.sum);
       normed = std::move(next.normed);
     }
@@ -82,20 +95,75 @@ class ArchitectureDecoder final : public Decoder {
     check(range_.last == model_.layer_count, "only the last stage has the head");
     const mx::array normed = kernels::rms_norm(context_, hidden, final_norm_, model_.norm_epsilon);
     const mx::array logits =
-        kernels::softcap(context_, head_(context_, normed), model_.logit_softcap);
+        kernels::softcap(context_, (*head_)(context_, normed), model_.logit_softcap);
     return mx::astype(logits, mx::float32, context_.stream);
   }
 
  private:
-  void load_head(WeightReader& reader, const ModelPlan& plan) {
-    final_norm_ = reader.norm(plan.final_norm);
-    if (plan.head) {
-      head_ = reader.linear(*plan.head);
-    } else if (range_.first == 0) {
-      head_ = embedding_;
-      reader.count_as_head(embedding_);
-    } else {
-      head_ = reader.linear({plan.embedding, std::nullopt});
+  static constexpr const char* kEmbedding = "embedding";
+  static constexpr const char* kHead = "head";
+  static constexpr const char* kFinalNorm = "final norm";
+  static std::string layer_name(int layer) { return fmt::format("layer {}", layer); }
+
+  /// What the form of loaded weights depends on besides the model.
+  std::string settings(kernels::KvType kv_type) const {
+    return fmt::format("{} {} {} {} {}", static_cast<int>(context_.backend),
+                       static_cast<int>(context_.activations), static_cast<int>(context_.isa),
+                       static_cast<int>(context_.stream.device.type), static_cast<int>(kv_type));
+  }
+
+  /// The parts that the range needs, and their bytes in the folder.
+  std::map<std::string, std::uint64_t> stored_parts(const ModelPlan& plan) const {
+    std::map<std::string, std::uint64_t> parts;
+    const bool last = range_.last == model_.layer_count;
+    if (range_.first == 0 || (last && !plan.head)) parts[kEmbedding] = stored_bytes(plan.embedding);
+    for (int i = range_.first; i < range_.last; ++i) {
+      parts[layer_name(i)] = stored_bytes(plan.layers[static_cast<std::size_t>(i)]);
+    }
+    if (last) parts[kFinalNorm] = 0;
+    if (last && plan.head) parts[kHead] = stored_bytes(plan.head->matrix);
+    return parts;
+  }
+
+  /// The part from the store, or made and put there; null when the reader failed.
+  template <class Make>
+  HeldPart held(WeightReader& reader, WeightStore& store, const std::string& name,
+                std::uint64_t stored, const Make& make) {
+    HeldPart part = store.find(name);
+    if (!part) {
+      const Footprint before = reader.footprint();
+      ModelPart made{make(), {}};
+      if (!reader.status().ok()) return nullptr;
+      made.footprint = reader.footprint() - before;
+      part = std::make_shared<const ModelPart>(std::move(made));
+      store.put(name, part, stored);
+    }
+    parts_.insert(part);
+    return part;
+  }
+
+  const Linear* matrix(WeightReader& reader, WeightStore& store, const char* name,
+                       const MatrixPlan& plan) {
+    const HeldPart part =
+        held(reader, store, name, stored_bytes(plan), [&] { return reader.table(plan); });
+    return part ? &std::get<Linear>(part->weights) : nullptr;
+  }
+
+  void load_head(WeightReader& reader, WeightStore& store, const ModelPlan& plan) {
+    const HeldPart norm =
+        held(reader, store, kFinalNorm, 0, [&] { return reader.norm(plan.final_norm); });
+    if (norm) final_norm_ = std::get<mx::array>(norm->weights);
+    head_ = plan.head ? matrix(reader, store, kHead, plan.head->matrix)
+                      : matrix(reader, store, kEmbedding, plan.embedding);
+  }
+
+  /// Every token reads one row of the embedding and the whole head, which may be the same matrix.
+  void count() {
+    for (const HeldPart& part : parts_) {
+      footprint_ += part->footprint;
+      if (head_ != nullptr && std::get_if<Linear>(&part->weights) == head_) {
+        footprint_.per_token += head_->matrix().bytes() - part->footprint.per_token;
+      }
     }
   }
 
@@ -103,10 +171,11 @@ class ArchitectureDecoder final : public Decoder {
   const LayerRange range_;
   const kernels::Context context_;
   Footprint footprint_;
-  Linear embedding_;
-  std::vector<Layer> layers_;
+  std::set<HeldPart> parts_;  // what the pointers below point into
+  const Linear* embedding_ = nullptr;
+  std::vector<const Layer*> layers_;
   mx::array final_norm_ = mx::array(0.0F);  // on the last stage
-  Linear head_;
+  const Linear* head_ = nullptr;
 };
 
 }  // namespace
@@ -127,7 +196,8 @@ Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
                                               weights::WeightFolder& weights, LayerRange range,
                                               const kernels::Context& context,
                                               const LoadProgress& progress,
-                                              std::optional<kernels::KvType> kv_type) {
+                                              std::optional<kernels::KvType> kv_type,
+                                              WeightStore* store) {
   auto architecture = architecture_of(config);
   if (!architecture.ok()) return architecture.error();
   if (range.first < 0 || range.first >= range.last || range.last > architecture->layer_count) {
@@ -140,9 +210,10 @@ Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
     if (Status status = drop_equal_head(*plan, weights); !status.ok()) return status.error();
   }
   auto decoder = std::make_unique<ArchitectureDecoder>(*architecture, range, context);
+  WeightStore own;
   Status loaded = decoder->load(
       weights, *plan, kv_type.value_or(usual_kv_type(context.activations, plan->attention_type())),
-      progress);
+      progress, store != nullptr ? *store : own);
   if (!loaded.ok()) return loaded.error();
   return std::unique_ptr<Decoder>(std::move(decoder));
 }

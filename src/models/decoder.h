@@ -51,14 +51,18 @@ class Decoder {
   virtual mx::array head(const mx::array& hidden) const = 0;
 };
 
+class WeightStore;
+
 /// Loads the range's tensors (and the embedding, head and final norm where they belong to it) from
 /// `weights`. Every tensor of the range must be there with its shape; a tensor of the folder that
 /// no layer of the model knows is an error that names it. `kv_type`: how KV is kept; absent: as
-/// precise as the activations, or as the checkpoint where activations are int8.
+/// precise as the activations, or as the checkpoint where activations are int8. `store`: where
+/// parts that are held already are taken from, and loaded ones put; null: nothing is held.
 Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
                                               weights::WeightFolder& weights, LayerRange range,
                                               const kernels::Context& context,
                                               const LoadProgress& progress,
-                                              std::optional<kernels::KvType> kv_type = {});
+                                              std::optional<kernels::KvType> kv_type = {},
+                                              WeightStore* store = nullptr);
 
 }  // namespace tandem::models

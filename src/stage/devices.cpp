@@ -33,4 +33,9 @@ std::uint64_t free_memory(bool gpu) {
   return set - std::min<std::uint64_t>(set, mx::get_active_memory());
 }
 
+void give_memory_back() {
+  mx::clear_cache();
+  platform::give_memory_back();
+}
+
 }  // namespace tandem::stage

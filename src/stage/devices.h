@@ -10,4 +10,7 @@ namespace tandem::stage {
 /// that is not there. Any thread.
 std::uint64_t free_memory(bool gpu);
 
+/// Gives the system what this process has freed and its allocators keep for later. Any thread.
+void give_memory_back();
+
 }  // namespace tandem::stage

@@ -15,6 +15,7 @@
 #include "kernels/isa.h"
 #include "models/architecture.h"
 #include "models/model_bytes.h"
+#include "models/weight_store.h"
 #include "stage/budget.h"
 #include "stage/decoder_stage.h"
 #include "stage/devices.h"
@@ -56,7 +57,8 @@ models::ComputeKind kind_of(const StageOptions& options, std::optional<kernels::
   return {mlx ? kernels::Backend::kMlx : kernels::Backend::kCpu, options.activations, kv_type};
 }
 
-Result<kernels::Context> make_context(const StageOptions& options, ThreadPool& pool) {
+Result<kernels::Context> make_context(const StageOptions& options, ThreadPool& pool,
+                                      models::WeightStore& store) {
   const auto device = options.gpu ? mx::Device::gpu : mx::Device::cpu;
   if (!mx::is_available(mx::Device(device))) {
     return invalid("device gpu: this build of MLX has no GPU, or the machine has none");
@@ -65,12 +67,12 @@ Result<kernels::Context> make_context(const StageOptions& options, ThreadPool& p
   if (!isa.ok()) return isa.error();
   const bool mlx = options.gpu || options.mlx_kernels;
   return kernels::Context{mlx ? kernels::Backend::kMlx : kernels::Backend::kCpu,
-                          options.activations, *isa, &pool,
-                          mx::new_thread_unsafe_stream(mx::Device(device))};
+                          options.activations, *isa, &pool, store.stream(device)};
 }
 
 Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
-                                          const models::LoadProgress& progress) {
+                                          const models::LoadProgress& progress,
+                                          models::WeightStore& store) {
   if (options.threads < 0 || options.threads > kMaxThreads) {
     return invalid(
         fmt::format("threads: must be in [0, {}], not {}", kMaxThreads, options.threads));
@@ -91,12 +93,12 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
 
   auto pool = std::make_unique<ThreadPool>(options.threads != 0 ? options.threads
                                                                 : platform::physical_cores());
-  const auto context = make_context(options, *pool);
+  const auto context = make_context(options, *pool, store);
   if (!context.ok()) return context.error();
 
   // Before anything is loaded: what does not fit is refused with a line, not by the kernel.
   const std::uint64_t memory =
-      options.memory_bytes != 0 ? options.memory_bytes : free_memory(options.gpu);
+      options.memory_bytes != 0 ? options.memory_bytes : memory_for(options, store.bytes());
   const auto bytes = models::model_bytes(*config, *weights, kind_of(options, *kv_type));
   if (!bytes.ok()) return bytes.error();
   // Whoever gives a share of the memory sends steps that fit it.
@@ -107,7 +109,8 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
   const auto kv_bytes = kv_budget(*bytes, *range, memory, options.kv_bytes_max, rows);
   if (!kv_bytes.ok()) return kv_bytes.error();
 
-  auto decoder = models::load_decoder(*config, *weights, *range, *context, progress, *kv_type);
+  auto decoder =
+      models::load_decoder(*config, *weights, *range, *context, progress, *kv_type, &store);
   if (!decoder.ok()) return decoder.error();
 
   StageInfo info;
@@ -125,6 +128,12 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
 }
 
 }  // namespace
+
+// What MLX computes with on the CPU are pages of the files, which count as free.
+std::uint64_t memory_for(const StageOptions& options, std::uint64_t held) {
+  const bool mapped = options.mlx_kernels && !options.gpu;
+  return free_memory(options.gpu) + (mapped ? 0 : held);
+}
 
 Result<models::ModelBytes> model_bytes_of(const StageOptions& options) {
   const auto kv_type = wanted_kv_type(options);
@@ -147,9 +156,11 @@ std::uint32_t fitting_step(const StageOptions& options, int stages, std::uint32_
 }
 
 Result<std::unique_ptr<Stage>> Stage::load(const StageOptions& options,
-                                           const models::LoadProgress& progress) {
+                                           const models::LoadProgress& progress,
+                                           models::WeightStore* store) {
+  models::WeightStore own;
   try {
-    return load_stage(options, progress);
+    return load_stage(options, progress, store != nullptr ? *store : own);
   } catch (const std::exception& failure) {
     return Error{ErrorCode::kInternal,
                  config::one_line(fmt::format("{}: loading failed: {}", options.folder.string(),

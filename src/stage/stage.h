@@ -17,6 +17,10 @@
 #include "tandem/stage_info.h"
 #include "tandem/tick.h"
 
+namespace tandem::models {
+class WeightStore;
+}
+
 namespace tandem::stage {
 
 /// Hidden states between two stages: [rows, cols], row-major, in a tick's token order.
@@ -57,8 +61,10 @@ struct StageOutput {
 /// run(). After an error of a whole tick the KV of its sequences is undefined: free them.
 class Stage {
  public:
+  /// `store`: weights of stages before, which this one keeps or drops; null: there are none.
   static Result<std::unique_ptr<Stage>> load(const StageOptions& options,
-                                             const models::LoadProgress& progress);
+                                             const models::LoadProgress& progress,
+                                             models::WeightStore* store = nullptr);
   virtual ~Stage() = default;
 
   virtual const StageInfo& info() const = 0;

@@ -34,11 +34,14 @@ class Cgroup:
                     raise
                 time.sleep(0.05)
 
-    def run(self, command, timeout):
-        """The finished process. A shell joins the group and becomes the program."""
+    def wrap(self, command):
+        """A command whose shell joins the group and becomes the program."""
         join = f"echo $$ > {self.folder}/cgroup.procs && exec \"$@\""
-        return subprocess.run(["sh", "-c", join, "sh", *map(str, command)], capture_output=True,
-                              timeout=timeout)
+        return ["sh", "-c", join, "sh", *map(str, command)]
+
+    def run(self, command, timeout):
+        """The finished process."""
+        return subprocess.run(self.wrap(command), capture_output=True, timeout=timeout)
 
 
 def available():

@@ -1,8 +1,10 @@
 """Under any memory limit a command answers or says in one line what is missing; the kernel kills
 none. Needs the right to make cgroups: root, or a delegated one."""
 
+import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import unittest
@@ -11,6 +13,8 @@ import cgroup
 import harness
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "bench"))
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "http"))
+import api_server  # noqa: E402
 import random_model  # noqa: E402
 
 SHAPE = {**random_model.LLAMA_1B, "vocab_size": 16000, "hidden_size": 1024,
@@ -58,6 +62,31 @@ class Memory(unittest.TestCase):
                         ("bench", "-p", 64, "-n", 4, "-r", 1),
                         ("generate", "--prompt-ids", PROMPT, "-m", 4, "--ranks", 2)):
             self.assertGreater(self.limited(*command), 0, "the largest limit is enough")
+
+    @unittest.skipUnless(cgroup.available(), "needs the right to make a memory cgroup")
+    def test_a_rank_has_room_for_the_layers_that_it_holds(self):
+        """With memory for the model once, the pipeline opens again over what ranks hold."""
+        for limit in range(120, 321, 20):
+            with cgroup.Cgroup(limit * MB) as group:
+                try:
+                    server = api_server.Server(self.model, "--ranks", 2, "--device", "cpu",
+                                               "--threads", 1, wrap=group.wrap)
+                except AssertionError:
+                    continue
+                try:
+                    worker = harness.children(server.process.pid)[1]
+                    os.kill(harness.children(worker)[0], signal.SIGKILL)
+                    harness.wait_until(
+                        lambda: server.request("GET", "/cluster")[2]["restarts"] == 1
+                        and server.request("GET", "/health")[0] == 200,
+                        harness.DEADLINE, f"the model is loaded again in {limit} MiB")
+                    status, _, answer = server.post("/v1/completions", {
+                        "prompt": list(range(5, 105)), "max_tokens": 4, "ignore_eos": True})
+                    self.assertEqual(status, 200, answer)
+                finally:
+                    server.kill()
+            return
+        self.fail("the largest limit is enough")
 
 
 if __name__ == "__main__":

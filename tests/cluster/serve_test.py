@@ -10,6 +10,7 @@ import threading
 import time
 import unittest
 
+import cut_proxy
 import harness
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "http"))
@@ -89,6 +90,19 @@ class ServeTest(harness.ClusterTest):
         self.places = [f"127.0.0.1:{harness.free_port()}" for _ in range(2)]
         self.workers = [self.worker("--listen", place)[0] for place in self.places]
         return self.serve("--hosts", ",".join(self.places), *arguments)
+
+
+    def behind_links(self):
+        """The same, and what can cut the connections on which frames travel."""
+        ports = [harness.free_port() for _ in range(4)]
+        self.workers = [self.worker("--listen", f"127.0.0.1:{ports[i]}", "--data-port",
+                                    ports[i + 2])[0] for i in range(2)]
+        control = cut_proxy.CutProxy("127.0.0.2", ports[:2])
+        self.addCleanup(control.close)
+        links = cut_proxy.CutProxy("127.0.0.2", ports[2:])
+        self.addCleanup(links.close)
+        hosts = ",".join(f"127.0.0.2:{port}" for port in ports[:2])
+        return self.serve("--hosts", hosts), links
 
 
 class Figures(ServeTest):
@@ -175,10 +189,17 @@ class Recovery(ServeTest):
         self.ready(server)
         self.assertEqual(self.answers(server), expected)
 
+    def check_loads(self, server, times):
+        """How often each rank read layers from its folder."""
+        for rank, expected in enumerate(times):
+            lines = [line for line in server.log if line.startswith(f"rank {rank}: loaded ")]
+            self.assertEqual(len(lines), expected, server.log)
+
     def test_killed_compute_process(self):
         server = self.serve("--ranks", 2)
         self.check(server, lambda: self.strike(server, signal.SIGKILL, 1, False))
         server.wait_for(r"Z rank 1 .* was killed by signal 9; the model is loaded again$")
+        self.check_loads(server, [1, 2])
 
     def test_killed_while_nothing_is_asked(self):
         server = self.serve("--ranks", 2)
@@ -205,6 +226,16 @@ class Recovery(ServeTest):
         server = self.two_hosts()
         self.check(server, lambda: os.kill(harness.children(self.workers[1].pid)[0],
                                            signal.SIGKILL))
+        self.check_loads(server, [1, 2])
+
+    @unittest.skipUnless(sys.platform == "linux", "needs 127.0.0.2")
+    def test_a_ring_that_breaks_makes_nobody_load(self):
+        """Every rank lives and keeps its layers; only the connections between them end."""
+        server, links = self.behind_links()
+        pids = [harness.children(worker.pid) for worker in self.workers]
+        self.check(server, links.cut)
+        self.check_loads(server, [1, 1])
+        self.assertEqual([harness.children(worker.pid) for worker in self.workers], pids)
 
     def test_a_worker_that_goes_away_and_comes_back(self):
         server = self.two_hosts()

@@ -130,8 +130,20 @@ class Workers(harness.ClusterTest):
         path.write_text(json.dumps([{"ips": [address], "model": str(other)}]))
         error = self.refused("--hostfile", path, code=2)
         self.assertIn("not the gateway's model", error)
+        tuned = harness.tiny_model.write(self.folder / "fine-tune", seed=2)
+        path.write_text(json.dumps([{"ips": [address], "model": str(tuned)}]))
+        self.assertIn("not the gateway's model", self.refused("--hostfile", path, code=2))
         path.write_text(json.dumps([{"ips": [address], "model": str(self.folder / "none")}]))
         self.assertIn(str(self.folder / "none"), self.refused("--hostfile", path, code=2))
+
+    def test_a_config_that_differs_in_what_nobody_reads_is_the_same_model(self):
+        _, address = self.worker()
+        same = harness.tiny_model.write(self.folder / "same-model")
+        config = json.loads((same / "config.json").read_text())
+        (same / "config.json").write_text(json.dumps({**config, "transformers_version": "5.0"}))
+        path = self.folder / "same.json"
+        path.write_text(json.dumps([{"ips": [address], "model": str(same)}]))
+        self.assertEqual(self.generate("--hostfile", path)["ids"], self.generate()["ids"])
 
     def test_sigterm_ends_a_worker_and_its_child(self):
         first, second, hosts = self.two()

@@ -20,13 +20,14 @@ URL = re.compile(r"https?://\S+:\d+")
 
 
 class Server:
-    """A running server on a free port; `log` holds what it wrote on standard error."""
+    """A running server on a free port; `log` holds what it wrote on standard error. `wrap` may put
+    other words before the command."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, wrap=lambda command: command):
         self.log = []
         self.seen = threading.Condition()
         self.process = subprocess.Popen(
-            [Options.tandem, "serve", "--port", "0", *map(str, arguments)],
+            wrap([Options.tandem, "serve", "--port", "0", *map(str, arguments)]),
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
             env={"PATH": os.environ["PATH"], "HOME": tempfile.gettempdir()})
         self.reader = threading.Thread(target=self.read, daemon=True)

@@ -1,10 +1,12 @@
 #pragma once
 // From options to a loaded pipeline: in this process, over local workers, or over hosts.
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "cluster/gateway/local_worker.h"
 #include "cluster/trust/security.h"
 #include "config/hosts.h"
 #include "stage/stage.h"
@@ -16,9 +18,15 @@ namespace tandem::cluster {
 /// How frames travel between ranks.
 enum class TransportKind { kGrpc, kMlx };
 
+/// How workers know a gateway.
+struct GatewayName {
+  std::string name;         // random
+  std::uint64_t epoch = 0;  // of its pipeline; every opening has a greater one
+};
+
 /// What `generate`, `chat`, `score`, `bench` and `serve` open.
 struct PipelineOptions {
-  std::string version;  // of this program; workers of another one are refused
+  std::string version;  // of this program, for people
   /// folder, gpu, mlx_kernels, activations, isa, threads (of each rank) and kv_bytes_max (of each
   /// rank); layers is ignored, the partition fills it in.
   stage::StageOptions stage;
@@ -29,14 +37,27 @@ struct PipelineOptions {
   SecurityOptions security;          // for hosts; local workers get a key of their own
 };
 
-/// One local rank and no hosts: the stage runs in this process. Otherwise starts `tandem worker`
-/// processes (or connects to `hosts`), compares versions, splits the layers, loads all ranks at the
-/// same time and joins the ring. `progress` is called from the calling thread. kInvalidArgument:
-/// more ranks than layers, another version, a bad model; kUnavailable, kDeadlineExceeded: a worker
-/// that cannot be reached, is busy or died, named. Call it from a thread that outlives the
-/// pipeline: on Linux the local workers die with the thread that started them.
-Result<std::unique_ptr<Pipeline>> open_pipeline(const PipelineOptions& options,
-                                                const RankProgress& progress);
+/// Opens pipelines, one at a time, under a name that workers know it by: a rank that one of its
+/// earlier pipelines left behind gives way to the new one, and keeps the layers that both want.
+/// Local workers run from the first pipeline on. Outlives its pipelines.
+class Launcher {
+ public:
+  Launcher();
+
+  /// One local rank and no hosts: the stage runs in this process. Otherwise starts `tandem worker`
+  /// processes (or connects to `hosts`), compares generations, splits the layers, loads all ranks
+  /// at the same time and joins the ring. `progress` is called from the calling thread.
+  /// kInvalidArgument: more ranks than layers, another generation, a bad model; kUnavailable,
+  /// kDeadlineExceeded: a worker that cannot be reached, is busy or died, named. Call it from a
+  /// thread that outlives the pipeline: on Linux the local workers die with the thread that started
+  /// them.
+  Result<std::unique_ptr<Pipeline>> open(const PipelineOptions& options,
+                                         const RankProgress& progress);
+
+ private:
+  GatewayName name_;
+  LocalWorkers local_;
+};
 
 /// Ends the process after flushing stdio, without running destructors of static objects: the `mlx`
 /// transport's collective cannot be cancelled, so its thread may still run after a rank was lost.

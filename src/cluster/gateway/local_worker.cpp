@@ -33,6 +33,7 @@ LocalWorker::LocalWorker(std::unique_ptr<ChildProcess> child)
     : child_(std::move(child)), channel_(child_->control()) {}
 
 Result<config::Host> LocalWorker::listening(Deadline deadline) {
+  if (host_) return *host_;
   auto message = channel_.receive(deadline);
   if (!message) {
     const bool late = message.error().code == ErrorCode::kDeadlineExceeded;
@@ -53,13 +54,20 @@ Result<config::Host> LocalWorker::listening(Deadline deadline) {
       end != text.data() + text.size() || port == 0) {
     return Error{ErrorCode::kInternal, "a local worker did not report its port"};
   }
-  return config::Host{"127.0.0.1", port, {}};
+  host_ = config::Host{"127.0.0.1", port, {}};
+  return *host_;
 }
 
 std::optional<std::string> LocalWorker::death(Deadline deadline) {
   const auto status = child_->wait(deadline);
   if (!status) return std::nullopt;
   return describe(*status);
+}
+
+LocalWorkers::~LocalWorkers() {
+  for (const auto& worker : workers) worker->ask_to_end();
+  const Deadline grace = after(timing::kStopGrace);
+  for (const auto& worker : workers) worker->end(grace);
 }
 
 void LocalWorker::ask_to_end() { ::shutdown(child_->control(), SHUT_RDWR); }

@@ -1,9 +1,11 @@
 #pragma once
 // A `tandem worker` that this process starts on its own machine.
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cluster/rank/control.h"
 #include "cluster/rank/process.h"
@@ -20,7 +22,7 @@ class LocalWorker {
   static Result<std::unique_ptr<LocalWorker>> start(const std::string& executable,
                                                     const std::string& key);
 
-  /// Waits until it listens; the address on loopback.
+  /// Waits until it listens, at the first call; the address on loopback.
   Result<config::Host> listening(Deadline deadline);
   /// How it ended ("was killed by signal 9"), waiting for that until `deadline`; nullopt: it runs.
   std::optional<std::string> death(Deadline deadline);
@@ -33,6 +35,16 @@ class LocalWorker {
   explicit LocalWorker(std::unique_ptr<ChildProcess> child);
   std::unique_ptr<ChildProcess> child_;
   ControlChannel channel_;
+  std::optional<config::Host> host_;
+};
+
+/// The workers of a gateway's own machine, from one pipeline to the next.
+struct LocalWorkers {
+  std::string key;                                    // their cluster key
+  std::vector<std::unique_ptr<LocalWorker>> workers;  // in rank order
+
+  /// Ends all.
+  ~LocalWorkers();
 };
 
 }  // namespace tandem::cluster

@@ -8,7 +8,6 @@
 
 #include "config/sizes.h"
 #include "stage/budget.h"
-#include "stage/devices.h"
 #include "stage/memory_fit.h"
 
 namespace tandem::cluster {
@@ -47,11 +46,15 @@ Result<std::vector<std::uint64_t>> memory_shares(const models::ModelBytes& model
 
 Status share_memory(Members& members, const stage::StageOptions& options) {
   std::vector<LayerRange> ranges;
-  for (const Member& member : members) ranges.push_back(member.layers);
+  std::uint64_t held = 0;
+  for (const Member& member : members) {
+    ranges.push_back(member.layers);
+    held += member.client->hello().held_bytes();
+  }
   const auto model = stage::model_bytes_of(options);
   if (!model) return model.error();
   const auto shares =
-      memory_shares(*model, ranges, stage::free_memory(options.gpu), stage::kLeastRows);
+      memory_shares(*model, ranges, stage::memory_for(options, held), stage::kLeastRows);
   if (!shares) return shares.error();
   for (std::size_t i = 0; i < members.size(); ++i) members[i].memory_share = (*shares)[i];
   return {};

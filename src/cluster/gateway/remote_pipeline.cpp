@@ -80,26 +80,24 @@ class RemotePipeline final : public Pipeline {
   std::optional<Error> dead_;
 };
 
+// After a failure the ranks keep their layers for the next pipeline. A worker that does not answer
+// is not asked, and ended where it is ours.
 RemotePipeline::~RemotePipeline() {
-  const int failed = watch_ ? watch_->failed_rank() : -1;
   if (watch_) watch_->end();
   if (ring_) ring_->close();
   // A broken mlx ring may hold a thread inside MLX for ever: it is left to exit_process().
   if (ring_ && plan_.transport == "mlx" && dead_) static_cast<void>(ring_.release());
   ring_.reset();  // while the ranks live: mlx says goodbye to them
+  const bool keep = dead_.has_value();
   std::vector<std::thread> stops;
-  for (std::size_t i = 0; i < members_.size(); ++i) {
-    Member& member = members_[i];
-    if (member.process) member.process->ask_to_end();
-    if (member.process || !member.client || static_cast<int>(i) == failed) continue;
-    stops.emplace_back([&member] { member.client->stop(); });
+  for (Member& member : members_) {
+    const bool lost = !member.client || member.client->health().worker_lost;
+    if (lost && member.process != nullptr) member.process->end(Clock::now());
+    if (lost) continue;
+    stops.emplace_back([&member, keep] { member.client->stop(keep); });
   }
   for (std::thread& stop : stops) stop.join();
   for (Member& member : members_) member.client.reset();  // their threads still wake the watch
-  const Deadline grace = after(timing::kStopGrace);
-  for (Member& member : members_) {
-    if (member.process) member.process->end(grace);
-  }
 }
 
 Status RemotePipeline::open(const PipelineOptions& options, const Credentials& credentials,
@@ -113,7 +111,7 @@ Status RemotePipeline::open(const PipelineOptions& options, const Credentials& c
   std::vector<WatchedRank> watched;
   for (int rank = 0; rank < stages(); ++rank) {
     const Member& member = members_[static_cast<std::size_t>(rank)];
-    watched.push_back({member.client.get(), member.process.get(), name_of(rank, member)});
+    watched.push_back({member.client.get(), member.process, name_of(rank, member)});
   }
   const auto failed = [this] {
     for (Member& member : members_) member.client->cancel();
@@ -243,6 +241,8 @@ Status assign_layers(Members& members, const ModelSizes& sizes) {
 }  // namespace
 
 Result<std::unique_ptr<Pipeline>> open_remote_pipeline(const PipelineOptions& options,
+                                                       const GatewayName& gateway,
+                                                       LocalWorkers& local_workers,
                                                        const RankProgress& progress) {
   const bool local = options.hosts.empty();
   auto summary = summarize_model(options.stage.folder);
@@ -254,18 +254,20 @@ Result<std::unique_ptr<Pipeline>> open_remote_pipeline(const PipelineOptions& op
   }
   auto credentials = read_security(options.security);
   if (!credentials) return credentials.error();
-  if (local) *credentials = {{}, {}, {}, make_nonce()};
+  if (local_workers.key.empty()) local_workers.key = make_nonce();
+  if (local) *credentials = {{}, {}, {}, local_workers.key};
 
   RingPlan plan;
-  plan.epoch = random_number();
+  plan.gateway = gateway.name;
+  plan.epoch = gateway.epoch;
   plan.cluster = fmt::format("{:016x}", random_number());
   plan.transport = options.transport == TransportKind::kMlx ? "mlx" : "grpc";
   if (auto safe = check_frame_security(*credentials, plan.transport, options.hosts); !safe) {
     return safe.error();
   }
   plan.mlx_backend = options.mlx_backend;
-  plan.model_hash = local ? std::string() : summary->hash;
-  auto members = gather(options, credentials->key, *credentials);
+  plan.model_hash = summary->hash;
+  auto members = gather(options, local_workers, *credentials);
   if (!members) return members.error();
   if (auto assigned = assign_layers(*members, summary->sizes); !assigned) return assigned.error();
   if (local) {

@@ -43,13 +43,17 @@ Error explained(int rank, const Member& member, const Error& error) {
   return named(rank, member, error);
 }
 
-Status start_local(Members& members, const PipelineOptions& options, const std::string& key) {
+Status start_local(Members& members, const PipelineOptions& options, LocalWorkers& local) {
   auto executable = platform::executable_path();
   if (!executable) return executable.error();
-  for (int rank = 0; rank < options.ranks; ++rank) {
-    auto process = LocalWorker::start(executable->string(), key);
-    if (!process) return process.error();
-    members.emplace_back().process = std::move(*process);
+  local.workers.resize(static_cast<std::size_t>(options.ranks));
+  for (auto& worker : local.workers) {
+    if (!worker || worker->death(Clock::now())) {
+      auto started = LocalWorker::start(executable->string(), local.key);
+      if (!started) return started.error();
+      worker = std::move(*started);
+    }
+    members.emplace_back().process = worker.get();
   }
   const Deadline deadline = after(timing::kWorkerStart);
   for (Member& member : members) {
@@ -111,11 +115,11 @@ std::string name_of(int rank, const Member& member) {
                      member.layers.last - 1);
 }
 
-Result<Members> gather(const PipelineOptions& options, const std::string& local_key,
+Result<Members> gather(const PipelineOptions& options, LocalWorkers& local,
                        const Credentials& credentials) {
   Members members;
   if (options.hosts.empty()) {
-    if (auto started = start_local(members, options, local_key); !started) return started.error();
+    if (auto started = start_local(members, options, local); !started) return started.error();
   } else {
     if (auto good = check_hosts(options.hosts); !good) return good.error();
     for (const config::Host& host : options.hosts) members.emplace_back().host = host;
@@ -144,6 +148,7 @@ Status load_all(Members& members, const stage::StageOptions& options, const Ring
     if (!member.host.model.empty()) own.folder = member.host.model;
     v1::LoadRequest request;
     put(own, request);
+    request.set_gateway(plan.gateway);
     request.set_cluster(plan.cluster);
     request.set_epoch(plan.epoch);
     request.set_rank(rank);

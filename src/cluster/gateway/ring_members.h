@@ -19,10 +19,10 @@
 
 namespace tandem::cluster {
 
-/// One rank, in the order of its coming up. The client ends before the process.
+/// One rank, in the order of its coming up.
 struct Member {
   config::Host host;
-  std::unique_ptr<LocalWorker> process;  // null: on a host
+  LocalWorker* process = nullptr;  // null: on a host
   std::unique_ptr<WorkerClient> client;
   LayerRange layers;
   std::uint64_t memory_share = 0;  // of a machine that ranks share; 0: what its device has free
@@ -36,13 +36,14 @@ using Members = std::vector<Member>;
 /// "rank 1 (127.0.0.1:4001, layers 8..15)"; layers are left out before they are known.
 std::string name_of(int rank, const Member& member);
 
-/// Starts local workers or takes the hosts, and says Hello to all. On return every client is
-/// connected.
-Result<Members> gather(const PipelineOptions& options, const std::string& local_key,
+/// Starts those local workers that do not run already, or takes the hosts, and says Hello to all.
+/// On return every client is connected.
+Result<Members> gather(const PipelineOptions& options, LocalWorkers& local,
                        const Credentials& credentials);
 
 /// What one plan has in common for all ranks.
 struct RingPlan {
+  std::string gateway;  // its name
   std::string cluster;
   std::uint64_t epoch = 0;
   std::string transport;

@@ -7,9 +7,9 @@
 #include <chrono>
 #include <utility>
 
-#include "cluster/rank/worker_service.h"
 #include "cluster/timing.h"
 #include "cluster/trust/grpc_credentials.h"
+#include "cluster/wire/generations.h"
 #include "cluster/wire/load_messages.h"
 #include "cluster/wire/net_address.h"
 #include "cluster/wire/wire_error.h"
@@ -83,8 +83,10 @@ WorkerClient::~WorkerClient() {
 
 Status WorkerClient::say_hello(const std::string& version) {
   v1::HelloRequest request;
-  request.set_protocol(kWorkerProtocol);
-  request.set_version(version);
+  const Generations own{version};
+  request.set_protocol(own.protocol);
+  request.set_version(own.version);
+  request.set_kernels(own.kernels);
   request.set_nonce(signer_.nonce());
   Call call(*this, timing::kHello);
   const grpc::Status status = stub_->Hello(&call.context, request, &hello_);
@@ -92,12 +94,12 @@ Status WorkerClient::say_hello(const std::string& version) {
     return Error{ErrorCode::kUnavailable,
                  "cannot be reached: " + one_line(status.error_message(), kMaxReasonBytes)};
   }
-  if (hello_.has_error()) return wire_error(hello_.error());
-  if (hello_.version() != version || hello_.protocol() != kWorkerProtocol) {
-    return invalid(
-        fmt::format("is tandem {}, this is tandem {}: all machines need the same version",
-                    one_line(hello_.version(), kMaxReasonBytes), version));
+  // Before the worker's own words: an older one does not say who is to be updated.
+  if (auto same = check_generations({hello_.version(), hello_.protocol(), hello_.kernels()}, own);
+      !same) {
+    return same;
   }
+  if (hello_.has_error()) return wire_error(hello_.error());
   return signer_.accept(hello_);
 }
 
@@ -141,13 +143,16 @@ Status WorkerClient::join(v1::StartRequest request) {
   return {};
 }
 
-void WorkerClient::stop() {
+void WorkerClient::stop(bool keep) {
+  if (epoch_ == 0) return;  // nothing was asked for
   v1::StopRequest request;
   request.set_epoch(epoch_);
+  request.set_keep(keep);
   *request.mutable_auth() = signer_.sign("Stop");
   v1::StopReply reply;
-  Call call(*this, timing::kStop);
-  static_cast<void>(stub_->Stop(&call.context, request, &reply));
+  grpc::ClientContext context;  // none that cancel() reaches: a cancelled start is given up too
+  context.set_deadline(grpc_deadline(timing::kStop));
+  static_cast<void>(stub_->Stop(&context, request, &reply));
 }
 
 void WorkerClient::cancel() {
@@ -173,7 +178,7 @@ void WorkerClient::read_heartbeats() {
   v1::HeartbeatReply reply;
   while (heartbeats_->Read(&reply)) {
     heard();
-    if (reply.state() == v1::WORKER_STATE_FAILED) fail(wire_error(reply.error()));
+    if (reply.state() == v1::WORKER_STATE_FAILED) fail(wire_error(reply.error()), Loss::kRank);
     const auto now = Clock::now();
     const std::lock_guard lock(mutex_);
     trips_.end(reply.request(), now);
@@ -183,7 +188,7 @@ void WorkerClient::read_heartbeats() {
     health_.memory_peak = std::max(health_.memory_peak, reply.memory_bytes());
     health_.last = std::move(reply);
   }
-  fail(ended(heartbeats_->Finish()), true);
+  fail(ended(heartbeats_->Finish()), Loss::kConnection);
 }
 
 // The connection's end: kInternal as opposed to a rank's report about its neighbours.
@@ -200,12 +205,13 @@ void WorkerClient::heard() {
   silence_->heard(now);
 }
 
-void WorkerClient::fail(Error reason, bool connection_lost) {
+void WorkerClient::fail(Error reason, Loss loss) {
   {
     const std::lock_guard lock(mutex_);
     if (health_.failure || cancelled_) return;  // what cancel() breaks says nothing about the rank
     health_.failure = std::move(reason);
-    health_.connection_lost = connection_lost;
+    health_.connection_lost = loss == Loss::kConnection;
+    health_.worker_lost = loss != Loss::kRank;
     for (grpc::ClientContext* context : calls_) context->TryCancel();
   }
   if (changed_) changed_();
@@ -229,7 +235,8 @@ void WorkerClient::beat(Clock::time_point now) {
   }
   if (!silent) return;
   fail({ErrorCode::kCancelled, fmt::format("stopped answering for {:.1f} s",
-                                           std::chrono::duration<double>(*silent).count())});
+                                           std::chrono::duration<double>(*silent).count())},
+       Loss::kSilence);
 }
 
 WorkerHealth WorkerClient::health() const {

@@ -31,6 +31,7 @@ struct WorkerHealth {
   std::optional<Clock::duration> round_trip;  // of a heartbeat: the shortest of the last few
   std::optional<Error> failure;  // the rank failed, the stream broke or the worker is silent
   bool connection_lost = false;  // the failure is a broken stream: its cause may be known elsewhere
+  bool worker_lost = false;      // the worker itself is gone or silent, not just its rank
 };
 
 /// Errors read as the end of a sentence that begins with the worker's name: "is busy: ...". Calls
@@ -38,7 +39,7 @@ struct WorkerHealth {
 /// by any thread; beat() and health() by the watching thread.
 class WorkerClient {
  public:
-  /// Hello: reaches the worker within kHello and compares versions.
+  /// Hello: reaches the worker within kHello and compares generations.
   static Result<std::unique_ptr<WorkerClient>> connect(const config::Host& host,
                                                        const Credentials& credentials,
                                                        const std::string& version);
@@ -54,9 +55,10 @@ class WorkerClient {
                           const std::function<void(const v1::LoadProgress&)>& progress,
                           std::function<void()> changed);
   Status join(v1::StartRequest request);
-  /// Gives the rank up.
-  void stop();
-  /// Ends every call under way; the client is of no more use.
+  /// Gives the rank up, also after cancel() and in the middle of a load. `keep`: its layers stay
+  /// for this gateway's next load, for a while.
+  void stop(bool keep);
+  /// Ends every call under way; after it only stop() is of use.
   void cancel();
 
   /// Sends a heartbeat and looks at the clock. Every kHeartbeat or more often.
@@ -72,7 +74,8 @@ class WorkerClient {
   void begin_heartbeats();
   void read_heartbeats();
   void heard();
-  void fail(Error reason, bool connection_lost = false);
+  enum class Loss { kRank, kConnection, kSilence };
+  void fail(Error reason, Loss loss);
   Error ended(const grpc::Status& status);
 
   std::unique_ptr<v1::Worker::Stub> stub_;

@@ -53,6 +53,18 @@ ComputeProcess::~ComputeProcess() {
 Result<v1::Loaded> ComputeProcess::load(
     const v1::LoadRequest& request, const std::function<void(const v1::LoadProgress&)>& progress,
     const std::function<bool()>& cancelled) {
+  int load = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (dead_) return failure_locked();
+    load = ++loads_;
+    last_.Clear();
+    last_.set_state(v1::WORKER_STATE_LOADING);
+    progress_.Clear();
+    loaded_.reset();
+    started_.reset();
+    in_use_ = true;
+  }
   if (auto sent =
           channel_.send(ControlKind::kLoad, request.SerializeAsString(), after(timing::kControl));
       !sent) {
@@ -63,8 +75,9 @@ Result<v1::Loaded> ComputeProcess::load(
   Deadline next_word{};
   std::uint64_t seen = 0;
   std::unique_lock lock(mutex_);
-  while (!loaded_ && !is_failed(last_)) {
+  while (load == loads_ && !loaded_ && !is_failed(last_)) {
     changed_.wait_for(lock, timing::kWatch);
+    if (load != loads_) break;
     if (progress_.done() != seen) silence_end = after(timing::kLoadSilence);
     if (progress_.done() != seen || Clock::now() > next_word) {
       seen = progress_.done();
@@ -85,6 +98,7 @@ Result<v1::Loaded> ComputeProcess::load(
     fail(std::move(*reason));
     lock.lock();
   }
+  if (load != loads_) return Error{ErrorCode::kCancelled, "was loaded anew by its gateway"};
   if (is_failed(last_)) return failure_locked();
   v1::Loaded loaded = *loaded_;
   const v1::LoadProgress now = progress_;
@@ -119,15 +133,42 @@ bool ComputeProcess::wait_failed(Deadline deadline) const {
   return changed_.wait_until(lock, deadline, [&] { return is_failed(last_); });
 }
 
+bool ComputeProcess::dead() const {
+  const std::lock_guard lock(mutex_);
+  return dead_;
+}
+
+std::uint64_t ComputeProcess::held_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return ended() ? 0 : weight_bytes_;
+}
+
+// A channel that takes no order is a child that will be killed for its silence.
+void ComputeProcess::ask_to_leave() {
+  static_cast<void>(channel_.send(ControlKind::kLeave, {}, after(timing::kControl)));
+}
+
+bool ComputeProcess::wait_left(Deadline deadline) const {
+  std::unique_lock lock(mutex_);
+  changed_.wait_until(lock, deadline, [&] { return dead_ || !in_use_; });
+  return !dead_ && !in_use_;
+}
+
 void ComputeProcess::fail(Error reason) {
   {
     const std::lock_guard lock(mutex_);
-    if (is_failed(last_)) return;
-    last_.set_state(v1::WORKER_STATE_FAILED);
-    to_wire(reason, *last_.mutable_error());
+    if (dead_) return;
+    dead_ = true;
+    set_failed_locked(reason);
   }
   child_->kill();
   changed_.notify_all();
+}
+
+void ComputeProcess::set_failed_locked(const Error& reason) {
+  if (is_failed(last_)) return;
+  last_.set_state(v1::WORKER_STATE_FAILED);
+  to_wire(reason, *last_.mutable_error());
 }
 
 Error ComputeProcess::failure_locked() const {
@@ -179,6 +220,14 @@ void ComputeProcess::handle(ControlMessage message) {
       if (good) fail(from_wire(error).value_or(unknown));
       break;
     }
+    case ControlKind::kLeft: {
+      v1::Error error;
+      good = parse(error);
+      const std::lock_guard lock(mutex_);
+      set_failed_locked(from_wire(error).value_or(Error{ErrorCode::kInternal, "left its ring"}));
+      in_use_ = false;
+      break;
+    }
     case ControlKind::kProgress: {
       const std::lock_guard lock(mutex_);
       good = parse(progress_);
@@ -187,6 +236,7 @@ void ComputeProcess::handle(ControlMessage message) {
     case ControlKind::kLoaded: {
       const std::lock_guard lock(mutex_);
       good = parse(loaded_.emplace());
+      weight_bytes_ = loaded_->stage().weight_bytes();
       break;
     }
     case ControlKind::kStarted: {

@@ -24,8 +24,10 @@ enum class ControlKind : std::uint8_t {
   kPing,        // worker -> compute: HeartbeatRequest
   kPong,        // compute -> worker: HeartbeatReply
   kFailed,      // compute -> worker: Error; the compute child ends after it
+  kLeave,       // worker -> compute: out of the ring, or what there is of it
+  kLeft,        // compute -> worker: Error; out of the ring, for that reason, layers are kept
 };
-inline constexpr ControlKind kLastControlKind = ControlKind::kFailed;
+inline constexpr ControlKind kLastControlKind = ControlKind::kLeft;
 
 /// Largest payload, bytes: a LoadRequest with paths, or a ring's host file.
 inline constexpr std::uint32_t kMaxControlBytes = 1U << 20;

@@ -17,6 +17,14 @@ void ProgressBoard::set_state(v1::WorkerState state) {
   state_ = state;
 }
 
+void ProgressBoard::begin_epoch() {
+  const std::lock_guard lock(mutex_);
+  started_ = 0;
+  done_ = 0;
+  kv_bytes_ = 0;
+  running_.reset();
+}
+
 void ProgressBoard::begin(std::uint64_t number, std::uint64_t tokens, Clock::time_point now,
                           Progress progress) {
   const std::lock_guard lock(mutex_);

@@ -24,6 +24,8 @@ class ProgressBoard {
   using Progress = std::function<std::optional<std::uint64_t>()>;
 
   void set_state(v1::WorkerState state);
+  /// Ticks are counted anew, and none runs; work goes on being summed.
+  void begin_epoch();
   /// The computing thread begins and ends a tick of `tokens` tokens. `progress` is asked, by the
   /// control thread, until end().
   void begin(std::uint64_t number, std::uint64_t tokens, Clock::time_point now,

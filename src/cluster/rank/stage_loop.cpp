@@ -68,8 +68,8 @@ std::optional<std::string> handle(std::string bytes, stage::Stage& stage, const 
 }  // namespace
 
 Error run_stage(Transport& transport, stage::Stage& stage, const RankPlace& place,
-                ProgressBoard& board, const std::atomic<bool>& stop) {
-  while (!stop.load()) {
+                ProgressBoard& board) {
+  while (true) {
     board.wait(Clock::now());
     auto bytes = transport.receive(after(timing::kReceivePoll));
     if (!bytes && bytes.error().code == ErrorCode::kDeadlineExceeded) continue;
@@ -82,7 +82,6 @@ Error run_stage(Transport& transport, stage::Stage& stage, const RankPlace& plac
     }
     board.sent(size);
   }
-  return {ErrorCode::kCancelled, "told to stop"};
 }
 
 }  // namespace tandem::cluster

@@ -1,7 +1,6 @@
 #pragma once
 // What a rank does all day: receive a frame, compute, pass on.
 
-#include <atomic>
 #include <cstdint>
 
 #include "cluster/link/transport.h"
@@ -16,11 +15,11 @@ struct RankPlace {
   std::uint64_t epoch = 0;
 };
 
-/// Runs until `stop` is set or the transport fails; the result is the reason: kCancelled after
-/// `stop`, kUnavailable when a neighbour is gone. A stage's error becomes the frame's failure and
+/// Runs until the transport fails; the result is the reason: kCancelled after its close(),
+/// kUnavailable when a neighbour is gone. A stage's error becomes the frame's failure and
 /// travels on, as does a failure of a rank before; frames of another epoch are dropped. The calling
 /// thread computes.
 Error run_stage(Transport& transport, stage::Stage& stage, const RankPlace& place,
-                ProgressBoard& board, const std::atomic<bool>& stop);
+                ProgressBoard& board);
 
 }  // namespace tandem::cluster

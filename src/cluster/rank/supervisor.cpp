@@ -2,15 +2,29 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "cluster/timing.h"
+#include "cluster/trust/secrets.h"
+#include "cluster/wire/net_address.h"
 
 namespace tandem::cluster {
+
+namespace {
+
+bool has_fixed_port(const std::string& secrets) {
+  const auto unpacked = unpack_secrets(secrets);
+  return unpacked && port_of(unpacked->listen) != 0;
+}
+
+}  // namespace
 
 Supervisor::Supervisor(std::string executable, std::string secrets, Clock::duration gateway_silence)
     : executable_(std::move(executable)),
       secrets_(std::move(secrets)),
+      fixed_port_(has_fixed_port(secrets_)),
       gateway_silence_(gateway_silence) {}
 
 void Supervisor::serve() {
@@ -18,6 +32,7 @@ void Supervisor::serve() {
   while (!stopping_) {
     lock.unlock();
     end_overdue();
+    reap();
     keep_spare();
     lock.lock();
     changed_.wait_for(lock, timing::kWatch, [&] { return stopping_; });
@@ -38,17 +53,17 @@ void Supervisor::stop() {
   changed_.notify_all();
 }
 
-// One child waits for the next gateway while no rank is held, so that a load begins at once.
+// One child waits for the next load while no other can take it, so that it begins at once.
 void Supervisor::keep_spare() {
-  std::shared_ptr<ComputeProcess> failed;  // destroyed, which waits for its end, without the lock
   {
     const std::lock_guard lock(mutex_);
     if (spare_ && spare_->wait_failed(Clock::now())) {
       spawn_failure_ = spare_->heartbeat().error().message();
-      failed = std::exchange(spare_, nullptr);
+      ending_.push_back(std::exchange(spare_, nullptr));
       next_spawn_ = after(timing::kRespawn);
     }
-    if (rank_ || spare_ || stopping_ || Clock::now() < next_spawn_) return;
+    const bool served = rank_ && !rank_->process->dead();
+    if (served || spare_ || stopping_ || Clock::now() < next_spawn_) return;
   }
   auto started = ComputeProcess::start(executable_, secrets_);
   {
@@ -64,22 +79,52 @@ void Supervisor::keep_spare() {
 }
 
 void Supervisor::end_overdue() {
-  std::optional<Rank> ended;
   const std::lock_guard lock(mutex_);
-  if (rank_ && rank_->lease && Clock::now() > *rank_->lease) ended = std::exchange(rank_, {});
-  if (ended) {
-    ended->process->fail({ErrorCode::kUnavailable, "was given up: its gateway went silent"});
+  if (!rank_) return;
+  const auto now = Clock::now();
+  const Error silent{ErrorCode::kUnavailable, "was given up: its gateway went silent"};
+  if (rank_->lease && now > *rank_->lease) {
+    give_up(true, silent);
+  } else if (rank_->kept_until && (now > *rank_->kept_until || rank_->process->dead())) {
+    give_up(false, silent);
   }
 }
 
-Result<std::shared_ptr<ComputeProcess>> Supervisor::claim(const v1::LoadRequest& request) {
-  std::optional<Rank> failed;  // destroyed after the lock is
-  std::unique_lock lock(mutex_);
-  if (rank_ && !rank_->process->wait_failed(Clock::now())) {
-    return Error{ErrorCode::kUnavailable,
-                 fmt::format("is busy: it holds layers {} for another gateway", rank_->layers)};
+// With the mutex held.
+void Supervisor::give_up(bool keep, Error reason) {
+  if (keep && !rank_->process->dead()) {
+    rank_->lease.reset();
+    rank_->kept_until = after(timing::kKeepLayers);
+    rank_->process->ask_to_leave();
+    return;
   }
-  failed = std::exchange(rank_, std::nullopt);
+  rank_->process->fail(std::move(reason));
+  ending_.push_back(std::move(rank_->process));
+  rank_.reset();
+}
+
+void Supervisor::reap() {
+  std::vector<std::shared_ptr<ComputeProcess>> gone;  // destroyed without the lock
+  {
+    const std::lock_guard lock(mutex_);
+    const auto end = std::partition(ending_.begin(), ending_.end(),
+                                    [](const auto& process) { return !process->ended(); });
+    std::move(end, ending_.end(), std::back_inserter(gone));
+    ending_.erase(end, ending_.end());
+  }
+  if (!gone.empty()) changed_.notify_all();
+}
+
+// A killed child holds its port until its memory is unmapped, and for ever in uninterruptible
+// sleep.
+bool Supervisor::port_is_free() {
+  if (!fixed_port_) return true;
+  std::unique_lock lock(mutex_);
+  return changed_.wait_until(lock, after(timing::kReap), [&] { return ending_.empty(); });
+}
+
+Result<std::shared_ptr<ComputeProcess>> Supervisor::take_spare(std::unique_lock<std::mutex>& lock,
+                                                               const v1::LoadRequest& request) {
   const bool ready = changed_.wait_until(lock, after(timing::kComputeStart),
                                          [&] { return stopping_ || spare_ || rank_; });
   if (stopping_) return Error{ErrorCode::kUnavailable, "is stopping"};
@@ -87,9 +132,40 @@ Result<std::shared_ptr<ComputeProcess>> Supervisor::claim(const v1::LoadRequest&
   if (!ready) {
     return Error{ErrorCode::kUnavailable, "cannot start a compute process: " + spawn_failure_};
   }
-  rank_ = Rank{request.epoch(), std::exchange(spare_, nullptr), std::nullopt,
+  rank_ = Rank{request.gateway(), request.epoch(), std::exchange(spare_, nullptr), std::nullopt,
                fmt::format("{}..{}", request.first_layer(), request.last_layer() - 1)};
   return rank_->process;
+}
+
+Result<std::shared_ptr<ComputeProcess>> Supervisor::claim(const v1::LoadRequest& request) {
+  std::unique_lock lock(mutex_);
+  const bool same = rank_ && rank_->gateway == request.gateway();
+  if (same && request.epoch() <= rank_->epoch) {
+    return Error{ErrorCode::kUnavailable, "was loaded anew by this gateway meanwhile"};
+  }
+  const bool held = rank_ && !rank_->kept_until && !rank_->process->wait_failed(Clock::now());
+  if (held && !same) {
+    return Error{ErrorCode::kUnavailable,
+                 fmt::format("is busy: it holds layers {} for another gateway", rank_->layers)};
+  }
+  if (same && !rank_->process->dead()) {
+    // The rank is the new epoch's from now on, whoever else asks meanwhile.
+    const auto process = rank_->process;
+    rank_ = Rank{request.gateway(), request.epoch(), process, std::nullopt,
+                 fmt::format("{}..{}", request.first_layer(), request.last_layer() - 1)};
+    lock.unlock();
+    process->ask_to_leave();
+    if (process->wait_left(after(timing::kLeave))) return process;
+    lock.lock();
+    if (!rank_ || rank_->process != process) {
+      return Error{ErrorCode::kUnavailable, "was loaded anew by this gateway meanwhile"};
+    }
+  }
+  if (rank_) {
+    give_up(false, {ErrorCode::kCancelled,
+                    same ? "was loaded anew by its gateway" : "gave way to another gateway"});
+  }
+  return take_spare(lock, request);
 }
 
 Result<v1::Loaded> Supervisor::load(const v1::LoadRequest& request,
@@ -97,9 +173,11 @@ Result<v1::Loaded> Supervisor::load(const v1::LoadRequest& request,
                                     const std::function<bool()>& cancelled) {
   auto process = claim(request);
   if (!process) return process.error();
-  auto loaded = (*process)->load(request, progress, cancelled);
+  v1::LoadRequest order = request;
+  order.set_any_port(!port_is_free());
+  auto loaded = (*process)->load(order, progress, cancelled);
   if (!loaded) {
-    release(request.epoch());
+    release(request.epoch(), false);
     return loaded;
   }
   const std::lock_guard lock(mutex_);
@@ -109,7 +187,7 @@ Result<v1::Loaded> Supervisor::load(const v1::LoadRequest& request,
 
 Result<std::shared_ptr<ComputeProcess>> Supervisor::find(std::uint64_t epoch) {
   const std::lock_guard lock(mutex_);
-  if (rank_ && rank_->epoch == epoch) return rank_->process;
+  if (rank_ && rank_->epoch == epoch && !rank_->kept_until) return rank_->process;
   return Error{ErrorCode::kUnavailable, "holds no rank of this gateway any more"};
 }
 
@@ -121,19 +199,26 @@ Status Supervisor::join(const v1::StartRequest& request) {
 
 std::shared_ptr<ComputeProcess> Supervisor::heartbeat(std::uint64_t epoch) {
   const std::lock_guard lock(mutex_);
-  if (!rank_ || rank_->epoch != epoch) return nullptr;
+  if (!rank_ || rank_->epoch != epoch || rank_->kept_until) return nullptr;
   if (rank_->lease) rank_->lease = after(gateway_silence_);
   return rank_->process;
 }
 
-void Supervisor::release(std::uint64_t epoch) {
-  std::optional<Rank> ended;
+void Supervisor::release(std::uint64_t epoch, bool keep) {
   {
     const std::lock_guard lock(mutex_);
-    if (rank_ && rank_->epoch == epoch) ended = std::exchange(rank_, std::nullopt);
+    if (rank_ && rank_->epoch == epoch) {
+      give_up(keep, {ErrorCode::kCancelled, "was released by its gateway"});
+    }
   }
-  if (ended) ended->process->fail({ErrorCode::kCancelled, "was released by its gateway"});
   changed_.notify_all();
+}
+
+std::uint64_t Supervisor::held_bytes() {
+  const std::lock_guard lock(mutex_);
+  std::uint64_t bytes = rank_ ? rank_->process->held_bytes() : 0;
+  for (const auto& process : ending_) bytes += process->held_bytes();
+  return bytes;
 }
 
 }  // namespace tandem::cluster

@@ -18,7 +18,7 @@ inline constexpr const char* kComputeCommand = "compute-child";
 inline constexpr int kControlFd = 3;
 
 struct WorkerOptions {
-  std::string version;  // of this program; gateways of another one are refused
+  std::string version;  // of this program, for people
   /// Loopback unless `security` allows more. port 0: any free one.
   config::Host listen{"127.0.0.1", config::kDefaultWorkerPort, {}};
   std::uint16_t data_port = 0;  // where ranks listen for frames; 0: any free one

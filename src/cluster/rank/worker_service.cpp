@@ -1,7 +1,5 @@
 #include "cluster/rank/worker_service.h"
 
-#include <fmt/format.h>
-
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -11,6 +9,7 @@
 #include <utility>
 
 #include "cluster/timing.h"
+#include "cluster/wire/generations.h"
 #include "cluster/wire/wire_error.h"
 #include "tandem/deadline.h"
 
@@ -19,7 +18,6 @@ namespace {
 
 using HeartbeatStream = grpc::ServerReaderWriter<v1::HeartbeatReply, v1::HeartbeatRequest>;
 
-constexpr std::size_t kMaxVersionBytes = 64;
 constexpr std::size_t kMaxPeerBytes = 128;
 constexpr std::size_t kMaxReasonBytes = 1000;
 
@@ -143,20 +141,15 @@ std::string WorkerService::name_of(std::uint64_t epoch) {
   return epoch == loaded_epoch_ ? loaded_name_ : "a rank";
 }
 
-Status WorkerService::check_hello(const v1::HelloRequest& request) const {
-  if (request.protocol() == kWorkerProtocol && request.version() == identity_.version) return {};
-  return invalid(
-      fmt::format("is tandem {} (protocol {}), not {} (protocol {}) as the gateway: all "
-                  "machines need the same version",
-                  identity_.version, kWorkerProtocol, one_line(request.version(), kMaxVersionBytes),
-                  request.protocol()));
-}
-
 grpc::Status WorkerService::Hello(grpc::ServerContext* context, const v1::HelloRequest* request,
                                   v1::HelloReply* reply) {
-  reply->set_protocol(kWorkerProtocol);
-  reply->set_version(identity_.version);
-  Status opened = check_hello(*request);
+  const Generations own{identity_.version};
+  reply->set_protocol(own.protocol);
+  reply->set_version(own.version);
+  reply->set_kernels(own.kernels);
+  reply->set_held_bytes(supervisor_.held_bytes());
+  Status opened =
+      check_generations(own, {request->version(), request->protocol(), request->kernels()});
   if (opened) opened = sessions_.open(*request, *reply);
   opened = told(*context, "the greeting", std::move(opened));
   if (!opened) to_wire(opened.error(), *reply->mutable_error());
@@ -191,7 +184,9 @@ grpc::Status WorkerService::Load(grpc::ServerContext* context, const v1::LoadReq
     }
   }
   if (!checked) to_wire(checked.error(), *reply.mutable_error());
-  writer->Write(reply);
+  const bool heard = writer->Write(reply);
+  // A gateway that gave up while the last byte was loaded will never say Stop for this rank.
+  if (checked && (!heard || context->IsCancelled())) supervisor_.release(request->epoch(), true);
   return grpc::Status::OK;
 }
 
@@ -203,7 +198,8 @@ grpc::Status WorkerService::Start(grpc::ServerContext* /*context*/, const v1::St
   return grpc::Status::OK;
 }
 
-// The stream's end is the gateway's end: the rank is given up with it.
+// The stream's end is the gateway's end, or that of the network between: the rank is given up with
+// it, but for its layers.
 grpc::Status WorkerService::Heartbeat(grpc::ServerContext* context, HeartbeatStream* stream) {
   std::optional<std::uint64_t> epoch;
   std::optional<Error> refused;
@@ -230,7 +226,7 @@ grpc::Status WorkerService::Heartbeat(grpc::ServerContext* context, HeartbeatStr
     }
   }
   unproved_.remove(context);
-  if (epoch) supervisor_.release(*epoch);
+  if (epoch) supervisor_.release(*epoch, true);
   if (refused) return {grpc::StatusCode::UNAUTHENTICATED, refused->message};
   return grpc::Status::OK;
 }
@@ -238,7 +234,7 @@ grpc::Status WorkerService::Heartbeat(grpc::ServerContext* context, HeartbeatStr
 grpc::Status WorkerService::Stop(grpc::ServerContext* /*context*/, const v1::StopRequest* request,
                                  v1::StopReply* reply) {
   const Status checked = sessions_.check(request->auth(), "Stop");
-  if (checked) supervisor_.release(request->epoch());
+  if (checked) supervisor_.release(request->epoch(), request->keep());
   if (!checked) to_wire(checked.error(), *reply->mutable_error());
   return grpc::Status::OK;
 }

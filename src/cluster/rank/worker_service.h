@@ -15,9 +15,6 @@
 
 namespace tandem::cluster {
 
-/// Version of the messages between gateway and worker.
-inline constexpr std::uint32_t kWorkerProtocol = 2;
-
 struct WorkerIdentity {
   std::string version;  // of this program
   std::string key;      // cluster key; empty: none
@@ -62,7 +59,6 @@ class WorkerService final : public v1::Worker::Service {
                     v1::StopReply* reply) override;
 
  private:
-  Status check_hello(const v1::HelloRequest& request) const;
   /// The status; a line for a call that is refused before the supervisor hears of it.
   Status told(const grpc::ServerContext& context, const char* call, Status status);
   void say(const std::string& line);

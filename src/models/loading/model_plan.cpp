@@ -118,17 +118,6 @@ Status check_leftovers(const config::ModelConfig& config, weights::WeightFolder&
 
 }  // namespace
 
-std::uint64_t ModelPlan::range_bytes(LayerRange range) const {
-  std::uint64_t bytes = 0;
-  for (int i = range.first; i < range.last; ++i) {
-    bytes += stored_bytes(layers[static_cast<std::size_t>(i)]);
-  }
-  const bool last = range.last == static_cast<int>(layers.size());
-  if (range.first == 0 || (last && !head)) bytes += stored_bytes(embedding);
-  if (last && head) bytes += stored_bytes(head->matrix);
-  return bytes;
-}
-
 DType ModelPlan::attention_type() const {
   const LayerPlan& first = layers.front();
   if (const auto* grouped = std::get_if<GroupedAttentionBlock::Plan>(&first.attention)) {

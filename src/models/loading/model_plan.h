@@ -23,8 +23,6 @@ struct ModelPlan {
   std::optional<LinearPlan> head;  // nullopt: the embedding is the head
   bool head_unasked = false;       // config.json ties the head, and the folder has one all the same
 
-  /// Stored bytes that a rank with these layers reads.
-  std::uint64_t range_bytes(LayerRange range) const;
   /// The type that keys and values come in: of layer 0's projections (of their scales where they
   /// are quantized; bfloat16 for fp8).
   DType attention_type() const;

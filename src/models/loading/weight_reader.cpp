@@ -72,11 +72,6 @@ Linear WeightReader::table(const MatrixPlan& plan) {
   return {*std::move(made), std::nullopt};
 }
 
-void WeightReader::count_as_head(const Linear& table) {
-  const std::size_t bytes = table.matrix().bytes();
-  footprint_.per_token += bytes - bytes / static_cast<std::size_t>(table.matrix().rows());
-}
-
 mx::array WeightReader::vector(const VectorPlan& plan) {
   if (!status_.ok()) return mx::array(0.0F);
   auto values = gather_vector(folder_, plan);

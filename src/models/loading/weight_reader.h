@@ -19,6 +19,15 @@ namespace tandem::models {
 struct Footprint {
   std::uint64_t held = 0;
   std::uint64_t per_token = 0;
+
+  friend Footprint operator-(const Footprint& a, const Footprint& b) {
+    return {a.held - b.held, a.per_token - b.per_token};
+  }
+  Footprint& operator+=(const Footprint& other) {
+    held += other.held;
+    per_token += other.per_token;
+    return *this;
+  }
 };
 
 /// Keeps the first failure; what it returns after one is empty. A mapping lives only while its
@@ -45,9 +54,6 @@ class WeightReader {
   mx::array norm(const VectorPlan& plan);
   /// A table of angles, ready for the backend.
   kernels::RopeSpec rope(const kernels::RopeSpec& spec) const;
-
-  /// Counts a table that is the head too: then every token reads it whole.
-  void count_as_head(const Linear& table);
 
   const Status& status() const { return status_; }
   const Footprint& footprint() const { return footprint_; }

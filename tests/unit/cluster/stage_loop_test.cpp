@@ -96,9 +96,8 @@ Outcome run_loop(std::vector<std::string> frames, ScriptedStage::Run run) {
   ScriptedTransport transport(std::move(frames));
   ScriptedStage stage(std::move(run));
   ProgressBoard board;
-  const std::atomic<bool> stop{false};
   Outcome outcome;
-  outcome.end = run_stage(transport, stage, {2, kEpoch}, board, stop);
+  outcome.end = run_stage(transport, stage, {2, kEpoch}, board);
   outcome.runs = stage.runs;
   for (const std::string& bytes : transport.sent) {
     auto frame = decode(bytes);
@@ -218,8 +217,7 @@ TEST(StageLoop, AStageThatHangsIsReportedByTheBoardAndOneThatReturnsIsNot) {
   HangingStage stage;
   ProgressBoard board;
   board.set_state(v1::WORKER_STATE_RUNNING);
-  const std::atomic<bool> stop{false};
-  std::thread computing([&] { run_stage(transport, stage, {1, kEpoch}, board, stop); });
+  std::thread computing([&] { run_stage(transport, stage, {1, kEpoch}, board); });
   stage.inside.get_future().wait();
   Clock::time_point now = Clock::now();
   auto report = board.report(now);
@@ -229,14 +227,6 @@ TEST(StageLoop, AStageThatHangsIsReportedByTheBoardAndOneThatReturnsIsNot) {
   stage.let_go.set_value();
   computing.join();
   EXPECT_EQ(board.report(now + std::chrono::hours(1)).state(), v1::WORKER_STATE_RUNNING);
-}
-
-TEST(StageLoop, StopsWhenTold) {
-  ScriptedTransport transport({encode(tick_frame(1))});
-  ScriptedStage stage(never);
-  ProgressBoard board;
-  const std::atomic<bool> stop{true};
-  EXPECT_EQ(run_stage(transport, stage, {0, kEpoch}, board, stop).code, ErrorCode::kCancelled);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -20,7 +21,10 @@
 #include "cluster/rank/compute_process.h"
 #include "cluster/rank/supervisor.h"
 #include "cluster/timing.h"
+#include "cluster/trust/call_proof.h"
+#include "cluster/trust/credentials.h"
 #include "cluster/trust/grpc_credentials.h"
+#include "cluster/wire/generations.h"
 #include "support/safetensors_writer.h"
 #include "support/temp_folder.h"
 
@@ -74,9 +78,10 @@ class RunningWorker {
   std::thread thread_;
 };
 
-v1::LoadRequest load_request() {
+v1::LoadRequest load_request(const std::string& gateway = "one", std::uint64_t epoch = 5) {
   v1::LoadRequest request;
-  request.set_epoch(5);
+  request.set_gateway(gateway);
+  request.set_epoch(epoch);
   request.set_last_layer(1);
   return request;
 }
@@ -86,23 +91,44 @@ TEST(WorkerService, SaysWhoItIs) {
   const auto client = WorkerClient::connect(worker.host(), {}, "1.2.3");
   ASSERT_TRUE(client.ok()) << client.error().message;
   EXPECT_EQ((*client)->hello().version(), "1.2.3");
-  EXPECT_EQ((*client)->hello().protocol(), kWorkerProtocol);
+  EXPECT_EQ((*client)->hello().protocol(), kProtocolGeneration);
+  EXPECT_EQ((*client)->hello().kernels(), kernels::kGeneration);
 }
 
-TEST(WorkerService, AnotherVersionIsRefusedNamingBoth) {
+TEST(WorkerService, AnotherVersionOfTheSameGenerationsIsWelcome) {
   const RunningWorker worker("1.2.3");
-  const auto client = WorkerClient::connect(worker.host(), {}, "1.2.4");
-  ASSERT_FALSE(client.ok());
-  EXPECT_EQ(client.error().code, ErrorCode::kInvalidArgument);
-  EXPECT_THAT(client.error().message, HasSubstr("1.2.3"));
-  EXPECT_THAT(client.error().message, HasSubstr("1.2.4"));
+  EXPECT_TRUE(WorkerClient::connect(worker.host(), {}, "1.2.4").ok());
 }
 
-TEST(WorkerService, AVersionWithControlCharactersIsShownHarmlessly) {
+TEST(WorkerService, AGatewayOfAnotherGenerationIsRefused) {
   const RunningWorker worker("1.2.3");
-  const auto client = WorkerClient::connect(worker.host(), {}, "9\n\x1b[31m");
-  ASSERT_FALSE(client.ok());
-  EXPECT_EQ(client.error().message.find_first_of("\n\x1b"), std::string::npos);
+  const auto stub = v1::Worker::NewStub(
+      grpc::CreateChannel(config::to_string(worker.host()), grpc::InsecureChannelCredentials()));
+  v1::HelloRequest request;
+  request.set_version("9\n\x1b[31m");
+  request.set_nonce(std::string(kNonceBytes, 'n'));
+  request.set_protocol(kProtocolGeneration);
+  request.set_kernels(kernels::kGeneration + 1);
+  v1::HelloReply reply;
+  grpc::ClientContext context;
+  ASSERT_TRUE(stub->Hello(&context, request, &reply).ok());
+  EXPECT_EQ(reply.error().code(), v1::ERROR_CODE_INVALID_ARGUMENT);
+  EXPECT_THAT(reply.error().message(), HasSubstr("update tandem on the worker's machine"));
+  EXPECT_EQ(reply.error().message().find_first_of("\n\x1b"), std::string::npos);
+}
+
+TEST(Generations, TheOlderSideIsToBeUpdated) {
+  const auto refusal = [](std::uint32_t protocol, std::uint32_t kernels) {
+    const auto checked = check_generations({"0.1", protocol, kernels}, {"0.2", 7, 7});
+    return checked.ok() ? std::string("accepted") : checked.error().message;
+  };
+  EXPECT_EQ(refusal(7, 7), "accepted");
+  EXPECT_EQ(refusal(7, 6),
+            "is tandem 0.1 (protocol 7, kernels 6), the gateway is tandem 0.2 "
+            "(protocol 7, kernels 7): update tandem on the worker's machine");
+  EXPECT_THAT(refusal(6, 8), HasSubstr("on the worker's machine"));
+  EXPECT_THAT(refusal(7, 8), HasSubstr("on the gateway's machine"));
+  EXPECT_THAT(refusal(8, 1), HasSubstr("on the gateway's machine"));
 }
 
 TEST(WorkerService, WithoutTheKeyNothingCanBeCalled) {
@@ -179,6 +205,107 @@ TEST(WorkerService, ALoadEndsWhenItIsCancelled) {
   EXPECT_FALSE((*client)->load(load_request(), [](const auto&) {}, [] {}).ok());
   EXPECT_LT(Clock::now() - begin, kLong);
   cancel.join();
+}
+
+// A load that is under way on a worker whose children never answer.
+class PendingLoad {
+ public:
+  PendingLoad(const RunningWorker& worker, v1::LoadRequest request)
+      : client_(WorkerClient::connect(worker.host(), {}, "1")) {
+    EXPECT_TRUE(client_.ok());
+    thread_ = std::thread([this, request] {
+      const auto loaded = (*client_)->load(request, [this](const auto&) { begun_ = true; }, [] {});
+      if (!loaded) error_ = loaded.error().message;
+      ended_ = true;
+    });
+  }
+  ~PendingLoad() {
+    if (!thread_.joinable()) return;
+    (*client_)->cancel();
+    thread_.join();
+  }
+  bool begins() { return becomes(begun_); }
+  std::string error() {
+    EXPECT_TRUE(becomes(ended_));
+    (*client_)->cancel();
+    thread_.join();
+    return error_;
+  }
+
+ private:
+  static bool becomes(const std::atomic<bool>& flag) {
+    const Deadline end = after(kLong);
+    while (!flag && Clock::now() < end) std::this_thread::sleep_for(timing::kWatch);
+    return flag;
+  }
+  Result<std::unique_ptr<WorkerClient>> client_;
+  std::atomic<bool> begun_{false};
+  std::atomic<bool> ended_{false};
+  std::string error_;
+  std::thread thread_;
+};
+
+TEST(Supervisor, ANewerEpochOfTheSameGatewayTakesThePlaceOfTheOlder) {
+  const RunningWorker worker("1", {}, "exec sleep 100");
+  PendingLoad older(worker, load_request("one", 5));
+  ASSERT_TRUE(older.begins());
+  PendingLoad newer(worker, load_request("one", 6));
+  EXPECT_THAT(older.error(), HasSubstr("was loaded anew by its gateway"));
+  EXPECT_TRUE(newer.begins());
+  PendingLoad late(worker, load_request("one", 5));
+  EXPECT_THAT(late.error(), HasSubstr("meanwhile"));
+}
+
+TEST(Supervisor, AnotherGatewayFindsItBusyHoweverNewItsEpoch) {
+  const RunningWorker worker("1", {}, "exec sleep 100");
+  PendingLoad holder(worker, load_request("one", 5));
+  ASSERT_TRUE(holder.begins());
+  PendingLoad other(worker, load_request("other", 6));
+  EXPECT_THAT(other.error(), HasSubstr("is busy"));
+}
+
+// Says Hello, refuses loads, and keeps what it was told to stop.
+class StopListener final : public v1::Worker::Service {
+ public:
+  StopListener() {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", server_credentials({}), &port_);
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+  }
+  grpc::Status Hello(grpc::ServerContext*, const v1::HelloRequest* request,
+                     v1::HelloReply* reply) override {
+    reply->set_protocol(kProtocolGeneration);
+    reply->set_kernels(kernels::kGeneration);
+    EXPECT_TRUE(sessions_.open(*request, *reply).ok());
+    return grpc::Status::OK;
+  }
+  grpc::Status Load(grpc::ServerContext*, const v1::LoadRequest*,
+                    grpc::ServerWriter<v1::LoadReply>*) override {
+    return grpc::Status::OK;
+  }
+  grpc::Status Stop(grpc::ServerContext*, const v1::StopRequest* request, v1::StopReply*) override {
+    stopped = request->epoch();
+    return grpc::Status::OK;
+  }
+  config::Host host() const { return {"127.0.0.1", static_cast<std::uint16_t>(port_), {}}; }
+
+  std::atomic<std::uint64_t> stopped{0};
+
+ private:
+  SessionBook sessions_{""};
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+TEST(WorkerClient, ACancelledClientStillSaysStop) {
+  StopListener worker;
+  const auto client = WorkerClient::connect(worker.host(), {}, "1");
+  ASSERT_TRUE(client.ok()) << client.error().message;
+  EXPECT_FALSE((*client)->load(load_request("one", 5), [](const auto&) {}, [] {}).ok());
+  (*client)->cancel();
+  (*client)->stop(false);
+  EXPECT_EQ(worker.stopped, 5);
 }
 
 TEST(ComputeProcess, AChildThatExitsIsFailedWithItsCode) {

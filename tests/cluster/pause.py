@@ -1,0 +1,124 @@
+"""How long streams stand still when a rank is lost: --tandem PROGRAM [--model FOLDER] [--rounds N].
+
+`kill` is SIGKILL of rank 1's compute process, `cut` ends the connections between ranks that live.
+Prints each round's gap, the longest of all streams from the fault to the next token."""
+
+import argparse
+import http.client
+import json
+import os
+import pathlib
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+import cut_proxy
+import harness
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "http"))
+import api_server  # noqa: E402
+
+
+class Stream(threading.Thread):
+    """Answers, one after the other, and the times of their pieces."""
+
+    def __init__(self, server, number, prompt_tokens):
+        super().__init__(daemon=True)
+        self.server = server
+        self.body = {"prompt": [5 + (number * 31 + i * 7) % 300 for i in range(prompt_tokens)],
+                     "max_tokens": 2000, "ignore_eos": True, "stream": True, "seed": number}
+        self.times = []
+        self.start()
+
+    def run(self):
+        try:
+            while True:
+                self.ask()
+        except (OSError, http.client.HTTPException):
+            pass  # the server was stopped
+
+    def ask(self):
+        connection = http.client.HTTPConnection(self.server.host, self.server.port)
+        connection.request("POST", "/v1/completions", json.dumps(self.body),
+                           {"Content-Type": "application/json"})
+        for line in connection.getresponse():
+            if line.startswith(b"data: {"):
+                self.times.append(time.monotonic())
+            if b'"error"' in line:
+                raise SystemExit(f"stream {self.body['seed']}: {line}")
+
+    def gap(self, fault):
+        """Seconds from the fault to the first token of the new pipeline; None: not there yet."""
+        later = [when for when in self.times if when > fault - 1]
+        gaps = [(b - a, b) for a, b in zip(later, later[1:])]
+        longest = max(gaps, default=(0, 0))
+        return longest[1] - fault if longest[0] > 0.05 and longest[1] > fault else None
+
+
+def start(options):
+    """A server over two workers, their processes, and what cuts their links."""
+    ports = [harness.free_port() for _ in range(4)]
+    workers = []
+    for i in range(2):
+        workers.append(subprocess.Popen(
+            [options.tandem, "worker", "--listen", f"127.0.0.1:{ports[i]}", "--data-port",
+             str(ports[i + 2])], stderr=subprocess.PIPE))
+        workers[-1].stderr.readline()
+        threading.Thread(target=workers[-1].stderr.read, daemon=True).start()
+    cut_proxy.CutProxy("127.0.0.2", ports[:2])
+    links = cut_proxy.CutProxy("127.0.0.2", ports[2:])
+    hosts = ",".join(f"127.0.0.2:{port}" for port in ports[:2])
+    model = [options.model] if options.model else []
+    server = api_server.Server(*model, "--hosts", hosts, "--threads", 1, "--device", "cpu",
+                               "--max-context", 4096)
+    return server, workers, links
+
+
+def measure(options, fault):
+    server, workers, links = start(options)
+    streams = [Stream(server, i, options.prompt) for i in range(options.streams)]
+    gaps = []
+    for _ in range(options.rounds):
+        counts = [len(stream.times) for stream in streams]
+        harness.wait_until(lambda: all(len(stream.times) > count + 20
+                                       for stream, count in zip(streams, counts)), 120, "all run")
+        restarts = server.request("GET", "/cluster")[2]["restarts"]
+        now = time.monotonic()
+        if fault == "kill":
+            os.kill(harness.children(workers[1].pid)[0], signal.SIGKILL)
+        else:
+            links.cut()
+        harness.wait_until(
+            lambda: server.request("GET", "/cluster")[2]["restarts"] > restarts, 120, "a restart")
+        after = [len(stream.times) for stream in streams]
+        harness.wait_until(lambda: all(len(stream.times) > count + 5
+                                       for stream, count in zip(streams, after)), 120, "all again")
+        gaps.append(max(stream.gap(now) or 0 for stream in streams))
+        print(f"{fault}: {gaps[-1]:.2f} s", flush=True)
+    server.kill()
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+    print(f"{fault}: least {min(gaps):.2f}, median {statistics.median(gaps):.2f}, "
+          f"most {max(gaps):.2f} s", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tandem", required=True)
+    parser.add_argument("--model")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--streams", type=int, default=2)
+    parser.add_argument("--prompt", type=int, default=100, help="tokens")
+    parser.add_argument("--fault", choices=("kill", "cut"), action="append")
+    options = parser.parse_args()
+    api_server.Options.tandem = str(pathlib.Path(options.tandem).resolve())
+    for fault in options.fault or ("kill", "cut"):
+        measure(options, fault)
+
+
+if __name__ == "__main__":
+    main()
