@@ -2,6 +2,8 @@
 """Writes a model folder with random weights, for measurements of speed only.
 
     bench/random_model.py llama-1b OUT        # the shape of Llama-3.2-1B
+    bench/random_model.py llama-8b OUT        # of Llama-3.1-8B
+    bench/random_model.py qwen3-8b OUT
     bench/random_model.py qwen3-moe OUT       # Qwen3-30B-A3B's layers, eight of them
     bench/random_model.py deepseek-v3 OUT     # its parts, at DeepSeek-V2-Lite's sizes, six layers
 
@@ -42,6 +44,32 @@ LLAMA_1B = {
     "rms_norm_eps": 1e-5,
     "rope_theta": 500000.0,
     "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+}
+
+LLAMA_8B = {
+    **LLAMA_1B,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "head_dim": 128,
+    "tie_word_embeddings": False,
+}
+
+QWEN3_8B = {
+    "model_type": "qwen3",
+    "architectures": ["Qwen3ForCausalLM"],
+    "hidden_size": 4096,
+    "intermediate_size": 12288,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 151936,
+    "max_position_embeddings": 40960,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1000000.0,
+    "tie_word_embeddings": False,
     "torch_dtype": "bfloat16",
 }
 
@@ -121,7 +149,7 @@ def grouped_attention(c, prefix):
     yield from quantized(f"{prefix}.k_proj", kv, hidden)
     yield from quantized(f"{prefix}.v_proj", kv, hidden)
     yield from quantized(f"{prefix}.o_proj", hidden, heads)
-    if c["model_type"] == "qwen3_moe":
+    if c["model_type"] in ("qwen3", "qwen3_moe"):
         yield from norm(f"{prefix}.q_norm", head)
         yield from norm(f"{prefix}.k_norm", head)
 
@@ -210,7 +238,8 @@ def write_tokenizer(folder, size):
         "chat_template": "{% for m in messages %}{{ m['content'] }}{% endfor %}"}))
 
 
-SHAPES = {"llama-1b": LLAMA_1B, "qwen3-moe": QWEN3_MOE, "deepseek-v3": DEEPSEEK_V3}
+SHAPES = {"llama-1b": LLAMA_1B, "llama-8b": LLAMA_8B, "qwen3-8b": QWEN3_8B,
+          "qwen3-moe": QWEN3_MOE, "deepseek-v3": DEEPSEEK_V3}
 
 
 def write_folder(folder, shape):

@@ -23,11 +23,11 @@ USES = {
     "config": ["base"],
     "text": ["config"],
     "kernels": ["base"],
-    "cuda": [],
+    "cuda": ["base"],
     "weights": ["config"],
     "cache": ["kernels"],
     "models": ["cache", "weights"],
-    "stage": ["models", "rules"],
+    "stage": ["models", "rules", "cuda"],
     "cluster": ["stage"],
     "scheduler": ["rules"],
     "server": ["scheduler", "text"],
@@ -36,6 +36,7 @@ USES = {
 }
 # Folders inside a folder, in order: each includes only those before it.
 ORDER = {
+    "cuda": ["kernels", "driver", "executor"],
     "cluster": ["wire", "trust", "link", "split", "rank", "gateway"],
     "server": ["http", "output", "api", "web", "serving"],
 }

@@ -180,7 +180,7 @@ void launch_product(const Stream& s, const Weights& w, const Tokens& tokens, con
                     int held) {
   const int units = (w.tiles + kMT - 1) / kMT;
   launch(s, product<kNT, kMT, kDepth, kHeld, kNorm, Epilogue>, std::min(units, kBlocks), kThreads,
-         product_shared<kMT, kDepth>(w.groups, held), w, tokens, e);
+         product_shared(kMT, kDepth, w.groups, held), w, tokens, e);
 }
 
 /// y of `count` rows of x; with kNorm, of rms_norm(x).
@@ -191,12 +191,12 @@ void multiply_rows(const Stream& s, const Weights& w, const Rows& rows, int coun
   tokens.rows = rows;
   tokens.count = count;
   if (count == 1) {
-    if (product_shared<1, 5>(w.groups, 1) <= 112 * 1024) {
+    if (product_shared(1, 5, w.groups, 1) <= 112 * 1024) {
       return launch_product<1, 1, 5, 1, kNorm>(s, w, tokens, e, 1);
     }
     return launch_product<1, 1, 4, 1, kNorm>(s, w, tokens, e, 1);
   }
-  if (count <= 8 && product_shared<1, 4>(w.groups, count) <= kSharedMost) {
+  if (count <= 8 && product_shared(1, 4, w.groups, count) <= kSharedMost) {
     return launch_product<1, 1, 4, 8, kNorm>(s, w, tokens, e, count);
   }
   launch(s, prepare<kNorm>, count, kThreads, 0, rows, room.x, room.sums);

@@ -224,6 +224,7 @@ class OneKernel {
              count,
              steps,
              kEpsilon,
+             m.head,
              r.step,
              r.attention,
              kStride / 4,

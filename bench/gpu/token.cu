@@ -172,6 +172,7 @@ class OneKernel {
              count,
              steps,
              1e-5f,
+             m.head,
              r.step,
              r.attention,
              r.splits,

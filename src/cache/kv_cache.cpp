@@ -20,7 +20,7 @@ KvCache::KvCache(const std::vector<LayerKv>& layers, std::uint64_t bytes_max, St
   std::vector<Size> sizes;
   for (const LayerKv& layer : layers) {
     const auto window =
-        storage == Storage::kArrays ? 0U : static_cast<std::uint32_t>(std::max(layer.window, 0));
+        storage == Storage::kPages ? static_cast<std::uint32_t>(std::max(layer.window, 0)) : 0U;
     const auto same = std::find_if(sizes.begin(), sizes.end(),
                                    [&](const Size& each) { return each.window == window; });
     const auto group = static_cast<std::size_t>(same - sizes.begin());
@@ -58,6 +58,15 @@ std::span<kernels::KvSequence> KvCache::layers(std::uint64_t sequence) {
   check(it != sequences_.end(), "layers() is asked of sequences that apply() accepted");
   return it->second.layers;
 }
+
+std::span<const int> KvCache::blocks(std::uint64_t sequence) const {
+  const auto it = sequences_.find(sequence);
+  check(storage_ == Storage::kElsewhere && it != sequences_.end(),
+        "blocks() is asked of sequences that apply() accepted");
+  return it->second.blocks.front();
+}
+
+std::vector<BlockCopy> KvCache::take_copies() { return std::exchange(copies_, {}); }
 
 std::optional<std::uint32_t> KvCache::length(std::uint64_t sequence) const {
   const auto it = sequences_.find(sequence);
@@ -100,7 +109,7 @@ std::uint32_t KvCache::least_length(std::uint32_t floor) const {
 }
 
 void KvCache::place_pages(Sequence& sequence) const {
-  if (storage_ == Storage::kArrays) return;
+  if (storage_ != Storage::kPages) return;
   for (std::size_t i = 0; i < places_.size(); ++i) {
     const Place& place = places_[i];
     const auto& blocks = sequence.blocks[place.group];

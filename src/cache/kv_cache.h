@@ -23,7 +23,16 @@ inline constexpr std::size_t kMaxSequences = 16384;
 /// Where the KV lies: in this cache's pages (Backend::kCpu), or in MLX arrays that attention
 /// replaces (Backend::kMlx). Arrays keep every token, whatever the window, and are counted as if
 /// they lay in pages.
-enum class Storage { kPages, kArrays };
+///
+/// kElsewhere: in blocks that the caller keeps by number, one group of them: see blocks() and
+/// take_copies().
+enum class Storage { kPages, kArrays, kElsewhere };
+
+/// Block `to` is new and begins as a copy of `from`.
+struct BlockCopy {
+  int from = 0;
+  int to = 0;
+};
 
 /// The KV of one layer, and how many tokens its queries see (0: all).
 struct LayerKv {
@@ -62,6 +71,11 @@ class KvCache {
   /// What attention reads and writes, layer by layer; stays at its place until apply() is called.
   /// Pages that were let go are null.
   std::span<kernels::KvSequence> layers(std::uint64_t sequence);
+  /// Numbers of a sequence's blocks, of kPageTokens positions each (kElsewhere); stays at its place
+  /// until apply() is called.
+  std::span<const int> blocks(std::uint64_t sequence) const;
+  /// What is to be copied before the tick is computed, in this order (kElsewhere). Forgets it.
+  std::vector<BlockCopy> take_copies();
   /// Tokens of a sequence; nullopt when there is none of that name.
   std::optional<std::uint32_t> length(std::uint64_t sequence) const;
   std::size_t sequences() const { return sequences_.size(); }
@@ -110,6 +124,7 @@ class KvCache {
   Storage storage_;
   std::map<std::uint64_t, Sequence> sequences_;  // addresses of values do not change
   std::vector<std::uint64_t> grown_;             // in this tick
+  std::vector<BlockCopy> copies_;                // kElsewhere
 };
 
 }  // namespace tandem::cache

@@ -205,6 +205,7 @@ Status KvCache::Transaction::check_limits() const {
 }
 
 bool KvCache::Transaction::allocate() {
+  std::vector<BlockCopy> copies;
   for (NewBlock& block : new_blocks_) {
     BlockPool& pool = cache_.groups_[block.group].pool;
     // Another group's idle memory gives way first.
@@ -217,11 +218,15 @@ bool KvCache::Transaction::allocate() {
       return false;
     }
     block.number = *number;
+    if (block.copy_of && cache_.storage_ == Storage::kElsewhere) {
+      copies.push_back({*block.copy_of, *number});
+    }
     std::byte* memory = pool.data(*number);
     if (block.copy_of && memory != nullptr) {
       std::memcpy(memory, pool.data(*block.copy_of), pool.block_bytes());
     }
   }
+  cache_.copies_.insert(cache_.copies_.end(), copies.begin(), copies.end());
   return true;
 }
 

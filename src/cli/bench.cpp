@@ -119,7 +119,7 @@ Status run_bench(const BenchOptions& options, const Environment& environment, Co
   auto folder = find_model(options.model.model, environment);
   if (!folder) return folder.error();
   auto wanted =
-      pipeline_options(options.model, *folder, platform::physical_cores(), gpu_available());
+      pipeline_options(options.model, *folder, platform::physical_cores(), gpu_available(*folder));
   if (!wanted) return wanted.error();
   auto session = Session::open(options.model, *folder, console, options.json);
   if (!session) return session.error();

@@ -172,7 +172,7 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   auto folder = find_model(options.model.model, environment);
   if (!folder) return folder.error();
   auto pipeline =
-      pipeline_options(options.model, *folder, platform::physical_cores(), gpu_available());
+      pipeline_options(options.model, *folder, platform::physical_cores(), gpu_available(*folder));
   if (!pipeline) return pipeline.error();
   Log log(console, options.log_json);
   auto wanted = gateway_options(options, *folder, log);
@@ -185,7 +185,7 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
     step = static_cast<int>(
         stage::fitting_step(pipeline->stage, pipeline->ranks, static_cast<std::uint32_t>(step)));
   }
-  wanted->engine.engine.paged_kv = !pipeline->stage.gpu && !pipeline->stage.mlx_kernels;
+  wanted->engine.engine.paged_kv = stage::keeps_pages(pipeline->stage);
   if (const std::string note = models::head_note(*folder); !note.empty()) {
     console.note("note: " + note + '\n');
   }

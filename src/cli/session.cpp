@@ -47,7 +47,7 @@ Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
   }
   out.ranks = out.hosts.empty() ? options.ranks.value_or(1) : static_cast<int>(out.hosts.size());
   if (options.device == Device::kGpu && !gpu && out.hosts.empty()) {
-    return invalid("--device: MLX has no GPU on this machine");
+    return invalid("--device: no GPU of this machine runs this model");
   }
   out.stage.folder = folder;
   out.stage.gpu = options.device == Device::kGpu ||
@@ -72,7 +72,8 @@ Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
 
 Result<Session> Session::open(const ModelOptions& options, const std::filesystem::path& folder,
                               Console& console, bool quiet) {
-  auto wanted = pipeline_options(options, folder, platform::physical_cores(), gpu_available());
+  auto wanted =
+      pipeline_options(options, folder, platform::physical_cores(), gpu_available(folder));
   if (!wanted) return wanted.error();
   // Hosts answer for their own memory.
   int step = options.prefill_step_size;
@@ -98,7 +99,7 @@ Result<Session> Session::open(const ModelOptions& options, const std::filesystem
       *session.pipeline_,
       scheduler::EngineOptions{.prefill_step_size = step,
                                .sequences_max = limits::kBenchConcurrencyMax,
-                               .paged_kv = !wanted->stage.gpu && !wanted->stage.mlx_kernels});
+                               .paged_kv = stage::keeps_pages(wanted->stage)});
   return session;
 }
 

@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "base/platform.h"
+#include "stage/cuda_stage.h"
 
 namespace tandem::stage {
 namespace {
@@ -25,9 +26,23 @@ std::optional<std::uint64_t> gpu_number(const char* name) {
 
 }  // namespace
 
+bool gpu_runs(const StageOptions& options) {
+  return mx::is_available(mx::Device(mx::Device::gpu)) || why_no_cuda_stage(options).empty();
+}
+
+bool keeps_pages(const StageOptions& options) {
+  if (options.mlx_kernels) return false;
+  return !options.gpu || why_no_cuda_stage(options).empty();
+}
+
 std::uint64_t free_memory(bool gpu) {
   if (!gpu) return platform::free_memory_bytes();
-  if (!mx::is_available(mx::Device(mx::Device::gpu))) return 0;
+  if (!mx::is_available(mx::Device(mx::Device::gpu))) {
+    const auto device = cuda::Executor::usable_device();
+    if (!device.ok()) return 0;
+    const auto free = (*device)->free_memory();
+    return free.ok() ? *free : 0;
+  }
   if (const auto free = gpu_number("free_memory")) return *free;
   const std::uint64_t set = gpu_number("max_recommended_working_set_size").value_or(0);
   return set - std::min<std::uint64_t>(set, mx::get_active_memory());

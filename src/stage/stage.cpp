@@ -17,9 +17,11 @@
 #include "models/model_bytes.h"
 #include "models/weight_store.h"
 #include "stage/budget.h"
+#include "stage/cuda_stage.h"
 #include "stage/decoder_stage.h"
 #include "stage/devices.h"
 #include "stage/hidden.h"
+#include "stage/layer_range.h"
 #include "stage/memory_fit.h"
 #include "weights/weight_folder.h"
 
@@ -27,16 +29,6 @@ namespace tandem::stage {
 namespace {
 
 constexpr int kMaxThreads = 1024;
-
-/// {0, 0} stands for all layers.
-Result<LayerRange> resolve_range(LayerRange range, int layer_count) {
-  if (range == LayerRange{}) return LayerRange{0, layer_count};
-  if (range.first < 0 || range.first >= range.last || range.last > layer_count) {
-    return invalid(fmt::format("layers [{}, {}) are not a range of the model's {} layers",
-                               range.first, range.last, layer_count));
-  }
-  return range;
-}
 
 /// Nothing: the usual one.
 Result<std::optional<kernels::KvType>> wanted_kv_type(const StageOptions& options) {
@@ -160,6 +152,15 @@ Result<std::unique_ptr<Stage>> Stage::load(const StageOptions& options,
                                            models::WeightStore* store) {
   models::WeightStore own;
   try {
+    if (options.gpu) {
+      auto ours = load_cuda_stage(options, progress);
+      if (ours.ok() || ours.error().code != ErrorCode::kUnavailable) return ours;
+      if (!mx::is_available(mx::Device(mx::Device::gpu))) {
+        return invalid(
+            fmt::format("device gpu: MLX has none here, and our own kernels do not run: {}",
+                        ours.error().message));
+      }
+    }
     return load_stage(options, progress, store != nullptr ? *store : own);
   } catch (const std::exception& failure) {
     return Error{ErrorCode::kInternal,

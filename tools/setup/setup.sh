@@ -96,6 +96,8 @@ case $(uname -s) in
     debian_packages
     # MLX's wheel is the C++ SDK: headers, library and CMake package.
     python_packages mlx "$here/mlx-requirements.txt"
+    # The compiler of the GPU kernels; it needs no GPU.
+    python_packages cuda "$here/cuda-requirements.txt"
     ;;
   Darwin) homebrew_packages ;;
   *) echo "setup: $(uname -s) is not supported" >&2; exit 1 ;;

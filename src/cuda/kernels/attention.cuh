@@ -15,37 +15,13 @@
 
 namespace tandem::cuda {
 
-constexpr int kHeadDim = 128;
-constexpr int kPageTokens = 64;
-constexpr int kSplit = 256;         // positions a block
-constexpr int kWarpPositions = 32;  // positions a warp
-constexpr int kAttentionThreads = 256;
-constexpr int kHeadsMost = 8;  // query heads a KV head
-
-struct AttentionArgs {
-  const u16* q;          // [rows][kv_heads * group][128] bf16, turned
-  const u16* pages;      // see KvWrite
-  const int* table;      // [rows][table_stride] page numbers
-  const int* positions;  // [rows]: the token's own, already written; negative: a row that pads
-  u16* out;              // [rows][kv_heads * group][128] bf16
-  float* partial;        // [rows][kv_heads][splits][group][128]
-  float2* weights;       // [rows][kv_heads][splits][group]: maximum (base 2), sum
-  int* arrived;          // [rows][kv_heads], zero between launches
-  int table_stride, kv_heads, group;
-  float scale;  // of scores, times log2(e)
-  // Of a model that normalizes heads:
-  const u16* norms = nullptr;     // of q, then of k, bf16 [2][128]
-  const float2* turns = nullptr;  // [rows][64]: cosine, sine
-  float epsilon = 0;
-};
-
 struct Page {
   const u16* k;
   const u16* v;
 };
 
 __device__ __forceinline__ Page page_of(const AttentionArgs& a, int row, int head, int position) {
-  const int page = a.table[row * a.table_stride + position / kPageTokens];
+  const int page = a.table[row * a.table_stride + position / kPagePositions];
   const u16* k = a.pages + (static_cast<u64>(page) * 2 * a.kv_heads + head) * 64 * kHeadDim;
   return {k, k + static_cast<u64>(a.kv_heads) * 64 * kHeadDim};
 }
@@ -79,6 +55,32 @@ __device__ __forceinline__ void turn_head(uint4 (&v)[4], const u16* norm, const 
   }
 }
 
+/// Norm and rope of the heads of q and, where they lie in their pages, of k: for steps in which a
+/// row attends to rows beside it, whose keys attention<true> would read half done. A warp has 8
+/// heads. Grid: enough for rows * (heads + kv_heads) of them.
+__global__ void __launch_bounds__(kThreads) turn_heads(TurnHeadsArgs a) {
+  let_successor_start();
+  wait_for_predecessor();
+  const int lane = threadIdx.x & 31, each = a.heads + a.kv_heads;
+  const int item = (blockIdx.x * kWarps + threadIdx.x / 32) * 8 + (lane >> 2);
+  const int row = min(item / each, a.rows - 1), head = item % each;
+  const int slot = __ldcg(a.kv.slots + row);
+  u16* at = a.q + (static_cast<u64>(row) * a.heads + head) * kHeadDim;
+  if (head >= a.heads) {
+    const u64 page = static_cast<u64>(max(slot, 0) >> 6) * 2 * a.kv_heads + (head - a.heads);
+    at = a.kv.pages + (page * 64 + (slot & 63)) * kHeadDim;
+  }
+  uint4* to = reinterpret_cast<uint4*>(at) + (lane & 3);
+  uint4 v[4];
+#pragma unroll
+  for (int j = 0; j < 4; ++j) v[j] = __ldcg(to + j * 4);
+  turn_head(v, a.norms + (head < a.heads ? 0 : kHeadDim), a.kv.turns + row * (kHeadDim / 2),
+            a.epsilon);
+  if (item >= a.rows * each || (slot < 0 && head >= a.heads)) return;
+#pragma unroll
+  for (int j = 0; j < 4; ++j) __stcg(to + j * 4, v[j]);
+}
+
 /// Weighted values of a warp's 32 positions for up to 8 heads, into shared memory.
 template <bool kNorm>
 __device__ __forceinline__ void attend(const AttentionArgs& a, const u16* q, const float2* turns,
@@ -93,7 +95,7 @@ __device__ __forceinline__ void attend(const AttentionArgs& a, const u16* q, con
   uint4 own[4];
   if constexpr (kNorm) {
     uint4* key =
-        reinterpret_cast<uint4*>(const_cast<u16*>(page.k) + last % kPageTokens * kHeadDim) + t;
+        reinterpret_cast<uint4*>(const_cast<u16*>(page.k) + last % kPagePositions * kHeadDim) + t;
     const bool has_own = last < first + kWarpPositions;
     if (has_own) {
 #pragma unroll
@@ -111,7 +113,7 @@ __device__ __forceinline__ void attend(const AttentionArgs& a, const u16* q, con
   float score[4][4];
 #pragma unroll
   for (int n = 0; n < 4; ++n) {
-    const int place = min(first + n * 8 + g, last) % kPageTokens;
+    const int place = min(first + n * 8 + g, last) % kPagePositions;
     const uint4* key = reinterpret_cast<const uint4*>(page.k + place * kHeadDim) + t;
     uint4 k[4];
 #pragma unroll
@@ -130,13 +132,13 @@ __device__ __forceinline__ void attend(const AttentionArgs& a, const u16* q, con
       multiply(score[n], query[j].z, 0, query[j].w, 0, k[j].z, k[j].w);
     }
   }
-  float most = -INFINITY;
+  float most = -infinity();
 #pragma unroll
   for (int n = 0; n < 4; ++n) {
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
       const bool seen = first + n * 8 + 2 * t + c <= last;
-      score[n][c] = seen ? __fmul_rn(score[n][c], a.scale) : -INFINITY;
+      score[n][c] = seen ? __fmul_rn(score[n][c], a.scale) : -infinity();
       most = fmaxf(most, score[n][c]);
     }
   }
@@ -160,7 +162,7 @@ __device__ __forceinline__ void attend(const AttentionArgs& a, const u16* q, con
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int token = first + step * 16 + i / 2 * 8 + 2 * t + i % 2;
-      const int place = min(token, last) % kPageTokens;
+      const int place = min(token, last) % kPagePositions;
       const uint4* value = reinterpret_cast<const uint4*>(page.v + place * kHeadDim) + g;
       v[0][i] = __ldcg(value);
       v[1][i] = __ldcg(value + 8);
@@ -199,7 +201,7 @@ __device__ __forceinline__ void attend(const AttentionArgs& a, const u16* q, con
 /// Adds `count` weighted sums in order: {sum of 4 dims, weight}, relative to the joint maximum.
 struct Joined {
   float4 sum = {0, 0, 0, 0};
-  float2 weight = {-INFINITY, 0};
+  float2 weight = {-infinity(), 0};
 };
 template <int kUnroll, class Values, class WeightOf>
 __device__ __forceinline__ Joined join(int count, Values values, WeightOf weight_of) {
@@ -252,7 +254,7 @@ struct AttentionItem {
 
 __device__ __forceinline__ void prefetch_page(Page page, int position) {
   if (page.k == nullptr) return;
-  const int place = position % kPageTokens;
+  const int place = position % kPagePositions;
   prefetch_to_l2(page.k + place * kHeadDim);
   prefetch_to_l2(page.k + place * kHeadDim + 64);
   prefetch_to_l2(page.v + place * kHeadDim);

@@ -11,14 +11,13 @@
 // the tiles; down is one matrix whose K are the experts' inner rows one after the other, so that
 // the experts are added up where the warps are.
 
-#include "decode_args.cuh"
+#include "attention.cuh"
+#include "epilogues.cuh"
+#include "moe.cuh"
+#include "step.cuh"
 #include "supply.cuh"
 
 namespace tandem::cuda {
-
-constexpr int kHeadsOfHalf = 4;  // more query heads a KV head, and half a block attends
-constexpr int kBatch = 7;        // tiles whose sums are added up at once
-constexpr int kTilePartials = kWarps * 16 + 8;
 
 template <bool kMoe>
 struct RoutingShared {};
@@ -69,7 +68,7 @@ class Decoder {
     for (int step = 0; step < a_.steps; ++step) {
       if (blockIdx.x == 0) {
         if (step > 0) choose();
-        embed_row(a_.step, list_[count_ - 1], 0, __ldcg(a_.step.ids), __ldcg(a_.step.positions));
+        embed_row(a_.step, a_.embedding, 0, __ldcg(a_.step.ids), __ldcg(a_.step.positions));
       }
       meet_all();
       begin_step();
@@ -96,7 +95,7 @@ class Decoder {
  private:
   /// The best of the blocks' choices becomes the next id, and the position moves on.
   __device__ void choose() {
-    Choice best = {-INFINITY, 0x7fffffff};
+    Choice best = {-infinity(), 0x7fffffff};
     if (threadIdx.x < gridDim.x) {
       const float2 bits = __ldcg(reinterpret_cast<const float2*>(a_.choices) + threadIdx.x);
       best = {bits.x, __float_as_int(bits.y)};
@@ -121,7 +120,7 @@ class Decoder {
     offset_ = -1;
     if (threadIdx.x / kAttentionThreads < halves_ && i < splits_ * a_.attention.kv_heads &&
         first <= position_) {
-      const long long page = a_.attention.table[first / kPageTokens];
+      const long long page = a_.attention.table[first / kPagePositions];
       offset_ = (page * 2 * a_.attention.kv_heads + i / splits_) * 64 * kHeadDim;
     }
     if (threadIdx.x < kHeadDim / 2) {
@@ -225,7 +224,7 @@ class Decoder {
   }
 
   __device__ void multiply(const Weights& w, Part part, const DecodeLayer& layer) {
-    Choice best = {-INFINITY, 0x7fffffff};
+    Choice best = {-infinity(), 0x7fffffff};
     int flip = 0;
     const bool experts = kMoe && (part == Part::kGateUp || part == Part::kDown);
     const int tiles = w.tiles * (experts && part == Part::kGateUp ? a_.top_k : 1);
@@ -398,13 +397,6 @@ class Decoder {
   long long offset_ = -1;  // of the page of this thread's first item, in elements
 };
 
-/// Bytes of the lists of matrices and layers, which a block holds before its ring.
-__host__ __device__ constexpr int lists_bytes(int layers) {
-  return (static_cast<int>((layers * 4 + 1) * sizeof(Weights)) +
-          static_cast<int>((layers + 1) * sizeof(DecodeLayer)) + 127) /
-         128 * 128;
-}
-
 /// Grid: at most one block a multiprocessor, all of them at once (a cooperative launch).
 template <bool kMoe, bool kHeadNorm>
 __global__ void __launch_bounds__(kThreads, 1) decode(const __grid_constant__ DecodeArgs args) {
@@ -423,15 +415,6 @@ __global__ void __launch_bounds__(kThreads, 1) decode(const __grid_constant__ De
   uint4* residual = reinterpret_cast<uint4*>(after);
   after += list[0].groups * 128;
   Decoder<kMoe, kHeadNorm>(args, list, layers, after, shared, held_groups, residual).run();
-}
-
-/// Bytes of shared memory of decode(): the hidden size / 64, the greatest K / 64 of
-/// its rows (of a down of experts top_k times its own), query heads a KV head.
-inline int decode_shared(int layers, int hidden_groups, int groups, int heads) {
-  const int rows = groups * (32 + 128),
-            sums = kWarps / (heads > kHeadsOfHalf ? 2 : 1) * heads * kHeadDim * 4;
-  return lists_bytes(layers) + hidden_groups * 128 + kWarps * kDecodeDepth * kStageBytes +
-         2 * kBatch * kTilePartials * 4 + (rows > sums ? rows : sums);
 }
 
 }  // namespace tandem::cuda

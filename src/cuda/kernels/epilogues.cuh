@@ -7,10 +7,8 @@
 namespace tandem::cuda {
 
 /// y = sums, float32 [tokens][rows].
-struct StoreFloat {
+struct StoreFloat : StoreFloatArgs {
   using Ready = u64;
-  float* y;
-  int rows;
   __device__ Ready prepare(const Weights&, const Place& at) const {
     return static_cast<u64>(at.token) * rows + at.row;
   }
@@ -21,13 +19,11 @@ struct StoreFloat {
 };
 
 /// y += sums in place, bf16 [tokens][rows]: the residual stream.
-struct AddResidual {
+struct AddResidual : AddResidualArgs {
   struct Ready {  // bits as loaded: to widen them here would wait for them
     u16* to;
     u16 a, b;
   };
-  u16* y;
-  int rows;
   __device__ Ready prepare(const Weights& w, const Place& at) const {
     u16* to = y + at.token * rows + at.row;
     return {to, __ldcg(to), __ldcg(to + 8 * w.per)};
@@ -39,9 +35,8 @@ struct AddResidual {
 };
 
 /// silu(gate) * up, bf16 [tokens][rows / 2]; gates are the first half of the weights' rows.
-struct SwiGlu {
+struct SwiGlu : SwiGluArgs {
   using Ready = int;
-  u16* y;
   __device__ Ready prepare(const Weights& w, const Place& at) const {
     return at.token * w.tiles * 8 + at.row;
   }
@@ -51,25 +46,13 @@ struct SwiGlu {
   }
 };
 
-/// Where the KV of a layer lies: pages of 64 tokens, each [K, V][kv_heads][64][dim] bf16, and for
-/// each token of the step its rope turns and the slot (page * 64 + place) that it is written to.
-struct KvWrite {
-  u16* pages = nullptr;
-  const int* slots = nullptr;     // [tokens]; negative: a row that pads, not written
-  const float2* turns = nullptr;  // [tokens][dim / 2]: cosine, sine
-};
-
 /// Rows q | k | v: rope on q and k (pairs i, i + dim / 2), q to [tokens][heads][dim] bf16, k and v
 /// to their page. Weights::per is dim / 16. Where heads are normalized first, attention turns them.
-struct RopeToPages {
+struct RopeToPages : RopeToPagesArgs {
   struct Ready {
     float2 turn;
     int slot, block, pair, token;
   };
-  u16* q;
-  KvWrite kv;
-  int heads, kv_heads;
-  bool turns = true;
   __device__ Ready prepare(const Weights& w, const Place& at) const {
     return {__ldcg(kv.turns + at.token * 8 * w.per + at.pair), __ldcg(kv.slots + at.token),
             at.block, at.pair, at.token};

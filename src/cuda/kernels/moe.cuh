@@ -60,7 +60,7 @@ __device__ __forceinline__ void choose_experts(float4 of_lane, int experts, int 
     to.weights[place++] = logits[j];
   }
   __syncwarp();
-  const float logit = lane < top_k ? to.weights[lane] : -INFINITY;
+  const float logit = lane < top_k ? to.weights[lane] : -infinity();
   float most = logit;
 #pragma unroll 1
   for (int i = 1; i < kTopMost; i *= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, i));

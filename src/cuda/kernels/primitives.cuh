@@ -2,11 +2,9 @@
 // The few PTX instructions that the kernels share. No header of the CUDA toolkit is needed, so that
 // NVRTC and nvcc both compile them.
 
-namespace tandem::cuda {
+#include "args.h"
 
-using u16 = unsigned short;
-using u32 = unsigned int;
-using u64 = unsigned long long;
+namespace tandem::cuda {
 
 /// A kernel launched with programmatic dependent launch may start its successor: what the successor
 /// does before wait_for_predecessor() must not read what this kernel or an earlier one writes.
@@ -49,6 +47,7 @@ __device__ __forceinline__ u32 narrow(float first, float second) {
   return pair;
 }
 __device__ __forceinline__ u16 narrow(float x) { return static_cast<u16>(narrow(x, 0.0f)); }
+__device__ __forceinline__ float infinity() { return __uint_as_float(0x7f800000u); }
 __device__ __forceinline__ float exp2_fast(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

@@ -13,40 +13,6 @@
 
 namespace tandem::cuda {
 
-constexpr int kStageGroups = 2;  // groups of 64 in a stage of the ring, for 16 rows
-constexpr int kStageWeights = kStageGroups * 16 * 32;
-constexpr int kStageBytes = kStageWeights + kStageGroups * 16 * 4;
-constexpr int kPartialStride = 20;  // floats a token, of which 16 are used: no bank conflicts
-/// Floats of the partial sums of `columns` tokens.
-__host__ __device__ constexpr int partials_of(int columns) {
-  return kWarps * columns * kPartialStride;
-}
-
-/// A tile is 16 rows of weights: 8 from first_row() and 8 that lie `8 * per` rows on. per = 1: 16
-/// rows in a run; head_dim / 16: the two halves of a head, for rope; tiles: a gate and its up.
-struct Weights {
-  const unsigned char* packed = nullptr;  // [tiles][groups / 2] stages
-  int groups = 0;                         // K / 64, even
-  int tiles = 0;
-  int per = 1;
-  __host__ __device__ int first_row(int tile) const {
-    return tile / per * 16 * per + tile % per * 8;
-  }
-  __host__ __device__ u64 stage_at(int tile, int group) const {
-    return (static_cast<u64>(tile) * (groups / 2) + group / 2) * kStageBytes;
-  }
-  /// Of row r (0 ... 15) of a tile, the word of elements 8 i ... 8 i + 7 of a group, element j in
-  /// bits 4 j. Groups are exchanged in pairs of rows so that lanes meet no bank conflict.
-  __host__ __device__ u64 word_at(int tile, int group, int r, int i) const {
-    const int k = group % 2;
-    return stage_at(tile, group) + k * 512 + r / 8 * 256 + ((r % 8 * 32 + i * 4) ^ (k * 64));
-  }
-  /// And its scale | bias << 16, bf16.
-  __host__ __device__ u64 scale_at(int tile, int group, int r) const {
-    return stage_at(tile, group) + kStageWeights + r % 8 * 16 + group % 2 * 8 + r / 8 * 4;
-  }
-};
-
 /// Where two sums lie: rows row and row + 8 * per of the weights, of one token. block is tile /
 /// per, pair counts the pairs of rows in it.
 struct Place {
@@ -58,13 +24,6 @@ struct Place {
         pair((tile - block * w.per) * 8 + g),
         row(block * 16 * w.per + pair),
         token(token) {}
-};
-
-struct Tokens {
-  Rows rows;                        // to be prepared by the block itself
-  const uint4* prepared = nullptr;  // or prepared: see rows.cuh
-  const float* sums = nullptr;
-  int count = 0;
 };
 
 /// A stage to shared memory; both pointers with 16 bytes a lane added.
@@ -255,13 +214,6 @@ __global__ void __launch_bounds__(kThreads, kNT* kMT == 1 ? 2 : 1)
       }
     }
   }
-}
-
-/// Bytes of shared memory that a block takes which holds `held` tokens itself.
-template <int kMT, int kDepth>
-constexpr int product_shared(int groups, int held) {
-  return kWarps * Ring<kMT, kDepth>::kBytes + 2 * partials_of(held == 1 ? 1 : 8) * 4 +
-         groups * 8 * 4 + held * groups * 128;
 }
 
 }  // namespace tandem::cuda

@@ -11,16 +11,6 @@
 
 namespace tandem::cuda {
 
-constexpr int kThreads = 512;  // of a block that prepares rows or multiplies
-constexpr int kWarps = kThreads / 32;
-
-struct Rows {
-  const u16* x = nullptr;       // bf16 [rows][64 * groups]
-  const u16* weight = nullptr;  // of rms_norm, bf16 [64 * groups]
-  float epsilon = 0;
-  int groups = 0;
-};
-
 __device__ __forceinline__ uint4 load_chunk(const u16* x, int chunk) {
   return __ldcg(reinterpret_cast<const uint4*>(x) + chunk);
 }

@@ -5,18 +5,20 @@
 
 namespace tandem::cuda {
 
-struct StepArgs {
-  int* ids;                // [rows]
-  int* positions;          // [rows]; negative: a row that pads
-  const int* table;        // [rows][table_stride] page numbers
-  const float* frequency;  // [dim / 2] radians a position
-  u16* x;                  // bf16 [rows][64 * groups]
-  float2* turns;           // [rows][dim / 2]
-  int* slots;              // [rows]
-  int table_stride, half;
-};
+/// Where a row's KV goes and how its heads turn, by a block.
+__device__ void place_row(const StepArgs& a, int row, int position) {
+  const int at = max(position, 0);
+  if (threadIdx.x < a.half) {
+    float sine, cosine;
+    sincosf(static_cast<float>(at) * a.frequency[threadIdx.x], &sine, &cosine);
+    a.turns[row * a.half + threadIdx.x] = {cosine, sine};
+  }
+  if (threadIdx.x == 0) {
+    a.slots[row] = position < 0 ? -1 : a.table[row * a.table_stride + at / 64] * 64 + at % 64;
+  }
+}
 
-/// One row, by a block. The embedding is `table` of 4 bits with `per` 1.
+/// The same, and its embedding from a `table` of 4 bits with `per` 1.
 __device__ void embed_row(const StepArgs& a, const Weights& table, int row, int id, int position) {
   const int width = table.groups * 64;
   for (int i = threadIdx.x; i < table.groups * 8; i += kThreads) {
@@ -30,15 +32,14 @@ __device__ void embed_row(const StepArgs& a, const Weights& table, int row, int 
         narrow(value(0), value(1)), narrow(value(2), value(3)), narrow(value(4), value(5)),
         narrow(value(6), value(7))};
   }
-  const int at = max(position, 0);
-  if (threadIdx.x < a.half) {
-    float sine, cosine;
-    sincosf(static_cast<float>(at) * a.frequency[threadIdx.x], &sine, &cosine);
-    a.turns[row * a.half + threadIdx.x] = {cosine, sine};
-  }
-  if (threadIdx.x == 0) {
-    a.slots[row] = position < 0 ? -1 : a.table[row * a.table_stride + at / 64] * 64 + at % 64;
-  }
+  place_row(a, row, position);
+}
+
+/// Grid: rows, whose hidden states a stage before this one has computed.
+__global__ void __launch_bounds__(kThreads) place(StepArgs a) {
+  let_successor_start();
+  wait_for_predecessor();
+  place_row(a, blockIdx.x, a.positions[blockIdx.x]);
 }
 
 /// Grid: rows.
@@ -48,10 +49,6 @@ __global__ void __launch_bounds__(kThreads) embed(StepArgs a, Weights table) {
   embed_row(a, table, blockIdx.x, a.ids[blockIdx.x], a.positions[blockIdx.x]);
 }
 
-struct Choice {
-  float logit;
-  int id;
-};
 /// The greater logit, of equal ones the lower id.
 __device__ __forceinline__ Choice better(Choice a, Choice b) {
   return b.logit > a.logit || (b.logit == a.logit && b.id < a.id) ? b : a;
@@ -79,7 +76,7 @@ __global__ void __launch_bounds__(kThreads)
   wait_for_predecessor();
   const int row = blockIdx.y;
   const float* from = logits + static_cast<u64>(row) * count;
-  Choice best = {-INFINITY, 0x7fffffff};
+  Choice best = {-infinity(), 0x7fffffff};
   for (int i = blockIdx.x * kThreads + threadIdx.x; i < count; i += gridDim.x * kThreads) {
     best = better(best, {__ldcg(from + i), i});
   }
@@ -93,7 +90,7 @@ __global__ void __launch_bounds__(kThreads)
   }
   __syncthreads();
   if (!is_last) return;
-  best = {-INFINITY, 0x7fffffff};
+  best = {-infinity(), 0x7fffffff};
   if (threadIdx.x < gridDim.x) {
     const float2 bits = __ldcg(reinterpret_cast<const float2*>(mine + threadIdx.x));
     best = {bits.x, __float_as_int(bits.y)};

@@ -6,8 +6,6 @@
 
 namespace tandem::cuda {
 
-constexpr int kDecodeDepth = 9;  // stages of a warp's ring
-
 enum class Part { kQkv, kOut, kGateUp, kDown, kHead };
 __device__ __forceinline__ Part part_of(int matrix, int count) {
   return matrix + 1 == count ? Part::kHead : static_cast<Part>(matrix & 3);

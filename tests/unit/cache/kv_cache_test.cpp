@@ -259,5 +259,28 @@ TEST(ArrayCache, CountsLikePagesAndHandsArraysOn) {
   EXPECT_TRUE(cache.check_integrity().ok());
 }
 
+TEST(CacheElsewhere, NumbersBlocksAndSaysWhatToCopy) {
+  KvCache cache(kLayers, 8 * block_bytes(), Storage::kElsewhere);
+  const std::vector<Append> first = {{1, 0, 70}};
+  ASSERT_TRUE(cache.apply({}, first).ok());
+  EXPECT_TRUE(cache.take_copies().empty());
+  const std::vector<int> source(cache.blocks(1).begin(), cache.blocks(1).end());
+  ASSERT_EQ(source.size(), 2U);
+  // The fork shares the full block and writes on into a copy of the other.
+  const std::vector<StateOp> ops = {{Kind::kFork, 2, 1, 70}};
+  const std::vector<Append> second = {{2, 70, 1}};
+  ASSERT_TRUE(cache.apply(ops, second).ok());
+  const std::vector<int> fork(cache.blocks(2).begin(), cache.blocks(2).end());
+  ASSERT_EQ(fork.size(), 2U);
+  EXPECT_EQ(fork[0], source[0]);
+  EXPECT_NE(fork[1], source[1]);
+  const auto copies = cache.take_copies();
+  ASSERT_EQ(copies.size(), 1U);
+  EXPECT_EQ(copies[0].from, source[1]);
+  EXPECT_EQ(copies[0].to, fork[1]);
+  EXPECT_TRUE(cache.take_copies().empty());
+  EXPECT_TRUE(cache.check_integrity().ok());
+}
+
 }  // namespace
 }  // namespace tandem::cache

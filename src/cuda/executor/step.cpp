@@ -1,0 +1,248 @@
+// A step on the GPU: see executor.h.
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "cuda/executor/executor.h"
+
+namespace tandem::cuda {
+namespace {
+
+constexpr float kLog2E = 1.4426950408889634F;
+
+/// A buffer for at least `bytes`, twice what there was where it has to grow.
+template <class M>
+Status ensure(const Device& device, M& buffer, std::size_t there, std::size_t bytes) {
+  if (there >= bytes) return {};
+  auto larger = M::allocate(device, std::max(bytes, 2 * there));
+  if (!larger.ok()) return larger.error();
+  buffer = *std::move(larger);
+  return {};
+}
+
+}  // namespace
+
+Status Executor::copy_blocks(std::span<const BlockCopy> copies) {
+  if (copies.empty()) return {};
+  if (Status status = device_->use(); !status.ok()) return status;
+  const std::size_t bytes = block_bytes();
+  for (const BlockCopy& each : copies) {
+    const auto last = static_cast<std::size_t>(std::max(each.from, each.to)) + 1;
+    if (Status status = kv_.grow_to(last * bytes); !status.ok()) return status;
+    Status status =
+        device_->copy(kv_.address() + static_cast<std::size_t>(each.to) * bytes,
+                      kv_.address() + static_cast<std::size_t>(each.from) * bytes, bytes);
+    if (!status.ok()) return status;
+  }
+  return {};
+}
+
+Status Executor::upload(std::span<const BatchRows> batch, std::span<const std::byte> hidden) {
+  std::size_t rows = 0;
+  std::size_t stride = 1;
+  int block = 0;
+  context_splits_ = 1;
+  for (const BatchRows& each : batch) {
+    rows += each.ids.size();
+    stride = std::max(stride, each.blocks.size());
+    for (const int number : each.blocks) block = std::max(block, number);
+    context_splits_ =
+        std::max(context_splits_, splits_of(static_cast<int>(each.position + each.ids.size())));
+  }
+  if (Status status = kv_.grow_to((static_cast<std::size_t>(block) + 1) * block_bytes());
+      !status.ok()) {
+    return status;
+  }
+  const std::size_t row_bytes = static_cast<std::size_t>(shape_.hidden) * sizeof(u16);
+  const std::size_t bytes = rows * (2 + stride) * sizeof(int);
+  // The last step's inputs may be on their way still.
+  Status status = device_->wait();
+  if (status.ok()) status = ensure(*device_, x_, x_.bytes(), rows * row_bytes);
+  if (status.ok()) status = ensure(*device_, inputs_.device, inputs_.device.bytes(), bytes);
+  if (status.ok()) status = ensure(*device_, inputs_.host, inputs_.host.bytes().size(), bytes);
+  if (!status.ok()) return status;
+  inputs_.rows = static_cast<int>(rows);
+  inputs_.stride = static_cast<int>(stride);
+  int* id = inputs_.host.as<int>();
+  int* position = id + rows;
+  int* table = position + rows;
+  for (const BatchRows& each : batch) {
+    for (std::size_t i = 0; i < each.ids.size(); ++i, table += stride) {
+      *id++ = each.ids[i];
+      *position++ = static_cast<int>(each.position + i);
+      for (std::size_t page = 0; page < stride; ++page) {
+        table[page] = page < each.blocks.size() ? each.blocks[page] * shape_.layers : 0;
+      }
+    }
+  }
+  status = device_->copy_to_device(inputs_.device.address(), inputs_.host.bytes().first(bytes));
+  if (!status.ok() || hidden.empty()) return status;
+  check(hidden.size() == rows * row_bytes, "hidden states have a row for each row of the step");
+  return device_->copy_to_device(x_.address(), hidden);
+}
+
+Status Executor::forward(std::span<const BatchRows> batch, std::span<const std::byte> hidden) {
+  check(shape_.first == hidden.empty(), "a range without embedding takes hidden states");
+  if (Status status = device_->use(); !status.ok()) return status;
+  if (Status status = upload(batch, hidden); !status.ok()) return status;
+  decoded_ = inputs_.rows == 1 && can_decode_;
+  if (decoded_) return decode();
+  const int at_once = rows_at_once(context_splits_);
+  for (int first = 0; first < inputs_.rows; first += at_once) {
+    const int count = std::min(at_once, inputs_.rows - first);
+    const int* positions = inputs_.host.as<int>() + inputs_.rows + first;
+    const int splits = splits_of(*std::max_element(positions, positions + count) + 1);
+    if (Status status = through_layers(first, count, splits); !status.ok()) return status;
+  }
+  return {};
+}
+
+StepArgs Executor::step_args(int first) const {
+  StepArgs step{};
+  step.ids = inputs_.ids() + first;
+  step.positions = inputs_.positions() + first;
+  step.table = inputs_.table() + static_cast<std::size_t>(first) * inputs_.stride;
+  step.frequency = frequency_.as<const float>();
+  step.x = x_.as<u16>() + static_cast<std::size_t>(first) * shape_.hidden;
+  step.turns = room_.turns.as<float2>();
+  step.slots = room_.slots.as<int>();
+  step.table_stride = inputs_.stride;
+  step.half = kHeadDim / 2;
+  return step;
+}
+
+AttentionArgs Executor::attention_args(const StepArgs& step) const {
+  AttentionArgs args{};
+  args.q = room_.q.as<const u16>();
+  args.table = step.table;
+  args.positions = step.positions;
+  args.out = room_.mixed.as<u16>();
+  args.partial = room_.partial.as<float>();
+  args.weights = room_.weights.as<float2>();
+  args.arrived = room_.arrived.as<int>();
+  args.table_stride = step.table_stride;
+  args.kv_heads = shape_.kv_heads;
+  args.group = shape_.heads / shape_.kv_heads;
+  args.scale = shape_.scale * kLog2E;
+  args.turns = step.turns;
+  args.norms = head_norms_.as<const u16>();
+  args.epsilon = shape_.epsilon;
+  return args;
+}
+
+Status Executor::through_layers(int first, int count, int splits) {
+  const StepArgs step = step_args(first);
+  const Grid grid{.x = count, .threads = kThreads};
+  Status status = shape_.first ? kernels_.embed(grid, Order::kDependent, step, embedding_.weights)
+                               : kernels_.place(grid, Order::kDependent, step);
+  for (int i = 0; i < shape_.layers && status.ok(); ++i) status = one_layer(i, step, count, splits);
+  return status;
+}
+
+Status Executor::one_layer(int index, const StepArgs& step, int count, int splits) {
+  const Layer& layer = layers_[static_cast<std::size_t>(index)];
+  const int hidden_groups = shape_.hidden / 64;
+  const auto product = [&](Product which, const PackedMatrix& w, const Rows& rows,
+                           const auto& epilogue) {
+    return multiply(*device_, kernels_, which, w.weights, rows, count, prepared(), epilogue);
+  };
+  const KvWrite kv{pages(index), step.slots, step.turns};
+  const RopeToPagesArgs rope{room_.q.as<u16>(), kv, shape_.heads, shape_.kv_heads,
+                             !shape_.head_norms};
+  Status status = product(Product::kQkv, layer.qkv,
+                          {step.x, norm(2 * index), shape_.epsilon, hidden_groups}, rope);
+  if (status.ok() && shape_.head_norms) {
+    const u16* norms = head_norms_.as<const u16>() + static_cast<std::size_t>(index) * 2 * kHeadDim;
+    const TurnHeadsArgs args{room_.q.as<u16>(), kv, norms, count, shape_.heads, shape_.kv_heads,
+                             shape_.epsilon};
+    constexpr int kHeadsOfBlock = kWarps * 8;
+    const int items = count * (shape_.heads + shape_.kv_heads);
+    status = kernels_.turn_heads(
+        Grid{.x = (items + kHeadsOfBlock - 1) / kHeadsOfBlock, .threads = kThreads},
+        Order::kDependent, args);
+  }
+  if (!status.ok()) return status;
+  AttentionArgs attention = attention_args(step);
+  attention.pages = pages(index);
+  const int sums = kAttentionThreads / 32 * attention.group * kHeadDim * 4;
+  status = kernels_.attention(Grid{.x = splits,
+                                   .y = shape_.kv_heads,
+                                   .z = count,
+                                   .threads = kAttentionThreads,
+                                   .shared_bytes = sums},
+                              Order::kDependent, attention);
+  const AddResidualArgs residual{step.x, shape_.hidden};
+  const u16* mixed = room_.mixed.as<const u16>();
+  const u16* inner = room_.inner.as<const u16>();
+  if (status.ok()) {
+    status = product(Product::kResidual, layer.out,
+                     {mixed, nullptr, 0, shape_.attention_width() / 64}, residual);
+  }
+  if (status.ok()) {
+    status = product(Product::kGateUp, layer.gate_up,
+                     {step.x, norm(2 * index + 1), shape_.epsilon, hidden_groups},
+                     SwiGluArgs{room_.inner.as<u16>()});
+  }
+  if (!status.ok()) return status;
+  return product(Product::kResidual, layer.down, {inner, nullptr, 0, shape_.inner / 64}, residual);
+}
+
+Status Executor::decode() {
+  DecodeArgs args{};
+  args.matrices = matrices_.as<const Weights>();
+  args.layers = decode_layers_.as<const DecodeLayer>();
+  args.layer_count = shape_.layers;
+  args.steps = 1;
+  args.epsilon = shape_.epsilon;
+  args.embedding = embedding_.weights;
+  args.step = step_args(0);
+  args.attention = attention_args(args.step);
+  args.splits = context_splits_;
+  args.q = room_.q.as<u16>();
+  args.mixed = room_.mixed.as<u16>();
+  args.inner = room_.inner.as<u16>();
+  args.logits = room_.logits.as<float>();
+  args.choices = room_.choices.as<Choice>();
+  args.barrier = room_.barrier.as<u64>();
+  const int widest = std::max({shape_.hidden, shape_.inner, shape_.attention_width()});
+  const int shared =
+      decode_shared(shape_.layers, shape_.hidden / 64, widest / 64, shape_.heads / shape_.kv_heads);
+  return kernels_.decode(
+      Grid{.x = device_->multiprocessors(), .threads = kThreads, .shared_bytes = shared},
+      Order::kCooperative, args);
+}
+
+Result<std::span<float>> Executor::logits(std::span<const std::int32_t> rows) {
+  check(shape_.last && rows.size() <= kRowsMost, "the last range has logits, of so many rows");
+  const auto vocabulary = static_cast<std::size_t>(shape_.vocabulary);
+  if (Status status = device_->use(); !status.ok()) return status.error();
+  if (!decoded_) {
+    const std::size_t row_bytes = static_cast<std::size_t>(shape_.hidden) * sizeof(u16);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      Status status =
+          device_->copy(room_.picked.address() + i * row_bytes,
+                        x_.address() + static_cast<std::size_t>(rows[i]) * row_bytes, row_bytes);
+      if (!status.ok()) return status.error();
+    }
+    const Rows picked{room_.picked.as<const u16>(), norm(2 * shape_.layers), shape_.epsilon,
+                      shape_.hidden / 64};
+    Status status = multiply(*device_, kernels_, Product::kHead, head_weights_, picked,
+                             static_cast<int>(rows.size()), prepared(),
+                             StoreFloatArgs{room_.logits.as<float>(), shape_.vocabulary});
+    if (!status.ok()) return status.error();
+  }
+  const std::size_t count = rows.size() * vocabulary;
+  Status status = device_->copy_to_host(room_.host_logits.bytes().first(count * sizeof(float)),
+                                        room_.logits.address());
+  if (status.ok()) status = device_->wait();
+  if (!status.ok()) return status.error();
+  return std::span<float>(room_.host_logits.as<float>(), count);
+}
+
+Status Executor::hidden(std::span<std::byte> to) {
+  if (Status status = device_->use(); !status.ok()) return status;
+  if (Status status = device_->copy_to_host(to, x_.address()); !status.ok()) return status;
+  return device_->wait();
+}
+
+}  // namespace tandem::cuda

@@ -1,0 +1,7 @@
+// Everything that the executor launches, as one translation unit: cmake/compile_cuda.py builds the
+// instances that program.txt names.
+
+#include "decode.cuh"
+#include "repack.cuh"
+
+using namespace tandem::cuda;  // of the names in program.txt

@@ -1,0 +1,173 @@
+#include "stage/cuda_stage.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "config/message.h"
+#include "stage/tick_check.h"
+
+namespace tandem::stage {
+namespace {
+
+std::vector<cache::LayerKv> layers_of(const CudaStage::Parts& parts) {
+  return {static_cast<std::size_t>(parts.info.layers.last - parts.info.layers.first), parts.kv};
+}
+
+std::size_t rows_of(const Admission& admission) {
+  std::size_t rows = 0;
+  for (const Admitted& each : admission.entries) rows += each.count();
+  return rows;
+}
+
+/// Appends a row as bf16.
+void append_row(std::vector<std::byte>& to, const Hidden& from, std::size_t row) {
+  const auto cols = static_cast<std::size_t>(from.cols);
+  if (from.dtype == DType::kBF16) {
+    const auto begin = from.bytes.begin() + static_cast<std::ptrdiff_t>(row * cols * 2);
+    to.insert(to.end(), begin, begin + static_cast<std::ptrdiff_t>(cols * 2));
+    return;
+  }
+  std::vector<float> values(cols);
+  std::memcpy(values.data(), from.bytes.data() + row * cols * 4, cols * 4);
+  const auto rounded = cuda::to_bf16(values);
+  const auto bytes = std::as_bytes(std::span(rounded));
+  to.insert(to.end(), bytes.begin(), bytes.end());
+}
+
+std::vector<std::byte> widened(std::span<const std::byte> bf16) {
+  std::vector<std::byte> wide(bf16.size() * 2);
+  for (std::size_t i = 0; i < bf16.size() / 2; ++i) {
+    std::memcpy(wide.data() + i * 4 + 2, bf16.data() + i * 2, 2);
+  }
+  return wide;
+}
+static_assert(std::endian::native == std::endian::little);
+
+}  // namespace
+
+CudaStage::CudaStage(Parts parts)
+    : parts_(std::move(parts)),
+      cache_(layers_of(parts_), parts_.info.kv_bytes_max, cache::Storage::kElsewhere) {
+  parts_.info.states = cache_.states();
+}
+
+std::uint64_t CudaStage::memory_bytes() const {
+  return parts_.info.weight_bytes + cache_.bytes_held();
+}
+
+Error CudaStage::named(const Error& error) const {
+  const LayerRange& layers = parts_.info.layers;
+  return {error.code, config::one_line(fmt::format("layers [{}, {}): {}", layers.first, layers.last,
+                                                   error.message))};
+}
+
+Admission CudaStage::admit(const Tick& tick) {
+  const Drawn drawn = parts_.info.feeds_itself() ? Drawn::kKnown : Drawn::kUnknown;
+  Admitter admitter(cache_, last() ? &states_ : nullptr,
+                    {parts_.info.vocabulary, parts_.info.context_max}, drawn);
+  Admission admission = admitter.admit(tick);
+  for (Refusal& refusal : admission.refusals) refusal.error = named(refusal.error);
+  return admission;
+}
+
+Result<StageOutput> CudaStage::run(const Tick& tick, const Hidden& in) {
+  const HiddenRules rules{first(), parts_.info.hidden_size, parts_.info.hidden_dtype};
+  if (Status status = check_tick(tick, in, rules); !status.ok()) return named(status.error());
+  const Admission admission = admit(tick);
+  std::vector<cuda::BlockCopy> copies;
+  for (const cache::BlockCopy& each : cache_.take_copies()) copies.push_back({each.from, each.to});
+  if (Status status = parts_.executor->copy_blocks(copies); !status.ok()) {
+    return named(status.error());
+  }
+  StageOutput output;
+  if (last()) {
+    auto result = finish(tick, admission, in);
+    if (!result.ok()) return named(result.error());
+    output.result = *std::move(result);
+  } else {
+    Status status = admission.entries.empty() ? Status() : forward(tick, admission, in);
+    if (!status.ok()) return named(status.error());
+    auto rows = hidden(admission);
+    if (!rows.ok()) return named(rows.error());
+    output.hidden = *std::move(rows);
+  }
+  output.refusals = admission.refusals;
+  return output;
+}
+
+/// The hidden states that came, without the rows that this stage refuses.
+std::vector<std::byte> CudaStage::received(const Tick& tick, const Admission& admission,
+                                           const Hidden& in) const {
+  std::vector<std::byte> rows;
+  rows.reserve(rows_of(admission) * static_cast<std::size_t>(in.cols) * 2);
+  std::size_t row = 0;
+  auto next = admission.entries.begin();
+  for (std::size_t i = 0; i < tick.entries.size(); ++i) {
+    if (tick.entries[i].refused) continue;
+    const bool admitted = next != admission.entries.end() && next->index == i;
+    if (admitted) ++next;
+    for (std::size_t n = tick.entries[i].tokens.size(); n > 0; --n, ++row) {
+      if (admitted) append_row(rows, in, row);
+    }
+  }
+  return rows;
+}
+
+Status CudaStage::forward(const Tick& tick, const Admission& admission, const Hidden& in) {
+  std::vector<std::vector<std::int32_t>> ids;
+  std::vector<cuda::BatchRows> batch;
+  ids.reserve(admission.entries.size());
+  for (const Admitted& each : admission.entries) {
+    const TickEntry& entry = *each.entry;
+    auto& mine = ids.emplace_back(entry.tokens.begin(), entry.tokens.end());
+    mine.front() = each.first;
+    batch.push_back({entry.position, mine, cache_.blocks(entry.sequence)});
+  }
+  const auto rows = first() ? std::vector<std::byte>() : received(tick, admission, in);
+  return parts_.executor->forward(batch, rows);
+}
+
+Result<Hidden> CudaStage::hidden(const Admission& admission) {
+  const std::size_t rows = rows_of(admission);
+  Hidden out{
+      parts_.info.hidden_dtype, static_cast<std::int32_t>(rows), parts_.info.hidden_size, {}};
+  if (rows == 0) return out;
+  out.bytes.resize(rows * static_cast<std::size_t>(parts_.info.hidden_size) * 2);
+  if (Status status = parts_.executor->hidden(out.bytes); !status.ok()) return status.error();
+  if (out.dtype == DType::kF32) out.bytes = widened(out.bytes);
+  return out;
+}
+
+Result<TickResult> CudaStage::finish(const Tick& tick, const Admission& admission,
+                                     const Hidden& in) {
+  TickOutput output(tick, admission, states_, parts_.info.vocabulary, *parts_.pool);
+  if (!admission.entries.empty()) {
+    Status status = forward(tick, admission, in);
+    if (status.ok()) status = take_logits(output);
+    if (!status.ok()) return status.error();
+  }
+  TickResult result = std::move(output).result();
+  for (const Admitted& each : admission.entries) {
+    std::optional<Error>& error = result.entries[each.index].error;
+    if (error) error = named(*error);
+  }
+  return result;
+}
+
+Status CudaStage::take_logits(TickOutput& output) {
+  const auto rows = output.rows();
+  for (std::size_t begin = 0; begin < rows.size(); begin += cuda::kRowsMost) {
+    const auto part =
+        rows.subspan(begin, std::min<std::size_t>(cuda::kRowsMost, rows.size() - begin));
+    auto logits = parts_.executor->logits(part);
+    if (!logits.ok()) return logits.error();
+    output.take(begin, part.size(), logits->data());
+  }
+  return {};
+}
+
+}  // namespace tandem::stage

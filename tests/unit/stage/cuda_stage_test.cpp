@@ -1,0 +1,315 @@
+// The stage on our own GPU kernels: which models it takes, and, on a machine with such a GPU, that
+// it computes what the CPU does and the same bits however rows come together.
+
+#include "stage/cuda_stage.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "stage/cuda_model.h"
+#include "support/stages.h"
+#include "support/temp_folder.h"
+#include "unit/models/tiny_model.h"
+
+namespace tandem::stage {
+namespace {
+
+using models::testing::TinyModel;
+using models::testing::TinyTensor;
+using tandem::testing::Stages;
+using tandem::testing::TempFolder;
+
+constexpr int kLayers = 3;
+constexpr int kVocabulary = 96;
+
+std::string bf16_bytes(const std::vector<float>& values) {
+  std::string bytes;
+  for (const float value : values) {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    const auto half = static_cast<std::uint16_t>(bits >> 16);
+    bytes.append(reinterpret_cast<const char*>(&half), 2);
+  }
+  return bytes;
+}
+
+/// The least model that the kernels take: 4 bits in groups of 64, bf16 scales, heads of 128.
+class SmallModel {
+ public:
+  explicit SmallModel(bool head_norms, int bits = 4, int head_dim = 128)
+      : model_({{"model_type", head_norms ? "qwen3" : "llama"},
+                {"hidden_size", kHidden},
+                {"intermediate_size", kInner},
+                {"num_hidden_layers", kLayers},
+                {"num_attention_heads", 4},
+                {"num_key_value_heads", 2},
+                {"head_dim", head_dim},
+                {"vocab_size", kVocabulary},
+                {"rms_norm_eps", 1e-5},
+                {"max_position_embeddings", 4096},
+                {"rope_theta", 10000.0},
+                {"torch_dtype", "bfloat16"},
+                {"tie_word_embeddings", false},
+                {"quantization", {{"bits", bits}, {"group_size", 64}}}},
+               7),
+        bits_(bits) {
+    linear("model.embed_tokens", kVocabulary, kHidden, 1);
+    linear("lm_head", kVocabulary, kHidden);
+    norm("model.norm", kHidden);
+    for (int i = 0; i < kLayers; ++i) {
+      const std::string layer = "model.layers." + std::to_string(i) + ".";
+      norm(layer + "input_layernorm", kHidden);
+      norm(layer + "post_attention_layernorm", kHidden);
+      linear(layer + "self_attn.q_proj", 4 * head_dim, kHidden);
+      linear(layer + "self_attn.k_proj", 2 * head_dim, kHidden);
+      linear(layer + "self_attn.v_proj", 2 * head_dim, kHidden);
+      linear(layer + "self_attn.o_proj", kHidden, 4 * head_dim);
+      if (head_norms) norm(layer + "self_attn.q_norm", head_dim);
+      if (head_norms) norm(layer + "self_attn.k_norm", head_dim);
+      linear(layer + "mlp.gate_proj", kInner, kHidden);
+      linear(layer + "mlp.up_proj", kInner, kHidden);
+      linear(layer + "mlp.down_proj", kHidden, kInner);
+    }
+  }
+  TinyModel& model() { return model_; }
+
+ private:
+  static constexpr int kHidden = 256;
+  static constexpr int kInner = 384;
+
+  void linear(const std::string& module, int rows, int cols, float gain = 0) {
+    const float deviation = gain != 0 ? gain : 1 / std::sqrt(static_cast<float>(cols));
+    TinyTensor words{DType::kU32, {rows, cols * bits_ / 32}, {}};
+    for (int i = 0; i < rows * cols * bits_ / 8; ++i) {
+      words.bytes.push_back(static_cast<char>(random_()));
+    }
+    std::normal_distribution<float> spread(1, 0.2F);
+    const auto levels = static_cast<float>((1 << bits_) - 1);
+    std::vector<float> scales, biases;
+    for (int i = 0; i < rows * cols / 64; ++i) {
+      scales.push_back(deviation * 3.5F / levels * spread(random_));
+      biases.push_back(-scales.back() * levels / 2 * spread(random_));
+    }
+    model_.tensors()[module + ".weight"] = std::move(words);
+    model_.tensors()[module + ".scales"] = {DType::kBF16, {rows, cols / 64}, bf16_bytes(scales)};
+    model_.tensors()[module + ".biases"] = {DType::kBF16, {rows, cols / 64}, bf16_bytes(biases)};
+  }
+  void norm(const std::string& module, int size) {
+    std::normal_distribution<float> spread(1, 0.2F);
+    std::vector<float> values;
+    for (int i = 0; i < size; ++i) values.push_back(spread(random_));
+    model_.tensors()[module + ".weight"] = {DType::kBF16, {size}, bf16_bytes(values)};
+  }
+
+  TinyModel model_;
+  int bits_;
+  std::mt19937 random_{11};
+};
+
+std::string why_not(SmallModel small) {
+  TempFolder folder;
+  small.model().write(folder.path());
+  const auto config = config::ModelConfig::load(folder.path());
+  const auto model = models::architecture_of(*config);
+  auto weights = weights::WeightFolder::open(folder.path());
+  const auto plan = models::plan_model(*config, *weights, *model);
+  EXPECT_TRUE(plan.ok()) << plan.error().message;
+  const auto shape = cuda_shape(*model, *plan, {0, kLayers});
+  return shape.ok() ? "" : shape.error().message;
+}
+
+TEST(CudaModel, TakesDenseModelsInFourBits) {
+  EXPECT_EQ(why_not(SmallModel(false)), "");
+  EXPECT_EQ(why_not(SmallModel(true)), "");
+}
+
+TEST(CudaModel, NamesWhatItDoesNotTake) {
+  EXPECT_THAT(why_not(SmallModel(false, 8)), ::testing::HasSubstr("4 bits"));
+  EXPECT_THAT(why_not(SmallModel(false, 4, 64)), ::testing::HasSubstr("heads"));
+  SmallModel windows(false);
+  windows.model().config()["model_type"] = "mistral";
+  windows.model().config()["sliding_window"] = 70;
+  EXPECT_THAT(why_not(windows), ::testing::HasSubstr("windows"));
+}
+
+/// Log-probabilities after each token of a sequence, of all of the vocabulary.
+using Trace = std::vector<std::vector<TokenLogprob>>;
+
+class OnTheGpu : public ::testing::TestWithParam<bool> {
+ protected:
+  void SetUp() override {
+    SmallModel(GetParam()).model().write(folder_.path());
+    std::mt19937 random(3);
+    for (int i = 0; i < kTokens; ++i) {
+      tokens_.push_back(static_cast<std::int32_t>(random() % kVocabulary));
+    }
+    const std::string reason = why_no_cuda_stage(options(true, kernels::Activations::kBF16));
+    if (!reason.empty()) GTEST_SKIP() << reason;
+  }
+  StageOptions options(bool gpu, kernels::Activations activations) const {
+    StageOptions options;
+    options.folder = folder_.path();
+    options.gpu = gpu;
+    options.activations = activations;
+    options.threads = 2;
+    options.kv_bytes_max = std::uint64_t{1} << 30;
+    return options;
+  }
+  Stages gpu(std::vector<int> cuts = {}) const {
+    return {options(true, kernels::Activations::kBF16), std::move(cuts), kLayers};
+  }
+  TickEntry entry(std::uint64_t sequence, int first, int count) const {
+    TickEntry entry;
+    entry.sequence = sequence;
+    entry.position = static_cast<std::uint32_t>(first);
+    entry.tokens.assign(tokens_.begin() + first, tokens_.begin() + first + count);
+    for (int row = 0; row < count; ++row) {
+      entry.wants.push_back({Want::Kind::kScore, static_cast<std::uint32_t>(row), 0, kVocabulary});
+    }
+    if (first == 0) entry.sampling = SamplingParams{};
+    return entry;
+  }
+  static void run(Stages& stages, Tick tick, std::vector<Trace*> to) {
+    static std::uint64_t number = 0;
+    tick.number = ++number;
+    const auto result = stages.run(tick);
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    for (std::size_t i = 0; i < to.size(); ++i) {
+      ASSERT_FALSE(result->entries[i].error) << result->entries[i].error->message;
+      for (const TokenResult& token : result->entries[i].tokens) to[i]->push_back(token.top);
+    }
+  }
+  /// The whole sequence in chunks of `chunk`.
+  Trace trace(Stages stages, int chunk) const {
+    Trace all;
+    for (int at = 0; at < kTokens; at += chunk) {
+      run(stages, {.state_ops = {}, .entries = {entry(1, at, std::min(chunk, kTokens - at))}},
+          {&all});
+    }
+    return all;
+  }
+
+  static constexpr int kTokens = 600;
+  TempFolder folder_;
+  std::vector<std::int32_t> tokens_;
+};
+
+void expect_same_bits(const Trace& ours, const Trace& reference, const std::string& what) {
+  ASSERT_EQ(ours.size(), reference.size()) << what;
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    for (std::size_t j = 0; j < reference[i].size(); ++j) {
+      ASSERT_EQ(ours[i][j].id, reference[i][j].id) << what << ", position " << i;
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(ours[i][j].logprob),
+                std::bit_cast<std::uint32_t>(reference[i][j].logprob))
+          << what << ", position " << i;
+    }
+  }
+}
+
+/// Root of the mean square of differences.
+double distance(const Trace& ours, const Trace& reference) {
+  double sum = 0;
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < reference.size(); ++i) {
+    std::vector<float> by_id(kVocabulary);
+    for (const auto& each : ours.at(i)) by_id[static_cast<std::size_t>(each.id)] = each.logprob;
+    for (const auto& each : reference[i]) {
+      const double off = by_id[static_cast<std::size_t>(each.id)] - each.logprob;
+      sum += off * off;
+      ++count;
+    }
+  }
+  return std::sqrt(sum / static_cast<double>(count));
+}
+
+TEST_P(OnTheGpu, ComputesWhatTheCpuDoes) {
+  const auto cpu = [&](kernels::Activations activations) {
+    return trace({options(false, activations), {}, kLayers}, kTokens);
+  };
+  const Trace exact = cpu(kernels::Activations::kF32);
+  const double allowed = 2 * distance(cpu(kernels::Activations::kBF16), exact);
+  const double off = distance(trace(gpu(), kTokens), exact);
+  RecordProperty("off", std::to_string(off));
+  EXPECT_LE(off, allowed);
+  EXPECT_GT(off, 0);
+  // A rank on the GPU before one on the CPU, and after it, with what comes between in float32.
+  for (const bool gpu_first : {true, false}) {
+    StageOptions first = options(gpu_first, kernels::Activations::kInt8);
+    StageOptions second = options(!gpu_first, kernels::Activations::kInt8);
+    first.layers = {0, 1};
+    second.layers = {1, kLayers};
+    const auto front = Stage::load(first, {}), back = Stage::load(second, {});
+    ASSERT_TRUE(front.ok() && back.ok());
+    Tick tick{.number = 1, .state_ops = {}, .entries = {entry(1, 0, kTokens)}};
+    const auto between = (*front)->run(tick, {});
+    ASSERT_TRUE(between.ok()) << between.error().message;
+    const auto result = (*back)->run(tick, *between->hidden);
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    Trace mixed;
+    for (const auto& token : result->result->entries[0].tokens) mixed.push_back(token.top);
+    EXPECT_LE(distance(mixed, exact),
+              allowed + 2 * distance(cpu(kernels::Activations::kInt8), exact));
+  }
+}
+
+TEST_P(OnTheGpu, GivesARowTheSameBitsHoweverItComes) {
+  const Trace whole = trace(gpu(), kTokens);
+  expect_same_bits(trace(gpu(), 1), whole, "a token at a time, by the one kernel");
+  for (const int chunk : {3, 8, 13, 30, 64, 100}) {
+    expect_same_bits(trace(gpu(), chunk), whole, "chunks of " + std::to_string(chunk));
+  }
+  expect_same_bits(trace(gpu({1}), 64), whole, "two stages");
+  expect_same_bits(trace(gpu({1}), 1), whole, "two stages, a token at a time");
+}
+
+TEST_P(OnTheGpu, GivesARowTheSameBitsBesideOthers) {
+  const Trace whole = trace(gpu(), kTokens);
+  Stages stages = gpu();
+  constexpr int kSequences = 5;
+  std::vector<Trace> traces(kSequences);
+  std::vector<int> done(kSequences, 0);
+  std::mt19937 random(5);
+  while (*std::min_element(done.begin(), done.end()) < kTokens) {
+    Tick tick;
+    std::vector<Trace*> to;
+    for (int s = 0; s < kSequences; ++s) {
+      auto& at = done[static_cast<std::size_t>(s)];
+      const int count = std::min(static_cast<int>(1 + random() % 20), kTokens - at);
+      if (count == 0 || random() % 4 == 0) continue;
+      tick.entries.push_back(entry(static_cast<std::uint64_t>(s + 1), at, count));
+      to.push_back(&traces[static_cast<std::size_t>(s)]);
+      at += count;
+    }
+    if (!tick.entries.empty()) run(stages, tick, to);
+  }
+  for (const Trace& each : traces) expect_same_bits(each, whole, "beside other sequences");
+}
+
+TEST_P(OnTheGpu, ForksAndRewindsInTheMiddleOfABlock) {
+  const Trace whole = trace(gpu(), kTokens);
+  Stages stages = gpu();
+  Trace source, fork, again;
+  run(stages, {.state_ops = {}, .entries = {entry(1, 0, 300)}}, {&source});
+  run(stages,
+      {.state_ops = {{StateOp::Kind::kFork, 2, 1, 200}, {StateOp::Kind::kRewind, 1, 0, 100}},
+       .entries = {entry(2, 200, 50), entry(1, 100, 50)}},
+      {&fork, &again});
+  run(stages,
+      {.state_ops = {{StateOp::Kind::kFree, 1, 0, 0}},
+       .entries = {entry(2, 250, 1), entry(3, 0, 70)}},
+      {&fork, &source});
+  expect_same_bits(fork, {whole.begin() + 200, whole.begin() + 251}, "a fork");
+  expect_same_bits(again, {whole.begin() + 100, whole.begin() + 150}, "after a rewind");
+  EXPECT_EQ(stages.at(0).info().states.size(), 1U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, OnTheGpu, ::testing::Bool(),
+                         [](const auto& family) { return family.param ? "Qwen3" : "Llama"; });
+
+}  // namespace
+}  // namespace tandem::stage
