@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -163,9 +164,23 @@ Status CudaStage::take_logits(TickOutput& output) {
   for (std::size_t begin = 0; begin < rows.size(); begin += cuda::kRowsMost) {
     const auto part =
         rows.subspan(begin, std::min<std::size_t>(cuda::kRowsMost, rows.size() - begin));
-    auto logits = parts_.executor->logits(part);
-    if (!logits.ok()) return logits.error();
-    output.take(begin, part.size(), logits->data());
+    const auto best = parts_.executor->head(part);
+    if (!best.ok()) return best.error();
+    std::size_t i = 0;
+    while (i < part.size()) {
+      if (output.wants_best_only(begin + i)) {
+        const cuda::Summary& row = (*best)[i];
+        output.take_best(begin + i, {row.id, -std::log(row.sum)});
+        ++i;
+        continue;
+      }
+      std::size_t end = i + 1;
+      while (end < part.size() && !output.wants_best_only(begin + end)) ++end;
+      const auto logits = parts_.executor->logits(i, end - i);
+      if (!logits.ok()) return logits.error();
+      output.take(begin + i, end - i, logits->data());
+      i = end;
+    }
   }
   return {};
 }

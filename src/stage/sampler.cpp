@@ -12,10 +12,6 @@
 namespace tandem::stage {
 namespace {
 
-Error not_finite() {
-  return Error{ErrorCode::kInternal, "the model's logits are not finite numbers"};
-}
-
 /// Walks the distribution in the order of ids until `draw` of the mass is behind.
 std::int32_t categorical(std::span<const Candidate> candidates, float temperature, double draw) {
   std::vector<float> weights;
@@ -54,6 +50,10 @@ std::int32_t draw_allowed(std::span<const float> logits, const SamplingParams& p
 }
 
 }  // namespace
+
+Error not_finite() {
+  return Error{ErrorCode::kInternal, "the model's logits are not finite numbers"};
+}
 
 Result<TokenResult> sample(std::span<float> logits, const SamplingParams& params,
                            std::uint64_t position, std::uint32_t top,

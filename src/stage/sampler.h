@@ -10,6 +10,9 @@
 
 namespace tandem::stage {
 
+/// What is wrong with logits of which one is NaN or infinite.
+Error not_finite();
+
 /// The token at `position`, drawn from logits that Penalties went over. Uses them as scratch.
 /// `allowed`: see Want; filters see the distribution over what is allowed, logprob and top are of
 /// the one over all tokens. Fails (kInternal) when a logit is NaN or infinite.

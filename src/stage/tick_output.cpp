@@ -1,6 +1,7 @@
 #include "stage/tick_output.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "stage/sampler.h"
@@ -73,6 +74,25 @@ void TickOutput::use_row(Use& use, std::span<float> logits) {
       return;
     }
     result.tokens[i] = std::move(*token);
+  }
+}
+
+bool TickOutput::wants_best_only(std::size_t i) const {
+  const Use& use = uses_[i];
+  const Want& want = use.of->entry->wants[use.want];
+  const SamplingParams& params = states_.at(use.of->entry->sequence).sampling;
+  const bool plain = params.repetition_penalty == 0 && params.presence_penalty == 0 &&
+                     params.frequency_penalty == 0 && params.logit_bias.empty();
+  return use.count == 1 && is_draw(want) && want.allowed.empty() && want.top_logprobs == 0 &&
+         params.temperature == 0 && plain;
+}
+
+void TickOutput::take_best(std::size_t i, const TokenLogprob& best) {
+  Use& use = uses_[i];
+  if (std::isfinite(best.logprob)) {
+    result_.entries[use.of->index].tokens[use.want] = {best.id, best.logprob};
+  } else {
+    use.error = not_finite();
   }
 }
 

@@ -27,6 +27,11 @@ class TickOutput {
   /// Takes the logits [count, vocabulary] of rows()[first, first + count); rows come in any slices.
   /// Penalties and filters overwrite them.
   void take(std::size_t first, std::size_t count, float* logits);
+  /// Whether the likeliest token of row rows()[i] and its log-probability are all that is wanted:
+  /// then take_best() may stand for take().
+  bool wants_best_only(std::size_t i) const;
+  /// A logprob that is no number: the row's logits are not finite.
+  void take_best(std::size_t i, const TokenLogprob& best);
   /// After every row was taken.
   TickResult result() &&;
 

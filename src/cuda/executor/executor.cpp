@@ -94,13 +94,18 @@ Status Executor::make_room() {
       {&room_.arrived, kRows * static_cast<std::size_t>(shape_.kv_heads) * sizeof(int)},
       {&room_.logits, kRows * vocabulary * sizeof(float)},
       {&room_.choices, static_cast<std::size_t>(device_->multiprocessors()) * sizeof(Choice)},
+      {&room_.summaries, kRows * sizeof(Summary)},
+      {&room_.summary_parts, kRows * kSummaryBlocks * sizeof(Summary)},
       {&room_.barrier, sizeof(u64)}};
   for (const auto& [memory, bytes] : wanted) {
     if (Status status = allocate(*device_, bytes, *memory); !status.ok()) return status;
   }
-  auto host = HostMemory::allocate(*device_, kRows * vocabulary * sizeof(float));
-  if (!host.ok()) return host.error();
-  room_.host_logits = *std::move(host);
+  auto logits = HostMemory::allocate(*device_, kRows * vocabulary * sizeof(float));
+  if (!logits.ok()) return logits.error();
+  room_.host_logits = *std::move(logits);
+  auto summaries = HostMemory::allocate(*device_, kRows * sizeof(Summary));
+  if (!summaries.ok()) return summaries.error();
+  room_.host_summaries = *std::move(summaries);
   for (const Memory* counter : {&room_.arrived, &room_.barrier}) {
     Status status = device_->fill(counter->address(), 0, counter->bytes());
     if (!status.ok()) return status;

@@ -62,6 +62,7 @@ Result<Kernels> Kernels::load(const Device& device, bool head_norms) {
   find("place", kernels.place);
   find("repack", kernels.repack);
   find("turn_heads", kernels.turn_heads);
+  find("summarize", kernels.summarize);
   find("attention", kernels.attention);
   find("prepare", kernels.prepare);
   find("prepare_norm", kernels.prepare_norm);

@@ -25,7 +25,7 @@ inline constexpr std::size_t kVariants = 6;
 struct Kernels {
   Module module;
   Kernel decode;  // with or without norms of heads
-  Kernel embed, place, repack, turn_heads, attention, prepare, prepare_norm;
+  Kernel embed, place, repack, turn_heads, attention, summarize, prepare, prepare_norm;
   std::array<std::array<Kernel, kVariants>, kProducts> products;
   int decode_static_bytes = 0;  // of shared memory
 

@@ -212,31 +212,47 @@ Status Executor::decode() {
       Order::kCooperative, args);
 }
 
-Result<std::span<float>> Executor::logits(std::span<const std::int32_t> rows) {
+Result<std::span<const Summary>> Executor::head(std::span<const std::int32_t> rows) {
   check(shape_.last && rows.size() <= kRowsMost, "the last range has logits, of so many rows");
-  const auto vocabulary = static_cast<std::size_t>(shape_.vocabulary);
   if (Status status = device_->use(); !status.ok()) return status.error();
-  if (!decoded_) {
-    const std::size_t row_bytes = static_cast<std::size_t>(shape_.hidden) * sizeof(u16);
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      Status status =
-          device_->copy(room_.picked.address() + i * row_bytes,
-                        x_.address() + static_cast<std::size_t>(rows[i]) * row_bytes, row_bytes);
-      if (!status.ok()) return status.error();
-    }
+  const int count = static_cast<int>(rows.size());
+  Status status;
+  const std::size_t row_bytes = static_cast<std::size_t>(shape_.hidden) * sizeof(u16);
+  for (std::size_t i = 0; i < rows.size() && !decoded_ && status.ok(); ++i) {
+    status = device_->copy(room_.picked.address() + i * row_bytes,
+                           x_.address() + static_cast<std::size_t>(rows[i]) * row_bytes, row_bytes);
+  }
+  if (status.ok() && !decoded_) {
     const Rows picked{room_.picked.as<const u16>(), norm(2 * shape_.layers), shape_.epsilon,
                       shape_.hidden / 64};
-    Status status = multiply(*device_, kernels_, Product::kHead, head_weights_, picked,
-                             static_cast<int>(rows.size()), prepared(),
-                             StoreFloatArgs{room_.logits.as<float>(), shape_.vocabulary});
-    if (!status.ok()) return status.error();
+    status = multiply(*device_, kernels_, Product::kHead, head_weights_, picked, count, prepared(),
+                      StoreFloatArgs{room_.logits.as<float>(), shape_.vocabulary});
   }
-  const std::size_t count = rows.size() * vocabulary;
-  Status status = device_->copy_to_host(room_.host_logits.bytes().first(count * sizeof(float)),
-                                        room_.logits.address());
+  if (status.ok()) {
+    const SummarizeArgs args{room_.logits.as<const float>(), shape_.vocabulary,
+                             room_.summary_parts.as<Summary>(), room_.arrived.as<int>(),
+                             room_.summaries.as<Summary>()};
+    status = kernels_.summarize(Grid{.x = kSummaryBlocks, .y = count, .threads = kThreads},
+                                Order::kDependent, args);
+  }
+  const std::size_t bytes = rows.size() * sizeof(Summary);
+  if (status.ok()) {
+    status =
+        device_->copy_to_host(room_.host_summaries.bytes().first(bytes), room_.summaries.address());
+  }
   if (status.ok()) status = device_->wait();
   if (!status.ok()) return status.error();
-  return std::span<float>(room_.host_logits.as<float>(), count);
+  return std::span<const Summary>(room_.host_summaries.as<const Summary>(), rows.size());
+}
+
+Result<std::span<float>> Executor::logits(std::size_t first, std::size_t count) {
+  const std::size_t row_bytes = static_cast<std::size_t>(shape_.vocabulary) * sizeof(float);
+  const auto to = room_.host_logits.bytes().subspan(first * row_bytes, count * row_bytes);
+  Status status = device_->copy_to_host(to, room_.logits.address() + first * row_bytes);
+  if (status.ok()) status = device_->wait();
+  if (!status.ok()) return status.error();
+  return std::span<float>(reinterpret_cast<float*>(to.data()),
+                          count * static_cast<std::size_t>(shape_.vocabulary));
 }
 
 Status Executor::hidden(std::span<std::byte> to) {

@@ -157,6 +157,26 @@ struct Choice {
   int id;
 };
 
+/// Of a row of logits: the greatest, its id (the lowest of equals), and the sum of exp(logit -
+/// greatest), which is no number where a logit is NaN or infinite, or none is finite.
+struct Summary {
+  float logit;
+  int id;
+  float sum;
+  float unused = 0;
+};
+
+/// Blocks of a row that summarize() takes.
+constexpr int kSummaryBlocks = 32;
+
+struct SummarizeArgs {
+  const float* logits;  // [rows][count]
+  int count;
+  Summary* parts;  // [rows][kSummaryBlocks]
+  int* arrived;    // [rows], zero between launches
+  Summary* out;    // [rows]
+};
+
 struct DecodeLayer {
   const u16* norm[2];  // before attention and before the MLP
   u16* pages;

@@ -103,4 +103,60 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+/// Sums relative to the greater of two maxima, the first part's to the second's.
+__device__ __forceinline__ Summary join(Summary a, Summary b) {
+  constexpr float kLog2E = 1.4426950408889634f;
+  const Choice best = better({a.logit, a.id}, {b.logit, b.id});
+  const float x = a.sum * exp2_fast((a.logit - best.logit) * kLog2E);
+  const float y = b.sum * exp2_fast((b.logit - best.logit) * kLog2E);
+  return {best.logit, best.id, x + y};
+}
+
+/// What greedy sampling wants of a row. Grid: [kSummaryBlocks, rows]; a row's order of sums is
+/// fixed, and the block that ends last joins the parts.
+__global__ void __launch_bounds__(kThreads) summarize(SummarizeArgs a) {
+  __shared__ Choice scratch[kWarps];
+  __shared__ float sums[kWarps];
+  __shared__ Choice best;
+  let_successor_start();
+  wait_for_predecessor();
+  constexpr float kLog2E = 1.4426950408889634f;
+  const int row = blockIdx.y, each = (a.count + kSummaryBlocks - 1) / kSummaryBlocks;
+  const int begin = blockIdx.x * each, end = min(begin + each, a.count);
+  const float* from = a.logits + static_cast<u64>(row) * a.count;
+  Choice mine = {-infinity(), 0x7fffffff};
+  for (int i = begin + threadIdx.x; i < end; i += kThreads)
+    mine = better(mine, {__ldcg(from + i), i});
+  mine = best_of_block(mine, scratch);
+  if (threadIdx.x == 0) best = mine;
+  __syncthreads();
+  float sum = 0;
+  for (int i = begin + threadIdx.x; i < end; i += kThreads) {
+    const float logit = __ldcg(from + i);
+    // A part without a finite logit has no mass; one with a NaN or +infinity has no sum.
+    sum += logit == -infinity() ? 0.0f : exp2_fast((logit - best.logit) * kLog2E);
+  }
+  for (int lane = 16; lane > 0; lane /= 2) sum += __shfl_xor_sync(~0u, sum, lane);
+  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = sum;
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  for (int w = 1; w < kWarps; ++w) sum += sums[w];
+  float4* parts = reinterpret_cast<float4*>(a.parts) + row * kSummaryBlocks;
+  __stcg(parts + blockIdx.x, float4{best.logit, __int_as_float(best.id), sum, 0});
+  __threadfence();
+  const bool is_last = atomicAdd(a.arrived + row, 1) == kSummaryBlocks - 1;
+  __threadfence();
+  if (!is_last) return;
+  a.arrived[row] = 0;
+  Summary all = {-infinity(), 0x7fffffff, 0};
+  for (int i = 0; i < kSummaryBlocks; ++i) {
+    const float4 part = __ldcg(parts + i);
+    const Summary next = {part.x, __float_as_int(part.y), part.z};
+    if (next.logit == -infinity() && next.sum == 0) continue;
+    all = all.logit == -infinity() && all.sum == 0 ? next : join(all, next);
+  }
+  if (all.logit == -infinity()) all.sum = __uint_as_float(0x7fc00000u);
+  a.out[row] = all;
+}
+
 }  // namespace tandem::cuda

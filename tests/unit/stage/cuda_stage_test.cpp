@@ -308,6 +308,44 @@ TEST_P(OnTheGpu, ForksAndRewindsInTheMiddleOfABlock) {
   EXPECT_EQ(stages.at(0).info().states.size(), 1U);
 }
 
+/// A greedy draw that wants nothing else is made on the device.
+TEST_P(OnTheGpu, DrawsGreedilyWithAndWithoutLogits) {
+  Stages stages = gpu();
+  Tick tick{.number = 1, .state_ops = {}, .entries = {}};
+  for (std::uint64_t sequence = 1; sequence <= 4; ++sequence) {
+    TickEntry each = entry(sequence, 0, 90);
+    each.wants = {{.row = 89}};
+    if (sequence % 2 == 0) each.wants.front().top_logprobs = 1;
+    tick.entries.push_back(each);
+  }
+  const auto result = stages.run(tick);
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  const TokenResult& full = result->entries[1].tokens.at(0);
+  for (const EntryResult& each : result->entries) {
+    ASSERT_FALSE(each.error) << each.error->message;
+    EXPECT_EQ(each.tokens.at(0).id, full.id);
+    EXPECT_NEAR(each.tokens.at(0).logprob, full.logprob, 1e-5F);
+  }
+}
+
+TEST_P(OnTheGpu, NamesLogitsThatAreNoNumbers) {
+  SmallModel broken(GetParam());
+  std::string& norm = broken.model().tensors()["model.norm.weight"].bytes;
+  norm[0] = static_cast<char>(0xff);  // 0x7fff: a NaN
+  norm[1] = 0x7f;
+  TempFolder folder;
+  broken.model().write(folder.path());
+  StageOptions wanted = options(true, kernels::Activations::kBF16);
+  wanted.folder = folder.path();
+  Stages stages(wanted, {}, kLayers);
+  TickEntry draw = entry(1, 0, 5);
+  draw.wants = {{.row = 4}};
+  const auto result = stages.run({.number = 1, .state_ops = {}, .entries = {draw}});
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  ASSERT_TRUE(result->entries[0].error);
+  EXPECT_THAT(result->entries[0].error->message, ::testing::HasSubstr("not finite"));
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, OnTheGpu, ::testing::Bool(),
                          [](const auto& family) { return family.param ? "Qwen3" : "Llama"; });
 
