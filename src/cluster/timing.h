@@ -12,8 +12,11 @@ using std::chrono::seconds;
 
 /// A local worker's start: exec, map the libraries, bind. 0.2 s here; a cold disk needs more.
 inline constexpr seconds kWorkerStart{20};
-/// Reaching a worker that should run already: connect, handshake, Hello. A lost SYN costs 1 s.
-inline constexpr seconds kHello{5};
+/// Reaching a worker that should run already: connect, TLS, HTTP/2's settings, Hello: six round
+/// trips, of half a second or more around the world. A lost SYN costs 1 s.
+inline constexpr seconds kHello{10};
+/// One try to connect to a neighbour, as far as HTTP/2's settings: four round trips.
+inline constexpr seconds kConnect{5};
 /// Looking up a host name. Resolvers ask the next server after 5 s.
 inline constexpr seconds kResolve{12};
 /// A compute child's start, as kWorkerStart.
@@ -25,8 +28,9 @@ inline constexpr seconds kRespawn{1};
 inline constexpr seconds kLoadSilence{60};
 /// All of a load: 1 TB at 300 MB/s takes an hour.
 inline constexpr seconds kLoad{7200};
-/// Joining the ring: both neighbours dial at the same time.
-inline constexpr seconds kRingStart{15};
+/// Joining the ring: both neighbours dial at the same time. Time for five tries (kConnect); who
+/// died meanwhile is noticed sooner, by heartbeats.
+inline constexpr seconds kRingStart{30};
 /// From a load's end to the gateway's first heartbeat; then the worker is free for others.
 inline constexpr seconds kLease{10};
 
@@ -44,9 +48,10 @@ inline constexpr milliseconds kSilence{1500};
 /// gateway's machine may be a laptop under load, and giving up loses the caches.
 inline constexpr seconds kGatewaySilence{10};
 /// gRPC's own probes, for a peer whose machine is gone while nobody watches it. Stalls are noticed
-/// sooner by heartbeats; shorter probes would only break the ring of a gateway that was paused.
+/// sooner by heartbeats; shorter probes would only break the ring of a gateway that was paused, or
+/// one whose probe waits behind a long prompt on a slow link: 4 MB at 30 kB/s take 2 minutes.
 inline constexpr milliseconds kKeepalive{5000};
-inline constexpr milliseconds kKeepaliveTimeout{10000};
+inline constexpr milliseconds kKeepaliveTimeout{180'000};
 /// Between processes of one machine: never, so to say.
 inline constexpr milliseconds kNoKeepalive = std::chrono::hours(24);
 /// How often watchers look at the clock.
@@ -54,8 +59,12 @@ inline constexpr milliseconds kWatch{50};
 /// A watcher that itself slept this much longer than asked (suspended machine, stopped process) has
 /// no evidence about others and begins its count anew.
 inline constexpr milliseconds kOwnPause{500};
-/// A tick that no rank works on and that no rank passes on for so long is lost.
+/// A tick that no rank works on, and of which no byte reaches a rank for so long, is lost. The
+/// delay that was measured of the links comes on top. A piece of a frame has 16 KiB on a slow link
+/// (link_pace.h), so this is for links of 8 KiB/s and more.
 inline constexpr seconds kLostTick{2};
+/// The same where the transport does not say which bytes came: 2048 rows of 16 KB at 1 MB/s.
+inline constexpr seconds kLostMlxTick{32};
 /// How long a failed link waits for the reason (an exit status, a stall) before it is the reason.
 inline constexpr milliseconds kBlame{120};
 
@@ -69,13 +78,15 @@ inline constexpr std::chrono::hours kForever{24 * 365};
 inline constexpr milliseconds kComputeSilence{2000};
 /// Shortest time after which a tick counts as stuck, once ticks like it were measured.
 inline constexpr milliseconds kStepFloor{2000};
-/// A tick may take this many times what the slowest tick of its size took.
+/// A tick may take this many times what one of its rows and depth should (src/cost).
 inline constexpr int kStepFactor = 8;
-/// First tick of a size: compiling kernels, touching cold weights.
-inline constexpr seconds kWarmUp{60};
-/// What the first tick of a size may take on top for each of its tokens (a 70B model prefilled by
+/// First tick of a kind (its rows to a power of two, its depth to one of eight): compiling kernels,
+/// which takes minutes on a GPU of a new kind, and touching cold weights. One that hangs in a loop
+/// of ours is noticed by kComputeSilence.
+inline constexpr seconds kFirstTick{300};
+/// What the first tick of a kind may take on top for each of its tokens (a 70B model prefilled by
 /// one slow core).
-inline constexpr seconds kWarmUpPerToken{2};
+inline constexpr seconds kFirstTickPerToken{2};
 /// Handing a frame to the successor, whose queue is full.
 inline constexpr seconds kSend{30};
 /// One wait for a frame, after which a rank looks whether it should stop.

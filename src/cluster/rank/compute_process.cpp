@@ -82,7 +82,7 @@ Result<v1::Loaded> ComputeProcess::load(
     }
     if (!reason) continue;
     lock.unlock();
-    fail(std::move(*reason));
+    fail(*reason);
     lock.lock();
   }
   if (is_failed(last_)) return failure_locked();
@@ -119,11 +119,12 @@ bool ComputeProcess::wait_failed(Deadline deadline) const {
   return changed_.wait_until(lock, deadline, [&] { return is_failed(last_); });
 }
 
-void ComputeProcess::fail(Error reason) {
+void ComputeProcess::fail(const Error& reason, v1::FailureCause cause) {
   {
     const std::lock_guard lock(mutex_);
     if (is_failed(last_)) return;
     last_.set_state(v1::WORKER_STATE_FAILED);
+    last_.set_cause(cause);
     to_wire(reason, *last_.mutable_error());
   }
   child_->kill();
@@ -150,9 +151,8 @@ void ComputeProcess::pump() {
       handle(std::move(*message));
     } else if (message.error().code != ErrorCode::kDeadlineExceeded) {
       const auto status = child_->wait(after(timing::kReap));
-      const bool outside = status && from_outside(*status);
-      fail({outside ? ErrorCode::kCancelled : ErrorCode::kInternal,
-            status ? describe(*status) : "closed its control socket"});
+      fail({ErrorCode::kInternal, status ? describe(*status) : "closed its control socket"},
+           status && from_outside(*status) ? v1::FAILURE_CAUSE_OUTSIDE : v1::FAILURE_CAUSE_COMPUTE);
       return;
     }
     const auto silent = silence.check(now);
@@ -176,7 +176,11 @@ void ComputeProcess::handle(ControlMessage message) {
       v1::Error error;
       good = parse(error);
       const Error unknown{ErrorCode::kInternal, "failed"};
-      if (good) fail(from_wire(error).value_or(unknown));
+      const bool link = error.code() == v1::ERROR_CODE_UNAVAILABLE;  // its own computing went well
+      if (good) {
+        fail(from_wire(error).value_or(unknown),
+             link ? v1::FAILURE_CAUSE_LINK : v1::FAILURE_CAUSE_COMPUTE);
+      }
       break;
     }
     case ControlKind::kProgress: {
@@ -208,7 +212,8 @@ void ComputeProcess::handle_pong(const std::string& payload) {
     return;
   }
   if (is_failed(reply)) {
-    fail(from_wire(reply.error()).value_or(Error{ErrorCode::kInternal, "failed"}));
+    fail(from_wire(reply.error()).value_or(Error{ErrorCode::kInternal, "failed"}),
+         v1::FAILURE_CAUSE_COMPUTE);
     return;
   }
   const std::lock_guard lock(mutex_);

@@ -46,7 +46,7 @@ class ComputeProcess {
   /// True once the child failed; waits for that until `deadline`.
   bool wait_failed(Deadline deadline) const;
   /// Ends the child as failed for `reason`, unless it failed before.
-  void fail(Error reason);
+  void fail(const Error& reason, v1::FailureCause cause = v1::FAILURE_CAUSE_OUTSIDE);
 
  private:
   explicit ComputeProcess(std::unique_ptr<ChildProcess> child);

@@ -26,13 +26,14 @@ TEST(WorkMeter, CountsWhatIsUnderWayToo) {
   meter.turn_to(WorkMeter::Doing::kComputing, kStart + milliseconds(100));
   EXPECT_EQ(meter.work(kStart + milliseconds(130)).busy_us, 30'000U);
   meter.turn_to(WorkMeter::Doing::kOther, kStart + milliseconds(150));
-  meter.ticked(7);
+  meter.ticked({.rows = 7}, milliseconds(50));
   meter.sent(64);
   meter.turn_to(WorkMeter::Doing::kWaiting, kStart + milliseconds(160));
   const RankWork work = meter.work(kStart + milliseconds(200));
   EXPECT_EQ(work.ticks, 1U);
   EXPECT_EQ(work.tokens, 7U);
   EXPECT_EQ(work.sent_bytes, 64U);
+  EXPECT_NEAR(static_cast<double>(work.predicted_us), 50'000, 1);
   EXPECT_EQ(work.busy_us, 50'000U);
   EXPECT_EQ(work.waiting_us, 140'000U);
   EXPECT_EQ(meter.work(kStart).waiting_us, 100'000U) << "a clock that is behind takes nothing away";
@@ -120,7 +121,7 @@ TEST(RoundTrips, OneIsTimedAtATimeAndALostOneIsForgotten) {
 TEST(ProgressBoard, ReportsWorkAndTheMemoryOfContexts) {
   ProgressBoard board;
   board.wait(kStart);
-  board.begin(1, 30, kStart + milliseconds(40));
+  board.begin(1, {.rows = 30}, kStart + milliseconds(40));
   EXPECT_EQ(board.report(kStart + milliseconds(50)).work().busy_us(), 10'000U);
   board.end(kStart + milliseconds(60), 4096);
   board.sent(500);
