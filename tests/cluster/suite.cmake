@@ -1,5 +1,9 @@
 # Whole clusters on this machine: real processes, killed and stopped.
-foreach(script split faults workers serve memory)
+set(scripts split faults workers serve memory)
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  list(APPEND scripts links)  # needs root, for namespaces
+endif()
+foreach(script ${scripts})
   add_test(NAME cluster.${script}
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/${script}_test.py
             --tandem $<TARGET_FILE:tandem>)

@@ -38,12 +38,32 @@ TickLoad prompt(std::uint64_t rows, std::uint64_t before) {
 
 TEST(TickLoad, ARowReadsItselfAndWhatIsBeforeIt) {
   Tick tick;
-  tick.entries.push_back({.sequence = 1, .position = 10, .tokens = {1, 2, 3}, .sample = true});
+  tick.entries.push_back({.sequence = 1, .position = 10, .tokens = {1, 2, 3}});
   tick.entries.push_back({.sequence = 2, .position = 0, .tokens = {1}});
   const TickLoad load = load_of(tick);
   EXPECT_EQ(load.rows, 4U);
-  EXPECT_EQ(load.draws, 1U);
+  EXPECT_EQ(load.draws, 0U);
   EXPECT_EQ(load.attended, 11U + 12U + 13U + 1U);
+}
+
+TEST(TickLoad, TheHeadRunsOnceForARowOfWhichSeveralThingsAreWanted) {
+  Tick tick;
+  const Want score{Want::Kind::kScore, 0, 2};
+  tick.entries.push_back({.sequence = 1,
+                          .tokens = {1, 2},
+                          .wants = {score, {Want::Kind::kScore, 1, 3}, {Want::Kind::kDraw, 1}}});
+  tick.entries.push_back({.sequence = 2, .tokens = {1}, .wants = {{Want::Kind::kDraw, 0}}});
+  EXPECT_EQ(load_of(tick).draws, 3U);
+}
+
+TEST(TickLoad, ARefusedEntryCostsNothing) {
+  Tick tick;
+  tick.entries.push_back({.sequence = 1,
+                          .tokens = {1, 2},
+                          .wants = {{Want::Kind::kDraw, 1}},
+                          .refused = Error{ErrorCode::kResourceLimit, "no memory"}});
+  EXPECT_EQ(load_of(tick).rows, 0U);
+  EXPECT_EQ(load_of(tick).draws, 0U);
 }
 
 TEST(TickCost, KnowsNothingAtFirstAndAKindByItsFirstTick) {
