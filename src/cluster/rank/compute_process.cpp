@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <csignal>
-#include <iterator>
 #include <utility>
 
 #include "cluster/rank/silence.h"
@@ -15,12 +13,6 @@
 
 namespace tandem::cluster {
 namespace {
-
-// Whether someone ended a process by a signal; else it ended of itself.
-bool from_outside(const ExitStatus& status) {
-  const int outside[] = {SIGKILL, SIGTERM, SIGINT, SIGHUP, SIGQUIT};
-  return std::find(std::begin(outside), std::end(outside), status.signal) != std::end(outside);
-}
 
 bool is_failed(const v1::HeartbeatReply& reply) { return reply.state() == v1::WORKER_STATE_FAILED; }
 
