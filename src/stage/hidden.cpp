@@ -3,6 +3,7 @@
 #include <mlx/mlx.h>
 
 #include <cstring>
+#include <memory>
 
 #include "kernels/layout.h"
 
@@ -18,25 +19,18 @@ DType hidden_dtype(const kernels::Context& context) {
 }
 
 mx::array to_array(const kernels::Context& context, const Hidden& hidden) {
-  const mx::Shape shape{hidden.rows, hidden.cols};
-  const auto* bytes = hidden.bytes.data();
-  const mx::array rows =
-      hidden.dtype == DType::kBF16
-          ? mx::array(reinterpret_cast<const mx::bfloat16_t*>(bytes), shape, mx::bfloat16)
-          : mx::array(reinterpret_cast<const float*>(bytes), shape, mx::float32);
+  // Bytes of a frame lie at any address, an array's do not.
+  mx::array rows(mx::allocator::malloc(hidden.bytes.size()), {hidden.rows, hidden.cols},
+                 mlx_type(hidden.dtype));
+  std::memcpy(rows.data<std::byte>(), hidden.bytes.data(), hidden.bytes.size());
   return mx::astype(rows, context.dtype(), context.stream);
 }
 
 Hidden to_hidden(const kernels::Context& context, const mx::array& rows, DType dtype) {
-  const mx::array ready =
-      kernels::ready(context, mx::astype(rows, mlx_type(dtype), context.stream));
-  Hidden hidden;
-  hidden.dtype = dtype;
-  hidden.rows = ready.shape(0);
-  hidden.cols = ready.shape(1);
-  hidden.bytes.resize(ready.nbytes());
-  std::memcpy(hidden.bytes.data(), ready.data<std::byte>(), hidden.bytes.size());
-  return hidden;
+  const auto ready = std::make_shared<const mx::array>(
+      kernels::ready(context, mx::astype(rows, mlx_type(dtype), context.stream)));
+  return {dtype, ready->shape(0), ready->shape(1),
+          SharedBytes(ready, {ready->data<std::byte>(), ready->nbytes()})};
 }
 
 }  // namespace tandem::stage

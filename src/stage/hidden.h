@@ -12,7 +12,7 @@ namespace mx = mlx::core;
 DType hidden_dtype(const kernels::Context& context);
 /// A copy as an array in context.dtype(). Sizes were checked.
 mx::array to_array(const kernels::Context& context, const Hidden& hidden);
-/// A copy of `rows` as bytes of `dtype`; evaluates them.
+/// `rows` as bytes of `dtype`, which keep the array: no copy. Evaluates them.
 Hidden to_hidden(const kernels::Context& context, const mx::array& rows, DType dtype);
 
 }  // namespace tandem::stage

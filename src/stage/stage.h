@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/shared_bytes.h"
 #include "config/model_config.h"
 #include "kernels/context.h"
 #include "models/decoder.h"
@@ -28,7 +29,7 @@ struct Hidden {
   DType dtype = DType::kF32;  // kF32 or kBF16, fixed by the plan
   std::int32_t rows = 0;
   std::int32_t cols = 0;
-  std::vector<std::byte> bytes;
+  SharedBytes bytes;
 };
 
 struct StageOptions {

@@ -49,11 +49,9 @@ inline Frame down_frame(int rows = 3, int cols = 8, DType dtype = DType::kBF16) 
   ahead.drawn_in = 8;
   ahead.refused = Error{ErrorCode::kNotFound, "layers [0, 2): sequence 6 is unknown"};
   frame.tick.entries = {entry, ahead};
-  frame.hidden = {dtype, rows, cols, {}};
-  frame.hidden.bytes.resize(static_cast<std::size_t>(rows * cols) * size_of(dtype));
-  for (std::size_t i = 0; i < frame.hidden.bytes.size(); ++i) {
-    frame.hidden.bytes[i] = static_cast<std::byte>(i * 31 + 7);
-  }
+  std::vector<std::byte> bytes(static_cast<std::size_t>(rows * cols) * size_of(dtype));
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 31 + 7);
+  frame.hidden = {dtype, rows, cols, SharedBytes(std::move(bytes))};
   return frame;
 }
 

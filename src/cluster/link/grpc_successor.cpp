@@ -3,8 +3,10 @@
 #include <grpcpp/support/slice.h>
 
 #include <algorithm>
-#include <array>
+#include <memory>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "cluster/link/grpc_predecessor.h"
 #include "cluster/wire/frame_chunks.h"
@@ -15,14 +17,31 @@ namespace {
 
 constexpr std::size_t kMaxReasonBytes = 256;
 
-using Bytes = std::shared_ptr<const std::string>;
+using Owner = std::shared_ptr<const EncodedFrame>;
 
-// Bytes [offset, offset + size) of the frame, not copied: the slice keeps the frame alive.
-grpc::Slice piece(const Bytes& frame, std::size_t offset, std::size_t size) {
-  auto owner = std::make_unique<Bytes>(frame);
-  auto* start = const_cast<char*>(frame->data()) + offset;  // gRPC does not write to it
-  return {start, size, [](void* p) { std::unique_ptr<Bytes>(static_cast<Bytes*>(p)); },
-          owner.release()};
+// Bytes [offset, offset + size) of one of the frame's pieces, which is not copied: the slice keeps
+// the frame alive. Nothing where the range lies outside.
+void add_slice(const Owner& frame, std::string_view piece, std::size_t offset, std::size_t size,
+               std::vector<grpc::Slice>& slices) {
+  if (offset >= piece.size() || size == 0) return;
+  auto owner = std::make_unique<Owner>(frame);
+  auto* start = const_cast<char*>(piece.data()) + offset;  // gRPC does not write to it
+  slices.emplace_back(
+      start, std::min(size, piece.size() - offset),
+      [](void* p) { std::unique_ptr<Owner>(static_cast<Owner*>(p)); }, owner.release());
+}
+
+// The header, and bytes [offset, offset + size) of the frame.
+grpc::ByteBuffer message_of(const ChunkHeader& header, const Owner& frame, std::size_t offset,
+                            std::size_t size) {
+  const std::string_view head = frame->head;
+  const std::string_view body(reinterpret_cast<const char*>(frame->body.data()),
+                              frame->body.size());
+  std::vector<grpc::Slice> slices = {grpc::Slice(header.data(), header.size())};
+  const std::size_t of_head = std::min(size, head.size() - std::min(offset, head.size()));
+  add_slice(frame, head, offset, of_head, slices);
+  add_slice(frame, body, offset + of_head - head.size(), size - of_head, slices);
+  return {slices.data(), slices.size()};
 }
 
 }  // namespace
@@ -96,8 +115,8 @@ void SuccessorLink::on_welcome() {
   state_.moved.notify_all();
 }
 
-void SuccessorLink::send(std::string frame) {
-  outbox_.push_back(std::make_shared<const std::string>(std::move(frame)));
+void SuccessorLink::send(EncodedFrame frame) {
+  outbox_.push_back(std::make_shared<const EncodedFrame>(std::move(frame)));
   write_next();
 }
 
@@ -117,15 +136,14 @@ void SuccessorLink::write_next() {
     if (probe_wanted_ && !frames_ended_) write_probe();
     return;
   }
-  const Bytes& frame = outbox_.front();
+  const Owner& frame = outbox_.front();
   const std::size_t size = std::min(kMaxChunkBytes, frame->size() - offset_);
   const auto remaining = static_cast<std::uint32_t>(frame->size() - offset_ - size);
   const ChunkHeader header = make_chunk_header(state_.member.epoch, remaining);
-  const std::array<grpc::Slice, 2> slices = {grpc::Slice(header.data(), header.size()),
-                                             piece(frame, offset_, size)};
+  const grpc::ByteBuffer message = message_of(header, frame, offset_, size);
   offset_ += size;
   piece_out_ = true;
-  write(grpc::ByteBuffer(slices.data(), slices.size()));
+  write(message);
 }
 
 // Frames go first, and the next one is not kept waiting.
@@ -144,6 +162,7 @@ void SuccessorLink::write(const grpc::ByteBuffer& message) {
 void SuccessorLink::OnWriteDone(bool ok) {
   const std::lock_guard lock(state_.mutex);
   writing_ = false;
+  out_.Clear();     // lets go of the frame
   if (!ok) return;  // the read ends too and says so
   if (std::exchange(piece_out_, false) && offset_ == outbox_.front()->size()) {
     outbox_.pop_front();

@@ -17,6 +17,7 @@
 #include "cluster/link/grpc_ring_state.h"
 #include "cluster/link/link_handshake.h"
 #include "cluster/link/round_trips.h"
+#include "cluster/wire/encoded_frame.h"
 #include "tandem/deadline.h"
 
 namespace tandem::cluster {
@@ -41,7 +42,7 @@ class SuccessorLink final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
   std::size_t queued() const { return outbox_.size(); }
   /// Nothing waits and nothing is being written, no probe either.
   bool idle() const { return outbox_.empty() && !writing_; }
-  void send(std::string frame);
+  void send(EncodedFrame frame);
   /// Sends a probe as soon as nothing else is being sent, unless one is under way.
   void probe(Clock::time_point now);
   std::optional<Clock::duration> round_trip() const { return trips_.shortest(); }
@@ -72,7 +73,7 @@ class SuccessorLink final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
   Step step_ = Step::kChallenge;
   grpc::ByteBuffer in_;
   grpc::ByteBuffer out_;
-  std::deque<std::shared_ptr<const std::string>> outbox_;  // shared with slices that gRPC holds
+  std::deque<std::shared_ptr<const EncodedFrame>> outbox_;  // shared with slices that gRPC holds
   std::size_t offset_ = 0;  // bytes of outbox_.front() that are written or being written
   bool writing_ = false;
   bool piece_out_ = false;            // what is being written is a piece of outbox_.front()

@@ -208,7 +208,7 @@ Result<std::string> GrpcTransport::receive(Deadline deadline) {
   return frame;
 }
 
-Status GrpcTransport::send(std::string frame, Deadline deadline) {
+Status GrpcTransport::send(EncodedFrame frame, Deadline deadline) {
   RingState& state = impl_->state;
   std::unique_lock lock(state.mutex);
   const auto usable = [&] { return impl_->successor && impl_->successor->up(); };

@@ -57,7 +57,7 @@ class GrpcTransport final : public Transport {
   Status connect(const std::string& successor, Deadline deadline);
 
   Result<std::string> receive(Deadline deadline) override;
-  Status send(std::string frame, Deadline deadline) override;
+  Status send(EncodedFrame frame, Deadline deadline) override;
   Status drain(Deadline deadline) override;
   void close() override;
   void probe() override;

@@ -174,7 +174,7 @@ Result<std::string> MlxTransport::receive(Deadline deadline) {
   return *state.error;
 }
 
-Status MlxTransport::send(std::string frame, Deadline deadline) {
+Status MlxTransport::send(EncodedFrame frame, Deadline deadline) {
   State& state = *state_;
   std::unique_lock lock(state.mutex);
   const bool room = state.changed.wait_until(lock, deadline, [&] {

@@ -47,7 +47,7 @@ class MlxTransport final : public Transport {
   ~MlxTransport() override;
 
   Result<std::string> receive(Deadline deadline) override;
-  Status send(std::string frame, Deadline deadline) override;
+  Status send(EncodedFrame frame, Deadline deadline) override;
   Status drain(Deadline deadline) override;
   void close() override;
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "cluster/wire/encoded_frame.h"
 #include "tandem/deadline.h"
 #include "tandem/error.h"
 
@@ -25,7 +26,7 @@ class Transport {
   /// on: grpc may be called again), kUnavailable when the neighbour is gone.
   virtual Result<std::string> receive(Deadline deadline) = 0;
   /// Queues a frame for the successor; at most kMaxQueuedFrames wait, then blocks until `deadline`.
-  virtual Status send(std::string frame, Deadline deadline) = 0;
+  virtual Status send(EncodedFrame frame, Deadline deadline) = 0;
   /// Sends no more and waits until the successor has taken everything queued: for a rank that is
   /// about to end. kDeadlineExceeded when it did not in time.
   virtual Status drain(Deadline deadline) = 0;

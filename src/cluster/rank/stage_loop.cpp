@@ -48,15 +48,15 @@ Frame compute(Frame in, stage::Stage& stage, const RankPlace& place, ProgressBoa
 }
 
 // The frame to pass on; nullopt for one of another epoch.
-std::optional<std::string> handle(std::string bytes, stage::Stage& stage, const RankPlace& place,
-                                  ProgressBoard& board) {
-  auto in = decode(bytes);
+std::optional<EncodedFrame> handle(std::string bytes, stage::Stage& stage, const RankPlace& place,
+                                   ProgressBoard& board) {
+  auto in = decode(std::move(bytes));
   if (!in) {
     return encode(failure_frame(
         place, 0, {ErrorCode::kInternal, "received a bad frame: " + in.error().message}));
   }
   if (in->tick.epoch != place.epoch) return std::nullopt;
-  if (in->failure) return bytes;
+  if (in->failure) return encode(*in);
   if (in->result) {
     return encode(
         failure_frame(place, in->tick.number,

@@ -3,7 +3,9 @@
 #include <google/protobuf/io/coded_stream.h>
 
 #include <cstddef>
-#include <cstring>
+#include <memory>
+#include <span>
+#include <string_view>
 #include <utility>
 
 #include "base/check.h"
@@ -60,7 +62,9 @@ Result<Parts> split(std::string_view bytes) {
   }
 }
 
-Result<stage::Hidden> take_hidden(const v1::Hidden& in, std::string_view data) {
+// `data` is a part of what `owner` keeps.
+Result<stage::Hidden> take_hidden(const v1::Hidden& in, std::string_view data,
+                                  std::shared_ptr<const void> owner) {
   stage::Hidden hidden;
   if (in.dtype() == v1::DTYPE_F32) {
     hidden.dtype = DType::kF32;
@@ -76,8 +80,7 @@ Result<stage::Hidden> take_hidden(const v1::Hidden& in, std::string_view data) {
   if (wanted != data.size()) return malformed("hidden_data is not rows x cols x size bytes");
   hidden.rows = in.rows();
   hidden.cols = in.cols();
-  const auto* first = reinterpret_cast<const std::byte*>(data.data());
-  hidden.bytes.assign(first, first + data.size());
+  hidden.bytes = SharedBytes(std::move(owner), std::as_bytes(std::span(data)));
   return hidden;
 }
 
@@ -103,7 +106,7 @@ Status check_shape(const Frame& frame, bool has_hidden) {
 
 }  // namespace
 
-std::string encode(const Frame& frame) {
+EncodedFrame encode(const Frame& frame) {
   v1::Frame message;
   message.set_version(kFrameVersion);
   message.mutable_tick()->set_epoch(frame.tick.epoch);
@@ -121,17 +124,18 @@ std::string encode(const Frame& frame) {
   std::string out;
   const std::size_t head = message.ByteSizeLong();
   // 1 byte of tag, up to 10 of length.
-  out.reserve(head + 11 + data.size());
+  out.reserve(head + 11);
   message.AppendToString(&out);
-  if (done || data.empty()) return out;
+  if (done || data.empty()) return {std::move(out), {}};
   std::uint8_t prefix[11] = {kHiddenDataTag};
   const std::uint8_t* end = CodedOutputStream::WriteVarint64ToArray(data.size(), prefix + 1);
   out.append(reinterpret_cast<const char*>(prefix), static_cast<std::size_t>(end - prefix));
-  out.append(reinterpret_cast<const char*>(data.data()), data.size());
-  return out;
+  return {std::move(out), data};
 }
 
-Result<Frame> decode(std::string_view bytes) {
+Result<Frame> decode(std::string given) {
+  const auto owner = std::make_shared<const std::string>(std::move(given));
+  const std::string_view bytes = *owner;
   if (bytes.size() > kMaxFrameBytes) {
     return Error{ErrorCode::kResourceLimit, "frame: over 1 GiB"};
   }
@@ -153,7 +157,7 @@ Result<Frame> decode(std::string_view bytes) {
   if (!tick) return tick.error();
   frame.tick = std::move(*tick);
   if (message.has_hidden() || !parts->hidden.empty()) {
-    auto hidden = take_hidden(message.hidden(), parts->hidden);
+    auto hidden = take_hidden(message.hidden(), parts->hidden, owner);
     if (!hidden) return hidden.error();
     frame.hidden = std::move(*hidden);
   }

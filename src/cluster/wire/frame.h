@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 
+#include "cluster/wire/encoded_frame.h"
 #include "stage/stage.h"
 #include "tandem/error.h"
 #include "tandem/limits.h"
@@ -37,13 +37,14 @@ inline constexpr std::size_t kMaxFailureBytes = 4096;
 /// Longest message of an entry's own error, bytes, likewise.
 inline constexpr std::size_t kMaxEntryErrorBytes = 256;
 
-/// proto/tandem.proto's Frame message. Hidden states are copied once. An error message is made one
-/// line of valid UTF-8.
-std::string encode(const Frame& frame);
+/// proto/tandem.proto's Frame message. Hidden states are not copied: they are the second piece. An
+/// error message is made one line of valid UTF-8.
+EncodedFrame encode(const Frame& frame);
 /// The form is checked: version, enum values, counts, finite numbers, hidden bytes = rows x cols x
 /// size, one row for each token of an entry that is not refused. What a tick may ask for is the
 /// stage's to check, by src/rules. Never trusts a length it was sent. Errors: kInternal for a
 /// malformed frame, kResourceLimit for one beyond a limit.
-Result<Frame> decode(std::string_view bytes);
+/// The frame's hidden states stay where they lie in `bytes`, which the frame keeps.
+Result<Frame> decode(std::string bytes);
 
 }  // namespace tandem::cluster

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstddef>
 #include <random>
 #include <string>
+#include <utility>
 
 #include "support/frames.h"
 #include "tandem.pb.h"
@@ -128,6 +130,19 @@ TEST(Frame, FailureBecomesOneCleanLine) {
   EXPECT_EQ(out->failure->error.code, ErrorCode::kResourceLimit);
   EXPECT_EQ(out->failure->error.message.substr(0, 7), "a?b??\xC3\xA9");
   EXPECT_EQ(out->failure->error.message.size(), kMaxFailureBytes);
+}
+
+TEST(Frame, HiddenStatesStayWhereTheyLie) {
+  const Frame out = down_frame();
+  EncodedFrame encoded = encode(out);
+  EXPECT_EQ(encoded.body.data(), out.hidden.bytes.data()) << "not copied to be sent";
+  std::string bytes = std::move(encoded);
+  const auto* first = reinterpret_cast<const std::byte*>(bytes.data());
+  const std::byte* last = first + bytes.size();
+  const auto in = decode(std::move(bytes));
+  ASSERT_TRUE(in.ok()) << in.error().message;
+  EXPECT_EQ(in->hidden.bytes.data() + in->hidden.bytes.size(), last) << "not copied on arrival";
+  EXPECT_EQ(in->hidden.bytes, out.hidden.bytes);
 }
 
 TEST(Frame, IsThePlainProtobufMessage) {

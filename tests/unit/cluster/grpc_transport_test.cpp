@@ -4,15 +4,18 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstddef>
 #include <ctime>
 #include <future>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "cluster/wire/frame_chunks.h"
 #include "support/link_peers.h"
 
 namespace tandem::cluster {
@@ -63,6 +66,30 @@ TEST(GrpcTransport, FramesOfEverySizeArriveOnceAndInOrderUnderLoad) {
     EXPECT_EQ(rank->stats().frames_received, kFrames);
     EXPECT_FALSE(rank->receive(after(milliseconds(20))).ok());
   }
+}
+
+// Pieces that begin and end anywhere in the link's own messages of 1 MiB.
+TEST(GrpcTransport, TheTwoPiecesOfAFrameArriveAsOneAndAreLetGo) {
+  auto ring = make_ring(1);
+  std::vector<std::weak_ptr<const void>> sent;
+  for (const std::size_t head : {std::size_t{0}, std::size_t{10}, kMaxChunkBytes - 1,
+                                 kMaxChunkBytes, kMaxChunkBytes + 1, 2 * kMaxChunkBytes}) {
+    for (const std::size_t body : {std::size_t{0}, std::size_t{1}, 3 * kMaxChunkBytes + 7}) {
+      const std::string first = numbered(1, head).substr(0, head);
+      const std::string second = numbered(2, body).substr(0, body);
+      const auto bytes = std::as_bytes(std::span(second));
+      EncodedFrame frame(first, SharedBytes({bytes.begin(), bytes.end()}));
+      sent.push_back(frame.body.owner());
+      ASSERT_TRUE(ring[0]->send(std::move(frame), after(seconds(5))).ok());
+      EXPECT_EQ(*ring[1]->receive(after(seconds(20))), first + second);
+    }
+  }
+  const Deadline end = after(seconds(20));
+  const auto held = [&] {
+    return std::ranges::any_of(sent, [](const auto& owner) { return !owner.expired(); });
+  };
+  while (held() && Clock::now() < end) std::this_thread::sleep_for(milliseconds(5));
+  EXPECT_FALSE(held());
 }
 
 TEST(GrpcTransport, AnEmptyFrameIsAFrame) {

@@ -7,11 +7,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <deque>
 #include <functional>
 #include <future>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -35,7 +35,7 @@ class ScriptedTransport final : public Transport {
     frames_.pop_front();
     return frame;
   }
-  Status send(std::string frame, Deadline /*deadline*/) override {
+  Status send(EncodedFrame frame, Deadline /*deadline*/) override {
     sent.push_back(std::move(frame));
     return {};
   }
@@ -80,10 +80,9 @@ Frame tick_frame(std::uint64_t number, std::uint64_t epoch = kEpoch) {
 }
 
 stage::Hidden hidden_of(float value) {
-  stage::Hidden hidden{DType::kF32, 2, 1, std::vector<std::byte>(8)};
   const float values[2] = {value, value + 1};
-  std::memcpy(hidden.bytes.data(), values, sizeof values);
-  return hidden;
+  const auto bytes = std::as_bytes(std::span(values));
+  return {DType::kF32, 2, 1, SharedBytes({bytes.begin(), bytes.end()})};
 }
 
 struct Outcome {

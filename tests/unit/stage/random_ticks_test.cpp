@@ -171,8 +171,8 @@ TEST_F(RandomTicks, HiddenStatesOfAnySizeAreDoneOrRefused) {
     in.rows = static_cast<std::int32_t>(entry.tokens.size()) + (rarely() ? 1 : 0);
     in.cols = rarely() ? static_cast<std::int32_t>(random_()) : TinyCheckpoint::kHidden;
     in.dtype = rarely() ? DType::kBF16 : DType::kF32;
-    in.bytes.resize(static_cast<std::size_t>(in.rows) * TinyCheckpoint::kHidden * 4 -
-                    (rarely() ? 1 : 0));
+    in.bytes = SharedBytes(std::vector<std::byte>(
+        static_cast<std::size_t>(in.rows) * TinyCheckpoint::kHidden * 4 - (rarely() ? 1 : 0)));
     done += stage->run(tick, in).ok();
   }
   EXPECT_GT(done, 50);

@@ -75,7 +75,8 @@ class StageRun : public ::testing::Test {
     Hidden made;
     made.rows = rows;
     made.cols = TinyCheckpoint::kHidden;
-    made.bytes.resize(static_cast<std::size_t>(rows) * TinyCheckpoint::kHidden * 4);
+    made.bytes = SharedBytes(
+        std::vector<std::byte>(static_cast<std::size_t>(rows) * TinyCheckpoint::kHidden * 4));
     return made;
   }
   /// The last entry of a tick is refused; the stage goes on.

@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "stage/stage.h"
@@ -31,6 +33,24 @@ TEST_F(StageRun, InfoStatesWhatIsHeld) {
   EXPECT_EQ(middle->info().weight_bytes, layer);
   EXPECT_EQ(middle->info().weight_bytes_per_token, layer);
   EXPECT_EQ(middle->info().layer_count, kLayers);
+}
+
+// They are the array itself, which a link may still be sending.
+TEST_F(StageRun, HiddenStatesStayWhenTheNextOnesAreComputed) {
+  const auto stage = load({0, 2});
+  std::vector<Hidden> outputs;
+  std::vector<std::vector<std::byte>> copies;
+  for (std::uint32_t position = 0; position < 20; position += 2) {
+    auto output = stage->run(tick(1, position, {5, static_cast<std::int32_t>(position)}), {});
+    ASSERT_TRUE(output.ok() && output->hidden);
+    const SharedBytes& bytes = output->hidden->bytes;
+    copies.emplace_back(bytes.data(), bytes.data() + bytes.size());
+    outputs.push_back(std::move(*output->hidden));
+  }
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    EXPECT_EQ(outputs[i].bytes, SharedBytes(copies[i])) << i;
+    EXPECT_TRUE(i == 0 || outputs[i].bytes != outputs[i - 1].bytes);
+  }
 }
 
 TEST_F(StageRun, KvInEightBitsTakesAsManyBytesAsItSays) {
