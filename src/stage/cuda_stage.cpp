@@ -28,8 +28,8 @@ std::size_t rows_of(const Admission& admission) {
 void append_row(std::vector<std::byte>& to, const Hidden& from, std::size_t row) {
   const auto cols = static_cast<std::size_t>(from.cols);
   if (from.dtype == DType::kBF16) {
-    const auto begin = from.bytes.begin() + static_cast<std::ptrdiff_t>(row * cols * 2);
-    to.insert(to.end(), begin, begin + static_cast<std::ptrdiff_t>(cols * 2));
+    const std::byte* begin = from.bytes.data() + row * cols * 2;
+    to.insert(to.end(), begin, begin + cols * 2);
     return;
   }
   std::vector<float> values(cols);
@@ -137,9 +137,10 @@ Result<Hidden> CudaStage::hidden(const Admission& admission) {
   Hidden out{
       parts_.info.hidden_dtype, static_cast<std::int32_t>(rows), parts_.info.hidden_size, {}};
   if (rows == 0) return out;
-  out.bytes.resize(rows * static_cast<std::size_t>(parts_.info.hidden_size) * 2);
-  if (Status status = parts_.executor->hidden(out.bytes); !status.ok()) return status.error();
-  if (out.dtype == DType::kF32) out.bytes = widened(out.bytes);
+  std::vector<std::byte> bytes(rows * static_cast<std::size_t>(parts_.info.hidden_size) * 2);
+  if (Status status = parts_.executor->hidden(bytes); !status.ok()) return status.error();
+  if (out.dtype == DType::kF32) bytes = widened(bytes);
+  out.bytes = SharedBytes(std::move(bytes));
   return out;
 }
 

@@ -49,7 +49,8 @@ Status share_memory(Members& members, const stage::StageOptions& options) {
   std::uint64_t held = 0;
   for (const Member& member : members) {
     ranges.push_back(member.layers);
-    held += member.client->hello().held_bytes();
+    // A stage on a GPU may keep nothing.
+    if (!options.gpu) held += member.client->hello().held_bytes();
   }
   const auto model = stage::model_bytes_of(options);
   if (!model) return model.error();

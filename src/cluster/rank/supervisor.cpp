@@ -204,14 +204,18 @@ std::shared_ptr<ComputeProcess> Supervisor::heartbeat(std::uint64_t epoch) {
   return rank_->process;
 }
 
+// Memory for KV is free again when a gateway's Stop is answered: it shares out what is free next.
 void Supervisor::release(std::uint64_t epoch, bool keep) {
+  std::shared_ptr<ComputeProcess> leaving;
   {
     const std::lock_guard lock(mutex_);
     if (rank_ && rank_->epoch == epoch) {
+      if (keep) leaving = rank_->process;
       give_up(keep, {ErrorCode::kCancelled, "was released by its gateway"});
     }
   }
   changed_.notify_all();
+  if (leaving) static_cast<void>(leaving->wait_left(after(timing::kLeave)));
 }
 
 std::uint64_t Supervisor::held_bytes() {

@@ -44,7 +44,8 @@ class Supervisor {
   Status join(const v1::StartRequest& request);
   /// The rank of `epoch`, whose lease this renews; null when it is not held (any more).
   std::shared_ptr<ComputeProcess> heartbeat(std::uint64_t epoch);
-  /// Ends the rank of `epoch`; nothing when it is not held. `keep`: its child and layers stay.
+  /// Ends the rank of `epoch`; nothing when it is not held. `keep`: its child and layers stay,
+  /// and the call waits, for kLeave at most, until it has left its ring and freed its KV.
   void release(std::uint64_t epoch, bool keep);
   /// Bytes of weights that a load re-uses or drops, or that a killed child is about to free.
   std::uint64_t held_bytes();
