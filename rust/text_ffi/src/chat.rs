@@ -67,7 +67,8 @@ fn parse(what: &str, text: &str) -> Result<Json, Failure> {
     serde_json::from_str(text).map_err(|e| Failure::invalid(format!("{what}: not JSON: {e}")))
 }
 
-/// The messages, without fields that are null and with the names of the reasoning filled in.
+/// The messages, without fields that are null (but the content: some templates ask whether it is
+/// none) and with the names of the reasoning filled in.
 fn messages(text: &str) -> Result<Vec<Map<String, Json>>, Failure> {
     let Json::Array(items) = parse("messages", text)? else {
         return Err(Failure::invalid("messages must be a list"));
@@ -87,7 +88,7 @@ fn messages(text: &str) -> Result<Vec<Map<String, Json>>, Failure> {
 
 fn normalize(fields: Map<String, Json>) -> Map<String, Json> {
     let fields: Map<String, Json> =
-        fields.into_iter().filter(|(_, value)| !value.is_null()).collect();
+        fields.into_iter().filter(|(name, value)| name == "content" || !value.is_null()).collect();
     let reasoning = REASONING_FIELDS.iter().find_map(|name| fields.get(*name)).cloned();
     let Some(reasoning) = reasoning else {
         return fields;

@@ -5,8 +5,6 @@
 #include <string_view>
 #include <utility>
 
-#include "config/json.h"
-
 namespace tandem::server {
 namespace {
 
@@ -39,10 +37,8 @@ std::optional<std::string> read_content(Fields& message, const RequestLimits& li
     if (type == "text") {
       part.require("text");
       text += part.string("text").value_or("");
-      part.finish();
     } else if (type == "refusal") {
       text += part.string("refusal").value_or("");
-      part.finish();
     } else {
       part.fail(invalid_value(part.path("type"),
                               fmt::format("Invalid value: '{}'. This model reads text parts only.",
@@ -50,13 +46,6 @@ std::optional<std::string> read_content(Fields& message, const RequestLimits& li
     }
     if (part.failed()) return std::nullopt;
   }
-  return text;
-}
-
-/// Arguments travel as text in OpenAI's API and are objects in templates. What is no object stays.
-Json read_arguments(const std::string& text) {
-  auto object = config::parse_ordered_json(text, "arguments");
-  if (object.ok() && object->is_object()) return std::move(*object);
   return text;
 }
 
@@ -74,9 +63,7 @@ Json read_tool_calls(Fields& message) {
     function->require("name");
     function->require("arguments");
     Json copy = {{"name", function->string("name").value_or("")},
-                 {"arguments", read_arguments(function->string("arguments").value_or(""))}};
-    function->finish();
-    call.finish();
+                 {"arguments", function->string("arguments").value_or("")}};
     Json out = {{"type", "function"}};
     if (id) out["id"] = *id;
     out["function"] = std::move(copy);
@@ -85,35 +72,35 @@ Json read_tool_calls(Fields& message) {
   return calls;
 }
 
-/// What SDKs send back of an answer and no template reads.
-void skip_echoes(Fields& message) {
-  message.skip({"refusal", "annotations"});
-  constexpr std::string_view kText = "this model reads text only.";
-  message.refuse("audio", kText);
+/// What would change the text that the model reads. Anything else that clients send back of an
+/// answer (parsed, provider_specific_fields, reasoning_details, ids, cache hints) is passed over.
+void refuse_other_content(Fields& message) {
+  message.refuse("audio", "this model reads text only.");
   message.refuse("function_call", "use tool_calls.");
 }
 
-Json read_assistant(Fields& message, const RequestLimits& limits) {
+Json read_assistant(Fields& message, const Json& raw, const RequestLimits& limits) {
   Json out = {{"role", "assistant"}};
   const auto content = read_content(message, limits);
   Json calls = read_tool_calls(message);
-  if (!content && calls.empty()) message.require("content");
+  // A null is an answer without text; a message without the member is none.
+  if (calls.empty() && !raw.contains("content")) message.require("content");
   out["content"] = content.value_or("");
   const auto reasoning = message.string("reasoning_content");
   const auto newer = message.string("reasoning");
   if (reasoning || newer) out["reasoning_content"] = reasoning ? *reasoning : *newer;
   if (!calls.empty()) out["tool_calls"] = std::move(calls);
-  skip_echoes(message);
+  refuse_other_content(message);
   return out;
 }
 
-Json read_message(Fields& message, const RequestLimits& limits) {
+Json read_message(Fields& message, const Json& raw, const RequestLimits& limits) {
   message.require("role");
   const auto role = message.choice("role", {"system", "developer", "user", "assistant", "tool"});
   if (!role) return nullptr;
   Json out;
   if (*role == "assistant") {
-    out = read_assistant(message, limits);
+    out = read_assistant(message, raw, limits);
   } else {
     out = {{"role", *role == "developer" ? "system" : *role}};
     message.require("content");
@@ -124,7 +111,6 @@ Json read_message(Fields& message, const RequestLimits& limits) {
     }
   }
   if (const auto name = message.string("name")) out["name"] = *name;
-  message.finish();
   return out;
 }
 
@@ -146,7 +132,7 @@ Messages read_messages(Fields& fields, const RequestLimits& limits) {
   Json out = Json::array();
   for (std::size_t i = 0; i < list->size() && !fields.failed(); ++i) {
     Fields message = fields.element("messages", i, (*list)[i]);
-    out.push_back(read_message(message, limits));
+    out.push_back(read_message(message, (*list)[i], limits));
   }
   if (fields.failed()) return messages;
   messages.ends_with_assistant = out.back()["role"] == "assistant";

@@ -11,6 +11,9 @@ namespace tandem::server {
 namespace {
 
 constexpr const char* kTemplateKwargs = "chat_template_kwargs";
+/// Most variables of a template, and bytes of all of them: enough for documents of a search.
+constexpr std::size_t kVariablesMax = 128;
+constexpr std::size_t kVariableBytesMax = 1U << 20;
 /// Variables that other fields set.
 constexpr std::string_view kOwnVariables[] = {"messages", "tools", "documents",
                                               "add_generation_prompt", "continue_final_message"};
@@ -18,7 +21,15 @@ constexpr std::string_view kOwnVariables[] = {"messages", "tools", "documents",
 /// chat_template_kwargs, and reasoning_effort for the templates that know a word for it.
 std::string read_template_kwargs(Fields& fields, const RequestRules& rules) {
   Json kwargs = Json::object();
-  if (const Json* given = fields.object(kTemplateKwargs)) kwargs = *given;
+  if (const Json* given = fields.object(kTemplateKwargs)) {
+    if (given->size() > kVariablesMax || given->dump().size() > kVariableBytesMax) {
+      fields.fail(invalid_value(
+          kTemplateKwargs, fmt::format("Invalid '{}': at most {} variables of {} bytes in all.",
+                                       kTemplateKwargs, kVariablesMax, kVariableBytesMax)));
+      return {};
+    }
+    kwargs = *given;
+  }
   for (const std::string_view name : kOwnVariables) {
     if (!kwargs.contains(name)) continue;
     fields.fail(invalid_value(
@@ -107,8 +118,8 @@ ApiResult<ChatRequest> parse_chat(const Json& body, const RequestRules& rules) {
   }
   if (request.tools.choice == ToolRequest::Choice::kAuto && !rules.template_tools) {
     fields.refuse("tools",
-                  "this model's chat template shows it no tools; a 'tool_choice' that "
-                  "forces a call works.");
+                  "this model's chat template shows it no tools, or has calls that this server "
+                  "does not read; a 'tool_choice' that forces a call works.");
   }
   fields.finish();
   if (fields.failed()) return fields.error();

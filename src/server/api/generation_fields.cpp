@@ -191,9 +191,13 @@ GenerationOptions read_generation(Fields& fields, const RequestRules& rules, int
                                        std::numeric_limits<std::int64_t>::max())) {
     options.seed = static_cast<std::uint64_t>(*seed);
   }
-  const auto max_tokens = fields.integer("max_tokens", tokens_min, kTokensMax);
-  const auto newer = fields.integer("max_completion_tokens", tokens_min, kTokensMax);
-  if (newer || max_tokens) options.max_tokens = static_cast<int>(newer ? *newer : *max_tokens);
+  constexpr auto kAny = std::numeric_limits<std::int64_t>::max();
+  const auto max_tokens = fields.integer("max_tokens", tokens_min, kAny);
+  const auto newer = fields.integer("max_completion_tokens", tokens_min, kAny);
+  if (newer || max_tokens) {
+    options.max_tokens =
+        static_cast<int>(std::min<std::int64_t>(kTokensMax, newer ? *newer : *max_tokens));
+  }
   options.n = static_cast<int>(fields.integer("n", 1, rules.limits.choices_max).value_or(1));
   options.ignore_eos = fields.boolean("ignore_eos").value_or(false);
   options.priority =

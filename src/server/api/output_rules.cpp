@@ -14,6 +14,8 @@ using Kind = OutputGrammar::Kind;
 
 constexpr std::size_t kChoicesMax = 1024;  // of structured_outputs.choice
 constexpr std::size_t kNameMax = 64;       // of a function, OpenAI's limit
+constexpr std::size_t kAllowedToolsMax = 128;
+constexpr const char* kNoTools = "'tool_choice' is only allowed when 'tools' are specified.";
 
 bool is_name(std::string_view name) {
   return !name.empty() && name.size() <= kNameMax && std::ranges::all_of(name, [](char c) {
@@ -137,6 +139,48 @@ void check_distinct(Fields& fields, const std::vector<ToolSpec>& tools) {
   }
 }
 
+/// {"type": "allowed_tools", "allowed_tools": {"mode", "tools": [{"type", "function": {"name"}}]}}:
+/// the model is shown those tools only, and may or must call one.
+void read_allowed_tools(Fields& choice, ToolRequest& request) {
+  choice.require("allowed_tools");
+  auto allowed = choice.nested("allowed_tools");
+  if (!allowed) return;
+  allowed->require("mode");
+  const auto mode = allowed->choice("mode", {"auto", "required"});
+  allowed->require("tools");
+  const Json* list = allowed->array("tools", kAllowedToolsMax);
+  std::set<std::string> names;
+  for (std::size_t i = 0; list != nullptr && i < list->size(); ++i) {
+    Fields tool = allowed->element("tools", i, (*list)[i]);
+    tool.require("type");
+    tool.choice("type", {"function"});
+    tool.require("function");
+    if (auto function = tool.nested("function")) {
+      function->require("name");
+      names.insert(function->string("name").value_or(""));
+      function->finish();
+    }
+    tool.finish();
+  }
+  allowed->finish();
+  if (choice.failed()) return;
+  const auto named = [&](const ToolSpec& tool) { return names.contains(tool.name); };
+  const auto kept = static_cast<std::size_t>(std::ranges::count_if(request.tools, named));
+  if (kept == 0 || kept != names.size()) {
+    choice.fail(
+        invalid_value(choice.path("allowed_tools"),
+                      "Invalid 'tool_choice.allowed_tools': names one or more of 'tools'."));
+    return;
+  }
+  Json shown = Json::array();
+  for (const Json& tool : Json::parse(request.json)) {
+    if (names.contains(tool["function"]["name"].get<std::string>())) shown.push_back(tool);
+  }
+  request.json = shown.dump();
+  std::erase_if(request.tools, [&](const ToolSpec& tool) { return !named(tool); });
+  if (mode == "required") request.choice = ToolRequest::Choice::kRequired;
+}
+
 void read_tool_choice(Fields& fields, ToolRequest& request) {
   using Choice = ToolRequest::Choice;
   request.choice = request.tools.empty() ? Choice::kNone : Choice::kAuto;
@@ -148,7 +192,13 @@ void read_tool_choice(Fields& fields, ToolRequest& request) {
     if (choice == "required") request.choice = Choice::kRequired;
   } else if (auto named = fields.nested("tool_choice")) {
     named->require("type");
-    named->choice("type", {"function"});
+    const auto type = named->choice("type", {"function", "allowed_tools"});
+    if (type == "allowed_tools") {
+      if (request.tools.empty()) named->fail(invalid_value("tool_choice", kNoTools));
+      if (!named->failed()) read_allowed_tools(*named, request);
+      named->finish();
+      return;
+    }
     named->require("function");
     if (auto function = named->nested("function")) {
       function->require("name");
@@ -160,8 +210,7 @@ void read_tool_choice(Fields& fields, ToolRequest& request) {
   }
   if (request.choice == Choice::kNone || fields.failed()) return;
   if (request.tools.empty()) {
-    fields.fail(
-        invalid_value("tool_choice", "'tool_choice' is only allowed when 'tools' are specified."));
+    fields.fail(invalid_value("tool_choice", kNoTools));
   }
   const auto same = [&](const ToolSpec& tool) { return tool.name == request.name; };
   if (request.choice == Choice::kNamed && std::ranges::none_of(request.tools, same)) {

@@ -69,10 +69,8 @@ class ChatFormat final : public ReplyFormat {
   Json chunk(const ReplyHead& head, const ChoicePart& part) override {
     Json delta = Json::object();
     if (!part.output.content.empty()) delta["content"] = part.output.content;
-    if (!part.output.reasoning.empty()) {
-      delta["reasoning_content"] = part.output.reasoning;
-      delta["reasoning"] = part.output.reasoning;
-    }
+    // Not "reasoning" too: clients that know both names would show it twice.
+    if (!part.output.reasoning.empty()) delta["reasoning_content"] = part.output.reasoning;
     if (!part.output.tools.empty()) delta["tool_calls"] = tools_json(part.output.tools, true);
     Json logprobs = part.tokens.empty() ? Json(nullptr) : chat_logprobs(part.tokens);
     return stream_object(head, part.index, std::move(delta), std::move(logprobs), part.finish);
@@ -100,10 +98,7 @@ class ChatFormat final : public ReplyFormat {
   static Json message(const OutputDelta& output) {
     Json out = {{"role", "assistant"}, {"content", output.content}, {"refusal", nullptr}};
     if (output.content.empty() && !output.tools.empty()) out["content"] = nullptr;
-    if (!output.reasoning.empty()) {
-      out["reasoning_content"] = output.reasoning;
-      out["reasoning"] = output.reasoning;
-    }
+    if (!output.reasoning.empty()) out["reasoning_content"] = output.reasoning;
     if (!output.tools.empty()) out["tool_calls"] = tools_json(output.tools, false);
     return out;
   }

@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <cstddef>
+#include <memory>
+#include <utility>
 
 namespace tandem::server {
 
@@ -25,6 +27,21 @@ class ByteBudget {
  private:
   std::size_t max_;
   std::atomic<std::size_t> used_{0};
+};
+
+/// Bytes that were taken, given back when this ends. A request's body counts until its answer
+/// begins: while it waits for a thread, and while that makes tokens of it.
+class HeldBytes {
+ public:
+  HeldBytes(std::shared_ptr<ByteBudget> budget, std::size_t bytes)
+      : budget_(std::move(budget)), bytes_(bytes) {}
+  ~HeldBytes() { budget_->give_back(bytes_); }
+  HeldBytes(const HeldBytes&) = delete;
+  HeldBytes& operator=(const HeldBytes&) = delete;
+
+ private:
+  std::shared_ptr<ByteBudget> budget_;
+  std::size_t bytes_;
 };
 
 }  // namespace tandem::server

@@ -6,6 +6,13 @@
 #include "server/http/request_id.h"
 
 namespace tandem::server {
+namespace {
+
+Refused too_many_bytes() {
+  return not_now("the server is receiving too many bytes at once; try again later", 1);
+}
+
+}  // namespace
 
 // Goes as far as the bytes that have arrived allow, up to the next request that needs an answer.
 void Connection::advance() {
@@ -27,7 +34,7 @@ void Connection::advance() {
     if (reader_.phase() != phase_) wait_from_now();
     phase_ = reader_.phase();
     if (!account_body(reader_.body_bytes())) {
-      return refuse(not_now("the server is receiving too many bytes at once; try again later", 1));
+      return refuse(too_many_bytes());
     }
     if (std::exchange(owes_continue_, false) && reader_.body_bytes() == 0) {
       interim_ = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -59,7 +66,8 @@ bool Connection::admit() {
 }
 
 void Connection::dispatch() {
-  account_body(0);
+  if (!account_body(reader_.body_bytes())) return refuse(too_many_bytes());
+  auto held = std::make_shared<HeldBytes>(state_.bodies, std::exchange(body_bytes_, 0));
   begin_answer(reader_.head().keep_alive);
   RequestHead head = reader_.take_head();
   HttpRequest request;
@@ -74,7 +82,7 @@ void Connection::dispatch() {
   ++state_.counters.requests;
   // Whatever the routes throw, dropping the responder answers 500.
   try {
-    state_.handler(std::move(request), make_responder(answer_));
+    state_.handler(std::move(request), make_responder(answer_, std::move(held)));
   } catch (...) {
     return;
   }
@@ -129,8 +137,8 @@ bool Connection::finish_answer(bool keep_alive) {
 
 // Makes `bytes` what this connection holds of the bodies' budget. False: there is no room.
 bool Connection::account_body(std::size_t bytes) {
-  if (bytes > body_bytes_ && !state_.bodies.take(bytes - body_bytes_)) return false;
-  if (bytes < body_bytes_) state_.bodies.give_back(body_bytes_ - bytes);
+  if (bytes > body_bytes_ && !state_.bodies->take(bytes - body_bytes_)) return false;
+  if (bytes < body_bytes_) state_.bodies->give_back(body_bytes_ - bytes);
   body_bytes_ = bytes;
   return true;
 }

@@ -54,14 +54,56 @@ std::optional<std::string> percent_decoded(std::string_view text) {
   return out;
 }
 
-std::optional<Refused> read_target(std::string_view target, RequestHead& head) {
+bool is_authority(std::string_view host) {
+  if (host.starts_with('[')) {
+    const std::size_t end = host.find(']');
+    if (end == std::string_view::npos) return false;
+    const auto literal = [](char c) { return hex_digit(c) >= 0 || c == ':' || c == '.'; };
+    if (!std::ranges::all_of(host.substr(1, end - 1), literal)) return false;
+    host.remove_prefix(end + 1);
+    if (!host.empty() && host.front() != ':') return false;
+  }
+  const std::size_t colon = host.find(':');
+  const auto name = [](char c) {
+    return is_alpha(c) || is_digit(c) ||
+           std::string_view("-._~%!$&'()*+,;=").find(c) != std::string_view::npos;
+  };
+  if (!std::ranges::all_of(host.substr(0, colon), name)) return false;
+  return colon == std::string_view::npos || std::ranges::all_of(host.substr(colon + 1), is_digit);
+}
+
+// The absolute form, as it is sent to proxies and as every server must read it (RFC 9112, 3.2.2):
+// its authority stands for the Host header's, whatever that says.
+std::optional<Refused> take_authority(std::string_view& target, std::string_view& authority) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (target.size() <= scheme.size() || !same_token(target.substr(0, scheme.size()), scheme)) {
+      continue;
+    }
+    target.remove_prefix(scheme.size());
+    const std::size_t end = std::min(target.find_first_of("/?"), target.size());
+    authority = target.substr(0, end);
+    if (authority.empty() || !is_authority(authority)) {
+      return bad("the request target has no host[:port]");
+    }
+    target.remove_prefix(end);
+    if (target.empty()) target = "/";
+    if (target.starts_with('?')) return bad("the request target has no path");
+    return std::nullopt;
+  }
+  return bad("the request target must begin with '/' or http://");
+}
+
+std::optional<Refused> read_target(std::string_view target, RequestHead& head,
+                                   std::string_view& authority) {
   const auto visible = [](char c) { return c > 0x20 && c < 0x7f && c != '#'; };
   if (!std::ranges::all_of(target, visible)) return bad("the request target has a forbidden byte");
   if (target == "*" && head.method == "OPTIONS") {
-    head.path = "*";
+    head.path.assign(1, '*');
     return std::nullopt;
   }
-  if (!target.starts_with('/')) return bad("the request target must begin with '/'");
+  if (!target.starts_with('/')) {
+    if (auto refused = take_authority(target, authority)) return refused;
+  }
   const std::size_t mark = target.find('?');
   auto path = percent_decoded(target.substr(0, mark));
   if (!path) return bad("the request target has a wrong percent escape");
@@ -81,7 +123,9 @@ std::optional<Refused> read_version(std::string_view version, RequestHead& head)
   return std::nullopt;
 }
 
-std::optional<Refused> read_request_line(std::string_view line, RequestHead& head) {
+// `authority`: of a target in absolute form.
+std::optional<Refused> read_request_line(std::string_view line, RequestHead& head,
+                                         std::string_view& authority) {
   const std::size_t first = line.find(' ');
   const std::size_t last = line.rfind(' ');
   if (first == std::string_view::npos || last == first) {
@@ -90,7 +134,8 @@ std::optional<Refused> read_request_line(std::string_view line, RequestHead& hea
   head.method = line.substr(0, first);
   if (!is_token(head.method)) return bad("the method has a forbidden byte");
   if (auto refused = read_version(line.substr(last + 1), head)) return refused;
-  if (auto refused = read_target(line.substr(first + 1, last - first - 1), head)) return refused;
+  if (auto refused = read_target(line.substr(first + 1, last - first - 1), head, authority))
+    return refused;
   constexpr std::string_view kMethods[] = {"GET",   "HEAD",   "POST",   "PUT",
                                            "PATCH", "DELETE", "OPTIONS"};
   if (std::ranges::find(kMethods, head.method) == std::end(kMethods)) {
@@ -124,29 +169,29 @@ std::optional<Refused> check_single(const RequestHead& head) {
   return std::nullopt;
 }
 
-bool is_authority(std::string_view host) {
-  if (host.starts_with('[')) {
-    const std::size_t end = host.find(']');
-    if (end == std::string_view::npos) return false;
-    const auto literal = [](char c) { return hex_digit(c) >= 0 || c == ':' || c == '.'; };
-    if (!std::ranges::all_of(host.substr(1, end - 1), literal)) return false;
-    host.remove_prefix(end + 1);
-    if (!host.empty() && host.front() != ':') return false;
-  }
-  const std::size_t colon = host.find(':');
-  const auto name = [](char c) {
-    return is_alpha(c) || is_digit(c) ||
-           std::string_view("-._~%!$&'()*+,;=").find(c) != std::string_view::npos;
-  };
-  if (!std::ranges::all_of(host.substr(0, colon), name)) return false;
-  return colon == std::string_view::npos || std::ranges::all_of(host.substr(colon + 1), is_digit);
-}
-
-std::optional<Refused> check_host(const RequestHead& head) {
+std::optional<Refused> check_host(RequestHead& head, std::string_view authority) {
   const std::string* host = head.header("host");
   if (host == nullptr && !head.http10) return bad("an HTTP/1.1 request needs a Host header");
   if (host != nullptr && !is_authority(*host)) return bad("the Host header is no host[:port]");
+  if (authority.empty()) return std::nullopt;
+  const auto same = [](const Header& header) { return same_token(header.name, "host"); };
+  const auto header = std::ranges::find_if(head.headers, same);
+  if (header == head.headers.end()) {
+    head.headers.push_back({"Host", std::string(authority)});
+  } else {
+    header->value = authority;
+  }
   return std::nullopt;
+}
+
+// Codings that end in chunked frame the body, but none of the others is known here; without chunked
+// at the end nobody knows where the body ends (RFC 9112, 6.1 and 6.3).
+Refused other_coding(std::string_view coding) {
+  const std::size_t comma = coding.rfind(',');
+  const bool framed =
+      comma != std::string_view::npos && same_token(trimmed(coding.substr(comma + 1)), "chunked");
+  if (!framed) return bad("Transfer-Encoding must be chunked");
+  return {501, "this server knows no Transfer-Encoding but chunked"};
 }
 
 std::optional<Refused> read_framing(RequestHead& head) {
@@ -155,7 +200,7 @@ std::optional<Refused> read_framing(RequestHead& head) {
   if (coding != nullptr) {
     if (length != nullptr) return bad("both Transfer-Encoding and Content-Length");
     if (head.http10) return bad("Transfer-Encoding in an HTTP/1.0 request");
-    if (!same_token(*coding, "chunked")) return bad("Transfer-Encoding must be chunked");
+    if (!same_token(*coding, "chunked")) return other_coding(*coding);
     head.chunked = true;
     return std::nullopt;
   }
@@ -241,7 +286,8 @@ void HeadScanner::reset() { seen_ = line_begin_ = lines_ = 0; }
 Checked<RequestHead> read_head(std::string_view bytes) {
   RequestHead head;
   std::string_view rest = bytes;
-  if (auto refused = read_request_line(take_line(rest), head)) return *refused;
+  std::string_view authority;
+  if (auto refused = read_request_line(take_line(rest), head, authority)) return *refused;
   for (;;) {
     if (rest.empty()) return bad("the head does not end");
     const std::string_view line = take_line(rest);
@@ -250,7 +296,7 @@ Checked<RequestHead> read_head(std::string_view bytes) {
   }
   if (!rest.empty()) return bad("bytes after the head");
   if (auto refused = check_single(head)) return *refused;
-  if (auto refused = check_host(head)) return *refused;
+  if (auto refused = check_host(head, authority)) return *refused;
   if (auto refused = read_framing(head)) return *refused;
   if (auto refused = check_coding(head)) return *refused;
   if (auto refused = read_wishes(head)) return *refused;

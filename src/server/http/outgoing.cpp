@@ -165,11 +165,18 @@ namespace {
 
 class OutgoingEnd final : public Responder {
  public:
-  explicit OutgoingEnd(std::shared_ptr<Outgoing> answer) : answer_(std::move(answer)) {}
+  OutgoingEnd(std::shared_ptr<Outgoing> answer, std::shared_ptr<void> held)
+      : answer_(std::move(answer)), held_(std::move(held)) {}
   ~OutgoingEnd() override { answer_->abandon(); }
 
-  void send(HttpResponse response) override { answer_->send(std::move(response)); }
-  void begin(HttpResponse response) override { answer_->begin(std::move(response)); }
+  void send(HttpResponse response) override {
+    held_.reset();
+    answer_->send(std::move(response));
+  }
+  void begin(HttpResponse response) override {
+    held_.reset();
+    answer_->begin(std::move(response));
+  }
   bool write(std::string piece) override { return answer_->write(std::move(piece)); }
   void end() override { answer_->end(); }
   bool closed() const override { return answer_->closed(); }
@@ -177,12 +184,14 @@ class OutgoingEnd final : public Responder {
 
  private:
   std::shared_ptr<Outgoing> answer_;
+  std::shared_ptr<void> held_;
 };
 
 }  // namespace
 
-std::shared_ptr<Responder> make_responder(std::shared_ptr<Outgoing> answer) {
-  return std::make_shared<OutgoingEnd>(std::move(answer));
+std::shared_ptr<Responder> make_responder(std::shared_ptr<Outgoing> answer,
+                                          std::shared_ptr<void> held) {
+  return std::make_shared<OutgoingEnd>(std::move(answer), std::move(held));
 }
 
 }  // namespace tandem::server

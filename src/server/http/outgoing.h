@@ -72,7 +72,9 @@ class Outgoing {
   std::size_t unsent_ = 0;  // pending_ and what was taken but not sent
 };
 
-/// The routes' end of an Outgoing.
-std::shared_ptr<Responder> make_responder(std::shared_ptr<Outgoing> answer);
+/// The routes' end of an Outgoing. `held` is let go when the answer begins, or when the routes drop
+/// theirs.
+std::shared_ptr<Responder> make_responder(std::shared_ptr<Outgoing> answer,
+                                          std::shared_ptr<void> held = nullptr);
 
 }  // namespace tandem::server

@@ -70,15 +70,15 @@ struct ServerState {
       : options(given),
         gate(given, loopback),
         handler(std::move(routes)),
-        bodies(given.limits.bodies_bytes),
+        bodies(std::make_shared<ByteBudget>(given.limits.bodies_bytes)),
         outs(std::make_shared<ByteBudget>(given.limits.outs_bytes)) {}
 
   const HttpOptions options;
   const Gate gate;
   const Handler handler;
   std::unique_ptr<boost::asio::ssl::context> tls;  // null: none
-  ByteBudget bodies;
-  std::shared_ptr<ByteBudget> outs;  // shared with answers, which may outlive the server
+  std::shared_ptr<ByteBudget> bodies;  // shared with requests, which may outlive the server
+  std::shared_ptr<ByteBudget> outs;    // shared with answers, which may outlive the server
   ConnectionList connections;
   AnswerCount answers;
   Counters counters;

@@ -48,8 +48,11 @@ void CallSink::end() {
 }
 
 void CallSink::abandon() {
+  if (open_ && !stream_) {
+    ++count_;
+    ready_.push_back(std::exchange(held_, {}));
+  }
   open_ = false;
-  held_ = {};
 }
 
 bool CallSink::take_settled() { return std::exchange(settled_, false); }

@@ -25,7 +25,7 @@ class CallSink {
   bool begin(std::string_view name);
   void arguments(std::string_view fragment);
   void end();
-  /// Forgets a call that was begun and not given out.
+  /// Gives out what there is of a call that was begun and will not end.
   void abandon();
 
   /// Whether a call is begun and not ended.

@@ -34,10 +34,17 @@ Error schema_error(const ToolSpec& tool, const std::string& rule) {
 }
 
 /// Members that say no more of an object than its properties do.
-constexpr std::array<std::string_view, 11> kPlainMembers = {
-    "type",    "properties",  "required",    "additionalProperties",
-    "$defs",   "definitions", "description", "title",
-    "$schema", "$id",         "$comment"};
+constexpr std::array<std::string_view, 17> kPlainMembers = {
+    "type",     "properties",  "required",    "additionalProperties",
+    "$defs",    "definitions", "description", "title",
+    "$schema",  "$id",         "$comment",    "default",
+    "examples", "example",     "deprecated",  "readOnly",
+    "writeOnly"};
+
+bool is_plain(std::string_view member) {
+  return member.starts_with("x-") ||
+         std::ranges::find(kPlainMembers, member) != kPlainMembers.end();
+}
 
 bool requires_member(const ordered_json& schema, const std::string& name) {
   const auto required = schema.find("required");
@@ -135,7 +142,7 @@ Result<std::string> tagged_arguments(LarkRules& rules, ToolSyntax syntax, const 
   if (!schema) return schema.error();
   if (!*schema) return std::string();
   for (const auto& [key, value] : (*schema)->items()) {
-    if (std::ranges::find(kPlainMembers, key) == kPlainMembers.end()) {
+    if (!is_plain(key)) {
       return schema_error(tool,
                           fmt::format("use '{}', which this model's way to call cannot hold", key));
     }

@@ -87,4 +87,22 @@ std::vector<std::string_view> tool_openers(ToolSyntax syntax) {
   return {};
 }
 
+std::string_view block_end(ToolSyntax syntax) {
+  switch (syntax) {
+    case ToolSyntax::kNone:
+    case ToolSyntax::kHermes:
+    case ToolSyntax::kQwenXml:
+    case ToolSyntax::kGlm:
+      return marker::kToolCallEnd;
+    case ToolSyntax::kDeepseek:
+    case ToolSyntax::kDeepseekV31:
+      return marker::kDeepseekCallsEnd;
+    case ToolSyntax::kLlama:
+    case ToolSyntax::kMistral:
+    case ToolSyntax::kMistralArgs:
+      return {};
+  }
+  return {};
+}
+
 }  // namespace tandem::server

@@ -39,6 +39,8 @@ MarkerMatch match_marker(std::string_view text, std::span<const std::string_view
 std::vector<std::string_view> tool_markers(ToolSyntax syntax);
 /// Markers that begin tool calls in the middle of content.
 std::vector<std::string_view> tool_openers(ToolSyntax syntax);
+/// What closes a block of calls; "": only the end of the output does.
+std::string_view block_end(ToolSyntax syntax);
 
 namespace marker {
 inline constexpr std::string_view kToolCall = "<tool_call>";

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "config/json.h"
+#include "config/python_json.h"
 #include "server/output/markers.h"
 
 namespace tandem::server {
@@ -12,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kConfigFile = "tokenizer_config.json";
+constexpr const char* kConfigFiles[] = {"tokenizer_config.json", "chat_template.json"};
 constexpr const char* kTemplateFiles[] = {"chat_template.jinja",
                                           "additional_chat_templates/tool_use.jinja"};
 
@@ -53,12 +54,13 @@ ReasoningSyntax find_reasoning(std::string_view templates,
   return ReasoningSyntax::kNone;
 }
 
-/// The templates inside tokenizer_config.json: a string, or a list of {"name", "template"}.
-Status add_configured(const std::filesystem::path& folder, std::string& templates) {
-  const Result<std::string> text = config::read_text_file(folder / kConfigFile);
+/// The templates inside one of the JSON files: a string, or a list of {"name", "template"}.
+Status add_configured(const std::filesystem::path& folder, const char* file,
+                      std::string& templates) {
+  const Result<std::string> text = config::read_text_file(folder / file);
   if (!text && text.error().code == ErrorCode::kNotFound) return {};
   if (!text) return text.error();
-  const Result<json> parsed = config::parse_json(*text, kConfigFile);
+  const Result<json> parsed = config::parse_python_json(*text, file);
   if (!parsed) return parsed.error();
   const json field = parsed->is_object() ? parsed->value("chat_template", json()) : json();
   if (field.is_string()) templates += field.get<std::string>();
@@ -109,7 +111,9 @@ Result<OutputFormat> load_output_format(const std::filesystem::path& folder,
     if (!text && text.error().code != ErrorCode::kNotFound) return text.error();
     if (text) templates += *text;
   }
-  if (const Status added = add_configured(folder, templates); !added) return added.error();
+  for (const char* file : kConfigFiles) {
+    if (const Status added = add_configured(folder, file, templates); !added) return added.error();
+  }
   const auto token = [&](std::string_view marker) {
     const std::optional<std::int32_t> id = tokenizer.token_to_id(marker);
     if (!id) return MarkerToken::kNone;

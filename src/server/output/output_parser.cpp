@@ -24,9 +24,11 @@ struct OutputParser::Impl {
   std::vector<std::string_view> openers;  // none: tool calls are not looked for
   CallSink sink;
 
-  enum class Phase { kStart, kOpenReasoning, kReasoning, kContent, kCall };
+  enum class Phase { kStart, kOpenReasoning, kReasoning, kContent, kCall, kBrokenCall };
   Phase phase = Phase::kStart;
   bool wrote_content = false;
+  bool announced = false;     // a marker began the block of calls
+  bool broken = false;        // a call was given out that is not whole
   bool behind_block = false;  // white space that comes now belongs to the format
   std::string text;           // what arrived and is not decided
   std::string raw;            // what the reader read and did not settle
@@ -45,6 +47,7 @@ struct OutputParser::Impl {
   Used last_content(std::string_view rest);
   Used call(std::string_view rest, bool last);
   Used cut_off(std::string_view rest);
+  Used skip_broken(std::string_view rest, bool last);
   void write(std::string_view content);
   void begin_call(std::string_view head, std::string_view opener);
   void fail_call();
@@ -91,6 +94,8 @@ OutputParser::Impl::Used OutputParser::Impl::step(std::string_view rest, bool la
       return content(rest, last);
     case Phase::kCall:
       return call(rest, last);
+    case Phase::kBrokenCall:
+      return skip_broken(rest, last);
   }
   return std::nullopt;
 }
@@ -172,6 +177,7 @@ void OutputParser::Impl::write(std::string_view content) {
 
 void OutputParser::Impl::begin_call(std::string_view head, std::string_view opener) {
   raw = std::string(head) + std::string(opener);
+  announced = !opener.empty();
   reader = make_call_reader(syntax, opener, options.tools);
   phase = Phase::kCall;
 }
@@ -207,18 +213,39 @@ OutputParser::Impl::Used OutputParser::Impl::call(std::string_view rest, bool la
 }
 
 void OutputParser::Impl::fail_call() {
-  sink.abandon();
+  if (sink.open()) {
+    sink.abandon();
+    raw.clear();
+    broken = true;
+    phase = Phase::kBrokenCall;
+    return;
+  }
   write(std::exchange(raw, ""));
   phase = Phase::kContent;
 }
 
-/// The output ended inside a block of calls.
+/// What follows a call that broke, up to the end of its block, is the format's and no content.
+OutputParser::Impl::Used OutputParser::Impl::skip_broken(std::string_view rest, bool last) {
+  const std::string_view end = block_end(syntax);
+  const auto ends = std::span(&end, end.empty() ? 0 : 1);
+  const MarkerPlace place = find_marker(rest, ends);
+  if (place.marker < 0) {
+    const std::size_t used = last ? rest.size() : place.before;
+    return used == 0 ? Used() : used;
+  }
+  phase = Phase::kContent;
+  behind_block = true;
+  return place.before + end.size();
+}
+
+/// The output ended inside a block of calls. What there is of a call that has its name is given
+/// out; before the name there is none, only the format's markup, unless nothing announced a call.
 OutputParser::Impl::Used OutputParser::Impl::cut_off(std::string_view rest) {
-  if (sink.open() && options.stream_arguments) {
+  if (sink.open()) {
     reader->finish(rest, sink);
+    broken = broken || sink.open();
     sink.abandon();
-  } else {
-    sink.abandon();
+  } else if (!announced) {
     raw += rest;
     behind_block = behind_block || sink.count() > 0;
     last_content(raw);
@@ -247,7 +274,7 @@ OutputDelta OutputParser::finish() {
   return std::exchange(impl_->delta, {});
 }
 
-int OutputParser::tool_calls() const { return impl_->sink.count(); }
+int OutputParser::tool_calls() const { return impl_->broken ? 0 : impl_->sink.count(); }
 
 bool OutputParser::in_reasoning() const {
   return impl_->phase == Impl::Phase::kOpenReasoning || impl_->phase == Impl::Phase::kReasoning;

@@ -45,9 +45,9 @@ struct OutputOptions {
   bool starts_in_reasoning = false;
   /// False: reasoning blocks stay in the content, markers and all.
   bool split_reasoning = true;
-  /// True: arguments are given out while they are written. When the model then breaks the JSON, the
-  /// call keeps what was given out and the rest becomes content. False: a call appears when it is
-  /// whole and valid, or else as content; for answers that are not streamed.
+  /// True: arguments are given out while they are written. False: a call appears when it ends; for
+  /// answers that are not streamed. A call that breaks or is cut off behind its name is given out
+  /// as far as it came, and the rest of its block is dropped.
   bool stream_arguments = true;
   /// Random bits for the calls' ids; called once or more a call.
   std::function<std::uint64_t()> random;
@@ -74,7 +74,7 @@ class OutputParser {
   /// What is left when the output ended.
   OutputDelta finish();
 
-  /// How many tool calls were given out; more than none makes finish_reason "tool_calls".
+  /// How many calls were given out, 0 if one is not whole; any makes finish_reason "tool_calls".
   int tool_calls() const;
   /// Whether the text so far ends inside a reasoning block.
   bool in_reasoning() const;

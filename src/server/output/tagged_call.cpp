@@ -16,13 +16,10 @@ using Markers = std::span<const std::string_view>;
 constexpr std::array kGlmNameEnds = {std::string_view("\n"), marker::kArgKey, marker::kToolCallEnd};
 constexpr std::array kQwenNameEnds = {std::string_view(">")};
 constexpr std::array kGlmBetween = {marker::kArgKey, marker::kToolCallEnd};
-constexpr std::array kQwenBetween = {marker::kParameter, marker::kFunctionEnd};
+constexpr std::array kQwenBetween = {marker::kParameter, marker::kFunctionEnd,
+                                     marker::kToolCallEnd};
 constexpr std::array kGlmKeyEnds = {marker::kArgKeyEnd};
 constexpr std::array kGlmValue = {marker::kArgValue};
-constexpr std::array kGlmValueEnds = {marker::kArgValueEnd};
-// Qwen's template puts a value on lines of its own.
-constexpr std::array kQwenValueEnds = {std::string_view("\n</parameter>"), marker::kParameterEnd};
-
 std::string json_string(std::string_view text) {
   std::string out = "\"";
   append_escaped(out, text);
@@ -69,8 +66,9 @@ ReadStep TaggedReader::read_between(std::string_view text, CallSink& sink) {
     key_.clear();
     return {State::kAgain, spaces + markers.front().size()};
   }
-  // GLM's end is that of the block around the call.
-  return end_call(spaces + (style_ == Style::kGlm ? 0 : markers.back().size()), sink);
+  // </tool_call> is the end of the block around the call.
+  const std::string_view end = markers[static_cast<std::size_t>(match.marker)];
+  return end_call(spaces + (end == marker::kToolCallEnd ? 0 : end.size()), sink);
 }
 
 ReadStep TaggedReader::end_call(std::size_t used, CallSink& sink) {
@@ -113,8 +111,36 @@ bool TaggedReader::begin_argument(CallSink& sink) {
                  (as_string() ? ": \"" : ": "));
   value_.clear();
   value_begun_ = false;
+  given_.insert(key_);
+  find_ends();
   place_ = Place::kValue;
   return true;
+}
+
+/// What may end the value of the argument that begins.
+void TaggedReader::find_ends() {
+  const bool glm = style_ == Style::kGlm;
+  ends_.clear();
+  if (glm) {
+    ends_.emplace_back(marker::kArgValueEnd);
+  } else {
+    // Qwen's template puts a value on lines of its own.
+    ends_.push_back('\n' + std::string(marker::kParameterEnd));
+    ends_.emplace_back(marker::kParameterEnd);
+  }
+  closings_ = ends_.size();
+  const auto line = [this](const std::string& tag) { ends_.push_back('\n' + tag); };
+  line(std::string(marker::kToolCallEnd));
+  if (!glm) line(std::string(marker::kFunctionEnd) + '\n');
+  const auto tool = std::ranges::find(tools_, name_, &ToolSpec::name);
+  if (tool == tools_.end() || !tool->parameters.is_object()) return;
+  const auto properties = tool->parameters.find("properties");
+  if (properties == tool->parameters.end() || !properties->is_object()) return;
+  for (const auto& [name, ignored] : properties->items()) {
+    if (given_.contains(name)) continue;
+    line(glm ? std::string(marker::kArgKey) + name + std::string(marker::kArgKeyEnd) + '\n'
+             : std::string(marker::kParameter) + name + ">\n");
+  }
 }
 
 ReadStep TaggedReader::read_value(std::string_view text, CallSink& sink) {
@@ -124,7 +150,7 @@ ReadStep TaggedReader::read_value(std::string_view text, CallSink& sink) {
     value_begun_ = true;
     if (!glm && text.front() == '\n') return {State::kAgain, 1};
   }
-  const Markers ends = glm ? Markers(kGlmValueEnds) : Markers(kQwenValueEnds);
+  const std::vector<std::string_view> ends(ends_.begin(), ends_.end());
   const MarkerPlace place = find_marker(text, ends);
   std::string piece;
   if (as_string()) {
@@ -138,18 +164,36 @@ ReadStep TaggedReader::read_value(std::string_view text, CallSink& sink) {
   }
   place_ = Place::kBetween;
   sink.arguments(as_string() ? piece + '"' : json_argument(value_, types_));
-  return {State::kAgain, place.before + ends[static_cast<std::size_t>(place.marker)].size()};
+  // A line that is no closing tag is read by what comes next.
+  const auto end = static_cast<std::size_t>(place.marker);
+  return {State::kAgain, place.before + (end < closings_ ? ends[end].size() : 1)};
+}
+
+/// The end of the output ends the value too; `rest` may hold the beginning of a tag.
+void TaggedReader::end_value(std::string_view rest, CallSink& sink) {
+  const auto begins_end = [&](std::string_view tail) {
+    return std::ranges::any_of(
+        ends_, [&](const std::string& end) { return std::string_view(end).starts_with(tail); });
+  };
+  for (std::size_t at = 0; at < rest.size(); ++at) {
+    if (!begins_end(rest.substr(at))) continue;
+    rest = rest.substr(0, at);
+    break;
+  }
+  std::string last;
+  if (as_string()) {
+    append_escaped(last, rest);
+    last += '"';
+  } else {
+    last = json_argument(value_ + std::string(rest), types_);
+  }
+  sink.arguments(last);
 }
 
 void TaggedReader::finish(std::string_view rest, CallSink& sink) {
-  if (place_ != Place::kValue || !sink.open()) return;
-  std::string held = value_;
-  if (as_string()) {
-    append_escaped(held, rest);
-  } else {
-    held += rest;
-  }
-  sink.arguments(held);
+  if (!sink.open()) return;
+  if (place_ == Place::kValue) end_value(rest, sink);
+  end_call(0, sink);
 }
 
 }  // namespace tandem::server

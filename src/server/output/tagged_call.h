@@ -1,6 +1,8 @@
 #pragma once
 // Calls whose arguments are tagged text: GLM's and Qwen3-Coder's.
 
+#include <cstddef>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,7 +14,10 @@ namespace tandem::server {
 
 /// Reads, behind <tool_call>, `name\n<arg_key>k</arg_key>\n<arg_value>v</arg_value>…` up to and
 /// without </tool_call> (GLM), or, behind <function=, `name>\n<parameter=k>\nv\n</parameter>…
-/// </function>` (Qwen). The types in the function's schema decide what becomes a JSON string.
+/// </function>` (Qwen). The types in the function's schema decide what becomes a JSON string. Where
+/// a value's closing tag is lost, it ends at the next line that is the tag of a declared argument
+/// not given yet, or that closes the function or the call, or with the output, which ends the call
+/// too.
 class TaggedReader : public CallReader {
  public:
   enum class Style { kGlm, kQwen };
@@ -32,6 +37,8 @@ class TaggedReader : public CallReader {
   ReadStep end_call(std::size_t used, CallSink& sink);
   bool begin_call(CallSink& sink);
   bool begin_argument(CallSink& sink);
+  void find_ends();
+  void end_value(std::string_view rest, CallSink& sink);
   bool as_string() const { return types_ == kStringType; }
 
   Style style_;
@@ -42,8 +49,11 @@ class TaggedReader : public CallReader {
   int arguments_ = 0;
   std::string name_;
   std::string key_;
-  JsonTypes types_ = kAnyType;  // of the argument being read
-  std::string value_;           // of an argument that is not only a string: waits for its end
+  JsonTypes types_ = kAnyType;     // of the argument being read
+  std::string value_;              // of an argument that is not only a string: waits for its end
+  std::set<std::string> given_;    // arguments that began
+  std::vector<std::string> ends_;  // of the value being read: its closing tags, then lines
+  std::size_t closings_ = 0;       // how many of them are closing tags
 };
 
 }  // namespace tandem::server

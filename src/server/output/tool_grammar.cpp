@@ -129,6 +129,9 @@ class GrammarWriter {
 
   /// Text, and perhaps calls behind it.
   std::string optional(const std::string& block) {
+    if (choice_.content) {
+      return fmt::format("({} {} | {})", opener(), block, rules_.add(*choice_.content));
+    }
     // Llama calls in the whole answer or not at all.
     if (format_.tools == S::kLlama) {
       return fmt::format("({} | {})", block, rules_.add("/([^{ \\t\\r\\n](.|\\n)*)?/"));

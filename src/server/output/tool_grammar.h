@@ -21,6 +21,9 @@ struct ToolChoice {
   bool parallel = true;
   /// The output starts inside a reasoning block, which ends before the first call.
   bool starts_in_reasoning = false;
+  /// What an output without a call is, as a Lark expression; nullopt: any text, which may also come
+  /// before the calls. Only without `required`. `%json {…}` and /patterns/ may be in it.
+  std::optional<std::string> content{};
 };
 
 /// A grammar in llguidance's Lark syntax, for text::Grammar::lark. Every output it allows is (after

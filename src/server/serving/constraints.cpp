@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "config/json.h"
 #include "server/output/lark_rules.h"
 #include "server/output/tool_grammar.h"
 
@@ -33,33 +32,33 @@ std::string lexeme(const std::string& pattern) {
   return out + '/';
 }
 
-/// The rest of a reasoning block, and then the format.
-Result<std::string> behind_reasoning(const OutputFormat& format, const OutputGrammar& wanted) {
-  LarkRules rules(format);
-  const auto with = [&](const std::string& expression) {
-    const std::string block = rules.text_through(reasoning_markers(format.reasoning).close);
-    return rules.text(block + " " + kGap + " " + expression);
-  };
+/// A format as a Lark expression.
+Result<std::string> expression_of(const OutputGrammar& wanted) {
   switch (wanted.kind) {
     case Kind::kJsonObject:
-    case Kind::kJsonSchema: {
-      Json schema = {{"type", "object"}};
-      if (wanted.kind == Kind::kJsonSchema) {
-        auto parsed = config::parse_ordered_json(wanted.source, "json schema");
-        if (!parsed) return parsed.error();
-        schema = std::move(*parsed);
-      }
-      auto expression = rules.json(schema);
-      if (!expression) return expression.error();
-      return with(*expression);
-    }
+      return text::lark_json(R"({"type":"object"})");
+    case Kind::kJsonSchema:
+      return text::lark_json(wanted.source);
     case Kind::kRegex:
-      return with(lexeme(wanted.source));
+      return lexeme(wanted.source);
     case Kind::kLark:
     case Kind::kNone:
       break;
   }
-  return invalid("a Lark grammar is not supported while the model reasons");
+  return invalid("a Lark grammar is not supported while the model reasons or may call tools");
+}
+
+/// A reasoning block, which is there if the prompt opened it, and then the format.
+Result<std::string> behind_reasoning(const OutputFormat& format, const OutputGrammar& wanted,
+                                     bool opened) {
+  const Result<std::string> expression = expression_of(wanted);
+  if (!expression) return expression;
+  LarkRules rules(format);
+  const auto [open, close] = reasoning_markers(format.reasoning);
+  const std::string block = rules.text_through(close) + " " + rules.add(kGap);
+  const std::string rule = rules.add(*expression);
+  if (opened) return rules.text(block + " " + rule);
+  return rules.text("(" + rules.marker(open) + " " + block + ")? " + rule);
 }
 
 Result<text::Grammar> format_grammar(const text::GrammarTokenizer& tokenizer,
@@ -86,8 +85,10 @@ bool holds_tools(const ToolRequest& tools) {
 }
 
 Result<text::Grammar> tools_grammar(const ModelText& text, const text::GrammarTokenizer& tokenizer,
-                                    const ToolRequest& tools, bool in_reasoning) {
+                                    const ToolRequest& tools, bool in_reasoning,
+                                    std::optional<std::string> content) {
   ToolChoice choice;
+  choice.content = std::move(content);
   choice.required = tools.choice != Choice::kAuto;
   if (tools.choice == Choice::kNamed) choice.name = tools.name;
   choice.parallel = tools.parallel;
@@ -112,9 +113,21 @@ NamedGrammar chat_grammar(const ModelText& text, const ChatRequest& request,
     return out;
   }
   const auto compile = [&]() -> Result<text::Grammar> {
-    if (!formatted) return tools_grammar(text, *tokenizer, request.tools, starts_in_reasoning);
-    if (!starts_in_reasoning) return format_grammar(*tokenizer, request.grammar);
-    auto source = behind_reasoning(text.format(), request.grammar);
+    if (!formatted) {
+      return tools_grammar(text, *tokenizer, request.tools, starts_in_reasoning, std::nullopt);
+    }
+    // The format is that of the content: calls stay free.
+    if (request.tools.choice == Choice::kAuto) {
+      auto content = expression_of(request.grammar);
+      if (!content) return content.error();
+      return tools_grammar(text, *tokenizer, request.tools, starts_in_reasoning,
+                           std::move(*content));
+    }
+    // A Lark grammar says itself what comes first.
+    const bool reasons = text.format().reasoning != ReasoningSyntax::kNone &&
+                         (starts_in_reasoning || request.grammar.kind != Kind::kLark);
+    if (!reasons) return format_grammar(*tokenizer, request.grammar);
+    auto source = behind_reasoning(text.format(), request.grammar, starts_in_reasoning);
     if (!source) return source.error();
     return text::Grammar::lark(*tokenizer, *source);
   };

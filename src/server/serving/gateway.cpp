@@ -57,7 +57,8 @@ Result<RequestRules> make_rules(const GatewayOptions& options, const ModelText& 
   rules.chat_max_tokens = options.chat_max_tokens;
   rules.vocabulary = text.vocabulary();
   rules.model_names = options.model_names;
-  rules.template_tools = text.template_takes_tools();
+  // Tools whose calls nobody would read are as good as none.
+  rules.template_tools = text.template_takes_tools() && text.format().tools != ToolSyntax::kNone;
   rules.template_reasoning_effort = text.template_reads("reasoning_effort", "\"low\"", "\"high\"");
   rules.template_enable_thinking = text.template_reads("enable_thinking", "true", "false");
   return rules;

@@ -2,13 +2,27 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <limits>
 #include <variant>
 
 #include "config/json.h"
 #include "config/model_config.h"
+#include "config/python_json.h"
+#include "text/token_bytes.h"
 
 namespace tandem::server {
+namespace {
+
+constexpr double kLeastTopP = 1e-6;
+constexpr int kMostTopK = 1 << 30;
+constexpr double kMostMinP = 0.999999;
+/// Bytes of a token of prose, roughly.
+constexpr std::size_t kUsualTokenBytes = 8;
+constexpr std::size_t kMarginTokens = 256;
+
+}  // namespace
 
 Result<ModelText> ModelText::load(const std::filesystem::path& folder) {
   auto config = config::ModelConfig::load(folder);
@@ -27,7 +41,23 @@ Result<ModelText> ModelText::load(const std::filesystem::path& folder) {
   }
   auto format = load_output_format(folder, *tokenizer);
   if (!format) return format.error();
-  return ModelText(std::move(*tokenizer), std::move(chat_template), std::move(*format), vocabulary);
+  ModelText model(std::move(*tokenizer), std::move(chat_template), std::move(*format), vocabulary);
+  if (model.template_) model.history_ = model.find_history_style();
+  for (std::int32_t id = 0; id < model.tokenizer_.vocabulary_size(); ++id) {
+    const auto bytes = text::token_bytes(model.tokenizer_, id);
+    if (bytes) model.longest_token_ = std::max(model.longest_token_, bytes->size());
+  }
+  return model;
+}
+
+HistoryStyle ModelText::find_history_style() const {
+  text::ChatTemplate::Options options;
+  // Some templates show calls only where there are tools.
+  options.tools_json =
+      R"([{"type":"function","function":{"name":"f","description":"d","parameters":)"
+      R"({"type":"object","properties":{}}}}])";
+  return probe_history(
+      [&](const std::string& messages) { return template_->render(messages, options); });
 }
 
 bool ModelText::template_reads(const std::string& variable, const std::string& one,
@@ -70,7 +100,7 @@ Result<std::string> ModelText::render(const ChatPrompt& prompt, std::time_t now)
   options.tools_json = prompt.tools_json;
   options.kwargs_json = prompt.kwargs_json;
   options.now = now;
-  return template_->render(prompt.messages_json, options);
+  return template_->render(in_style(history_, prompt.messages_json), options);
 }
 
 Result<std::vector<std::int32_t>> ModelText::encode_rendered(const std::string& text) const {
@@ -80,6 +110,19 @@ Result<std::vector<std::int32_t>> ModelText::encode_rendered(const std::string& 
 Result<std::vector<std::int32_t>> ModelText::encode(const Prompt& prompt) const {
   if (const auto* ids = std::get_if<std::vector<std::int32_t>>(&prompt)) return *ids;
   return tokenizer_.encode(std::get<std::string>(prompt), true);
+}
+
+std::optional<std::size_t> ModelText::tokens_beyond(std::string_view text,
+                                                    std::size_t limit) const {
+  // Where the text is cut, tokens may differ from those of the whole: a margin covers them.
+  const std::size_t enough = limit + limit / 8 + kMarginTokens;
+  for (std::size_t size = kUsualTokenBytes * enough; size < text.size() / 2; size *= 2) {
+    std::size_t end = size;
+    while ((static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+    const auto ids = tokenizer_.encode(text.substr(0, end), false);
+    if (ids && ids->size() > enough) return limit;
+  }
+  return std::nullopt;
 }
 
 std::string ModelText::token_text(std::int32_t id) const {
@@ -94,9 +137,24 @@ std::string ModelText::token_text(std::int32_t id) const {
 }
 
 TokenText ModelText::token_text(const TokenResult& token) const {
-  TokenText out{token_text(token.id), token.logprob, {}};
-  for (const TokenLogprob& one : token.top) out.top.emplace_back(token_text(one.id), one.logprob);
+  TokenText out{token_text(token.id), token.logprob, {}, text::token_bytes(tokenizer_, token.id)};
+  for (const TokenLogprob& one : token.top) {
+    out.top.push_back({token_text(one.id), one.logprob, text::token_bytes(tokenizer_, one.id)});
+  }
   return out;
+}
+
+void ModelText::align(std::span<TokenText> tokens, std::string_view text) const {
+  for (TokenText& token : tokens) {
+    const std::string& bytes = token.bytes ? *token.bytes : token.text;
+    std::string_view own = bytes;
+    if (!text.starts_with(own)) {
+      const bool stripped = own.starts_with(' ') && text.starts_with(own.substr(1));
+      own = stripped ? own.substr(1) : std::string_view();
+      token.shown = own;
+    }
+    text.remove_prefix(own.size());
+  }
 }
 
 Result<SamplingParams> recommended_sampling(const std::filesystem::path& folder) {
@@ -106,14 +164,18 @@ Result<SamplingParams> recommended_sampling(const std::filesystem::path& folder)
   auto text = config::read_text_file(folder / kFile);
   if (!text && text.error().code == ErrorCode::kNotFound) return params;
   if (!text) return text.error();
-  auto json = config::parse_json(*text, kFile);
+  auto json = config::parse_python_json(*text, kFile);
   if (!json) return json.error();
   config::FieldReader reader(*json, kFile);
   const bool greedy = !reader.boolean_or("do_sample", true);
   params.temperature = greedy ? 0 : static_cast<float>(reader.number_or("temperature", 1, 0, 100));
-  params.top_p = static_cast<float>(reader.number_or("top_p", 1, 1e-6, 1));
-  params.top_k = reader.integer_or("top_k", 0, 0, 1 << 30);
-  params.min_p = static_cast<float>(reader.number_or("min_p", 0, 0, 0.999999));
+  // A filter of a value at which it would keep all, or that mlx-lm takes for off, is off.
+  const double top_p = reader.number_or("top_p", 1, 0, 1);
+  params.top_p = top_p < kLeastTopP ? 1 : static_cast<float>(top_p);
+  params.top_k = std::max(0, reader.integer_or("top_k", 0, -1, std::numeric_limits<int>::max()));
+  if (params.top_k > kMostTopK) params.top_k = 0;
+  const double min_p = reader.number_or("min_p", 0, 0, 1);
+  params.min_p = min_p > kMostMinP ? 0 : static_cast<float>(min_p);
   // 1 is Hugging Face's word for none.
   const double penalty = reader.number_or("repetition_penalty", 1, 0, 100);
   params.repetition_penalty = penalty == 1 ? 0 : static_cast<float>(penalty);

@@ -1,13 +1,16 @@
 #pragma once
 // A model's words: tokenizer, chat template, and how it writes reasoning and tool calls.
 
+#include <cstddef>
 #include <cstdint>
 #include <ctime>
 #include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,6 +19,7 @@
 #include "server/api/logprobs.h"
 #include "server/api/request_rules.h"
 #include "server/output/output_format.h"
+#include "server/serving/history_style.h"
 #include "tandem/error.h"
 #include "tandem/tick.h"
 #include "text/chat_template.h"
@@ -48,8 +52,18 @@ class ModelText {
   Result<std::vector<std::int32_t>> encode_rendered(const std::string& text) const;
   Result<std::vector<std::int32_t>> encode(const Prompt& prompt) const;
 
+  /// Bytes of the longest token; 0: tokens of this tokenizer may stand for any number of bytes.
+  std::size_t longest_token() const { return longest_token_; }
+  /// Tokens of a beginning of `text`, when they are more than `limit` beyond doubt; for texts that
+  /// are far longer than such a prompt, of which no more than needed becomes tokens.
+  std::optional<std::size_t> tokens_beyond(std::string_view text, std::size_t limit) const;
+
   /// A token's text as it stands inside a text; a part of a character is U+FFFD.
   std::string token_text(std::int32_t id) const;
+  /// Says of the tokens of `text`, from its beginning on, what each adds where that is not its
+  /// bytes: nothing for a special token that the text does not have, the word alone for a first
+  /// word whose space the decoder strips.
+  void align(std::span<TokenText> tokens, std::string_view text) const;
   TokenText token_text(const TokenResult& token) const;
 
  private:
@@ -60,11 +74,14 @@ class ModelText {
         format_(std::move(format)),
         vocabulary_(vocabulary),
         for_grammars_(std::make_unique<ForGrammars>()) {}
+  HistoryStyle find_history_style() const;
 
   text::Tokenizer tokenizer_;
   std::optional<text::ChatTemplate> template_;
   OutputFormat format_;
   std::int32_t vocabulary_;
+  HistoryStyle history_;
+  std::size_t longest_token_ = 0;
 
   struct ForGrammars {
     std::once_flag once;
@@ -75,7 +92,7 @@ class ModelText {
 
 /// The defaults of sampling that the model's authors recommend in generation_config.json: its
 /// temperature, top_p, top_k, min_p and repetition_penalty. Temperature is 0 when it says
-/// "do_sample": false, and else OpenAI's 1.
+/// "do_sample": false, and else OpenAI's 1. top_k -1, top_p 0 and min_p 1 mean off.
 Result<SamplingParams> recommended_sampling(const std::filesystem::path& folder);
 
 }  // namespace tandem::server

@@ -30,11 +30,18 @@ Reply::Reply(std::shared_ptr<RecordedAnswer> answer, const ModelText& model, Met
       last_write_(answer_->began()) {
   choices_.reserve(open_choices_);
   for (std::size_t i = 0; i < open_choices_; ++i) {
-    choices_.emplace_back(TokenStream(model, {.stop = options_.stop,
-                                              .keep_markers = options_.parser.has_value(),
-                                              .tokens = options_.logprobs.has_value()}));
-    choices_.back().part.index = static_cast<int>(i);
-    if (options_.parser) choices_.back().parser.emplace(options_.output_format, *options_.parser);
+    const std::size_t prompt = i / static_cast<std::size_t>(options_.n);
+    choices_.emplace_back(TokenStream(
+        model, {.stop = options_.stop,
+                .keep_markers = options_.parser.has_value(),
+                .tokens = options_.logprobs.has_value(),
+                .continues = prompt < options_.continues.size() && options_.continues[prompt]}));
+    Choice& choice = choices_.back();
+    choice.part.index = static_cast<int>(i);
+    if (!options_.parser) continue;
+    choice.parser.emplace(options_.output_format, *options_.parser);
+    // The call that the prompt began is the answer's, but nothing else of it.
+    choice.begun.tools = choice.parser->push(options_.begun_call).tools;
   }
 }
 
@@ -112,14 +119,24 @@ void Reply::open(std::size_t index) {
     ensure_begun();
     if (auto opening = format_->opening(head_, choice.part.index)) out_ += sse(*opening);
   }
+  if (!choice.begun.empty()) {
+    ChoicePart part;
+    part.index = choice.part.index;
+    part.output = std::exchange(choice.begun, {});
+    emit(index, std::move(part));
+  }
   if (options_.echo.empty()) return;
   const Echo& echo = options_.echo[index / static_cast<std::size_t>(options_.n)];
   ChoicePart part;
   part.index = choice.part.index;
   part.output.content = echo.text;
   if (options_.logprobs) {
-    part.tokens.push_back({model_->token_text(echo.ids.front()), std::nullopt, {}});
+    TokenResult first;
+    first.id = echo.ids.front();
+    part.tokens.push_back(model_->token_text(first));
+    part.tokens.front().logprob = std::nullopt;
     for (const auto& score : choice.scores) part.tokens.push_back(model_->token_text(score.token));
+    model_->align(part.tokens, echo.text);
   }
   emit(index, std::move(part));
 }

@@ -35,6 +35,8 @@ struct ReplyOptions {
   int n = 1;                            // choices of each prompt; sequence i is of prompt i / n
   std::optional<OutputOptions> parser;  // chats: splits content, reasoning and tool calls
   OutputFormat output_format;           // with parser
+  std::string begun_call;               // with parser: what the prompt ends with of a call
+  std::vector<bool> continues;          // of each prompt: the output goes on inside its text
   bool parallel_calls = true;
   std::string param;  // field that is to blame when the prompt is refused
 };
@@ -55,7 +57,8 @@ class Reply final : public JobListener {
     explicit Choice(TokenStream given) : stream(std::move(given)) {}
     TokenStream stream;
     std::optional<OutputParser> parser;
-    ChoicePart part;  // all of it so far, when not streamed
+    OutputDelta begun;  // of a call that the prompt began
+    ChoicePart part;    // all of it so far, when not streamed
     std::vector<scheduler::TokenScore> scores;
     std::uint64_t completion_tokens = 0;
     std::uint64_t reasoning_tokens = 0;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "server/serving/free_memory.h"
 #include "server/serving/text_routes.h"
 #include "server/web/assets.h"
 #include "server/web/web_page.h"
@@ -28,6 +29,8 @@ namespace {
 
 constexpr std::string_view kModelPrefix = "/v1/models/";
 constexpr std::string_view kOpenApi = "openapi.json";
+/// Bytes of a body behind which memory is given back.
+constexpr std::size_t kLargeBody = 1U << 20;
 constexpr std::string_view kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
 
 bool is_json(const HttpRequest& request) {
@@ -168,7 +171,11 @@ void Router::dispatch(const Route& route, HttpRequest request,
 void Router::queue(Prepare prepare, HttpRequest request, std::shared_ptr<RecordedAnswer> answer) {
   auto shared = std::make_shared<HttpRequest>(std::move(request));
   const bool taken = work_.push([service = service_, prepare, shared, answer] {
-    if (!answer->closed()) prepare(*service, shared->body, shared->key, answer);
+    if (answer->closed()) return;
+    const bool large = shared->body.size() > kLargeBody;
+    prepare(*service, shared->body, shared->key, answer);
+    // The allocator would keep gigabytes of a long text's tokens for this thread's next.
+    if (large) return_free_memory();
   });
   if (!taken) answer->fail(too_many("Too many requests wait already.", 1));
 }

@@ -3,18 +3,23 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 #include <variant>
 
 #include "config/json.h"
 #include "server/api/chat_request.h"
 #include "server/api/completion_request.h"
+#include "server/output/markers.h"
 #include "server/output/tool_grammar.h"
 #include "server/serving/constraints.h"
 #include "server/serving/reply.h"
 
 namespace tandem::server {
 namespace {
+
+/// Most members, lists and objects of a request's body: a long conversation has some ten thousand.
+constexpr std::size_t kBodyPartsMax = 1U << 18;
 
 /// A prompt ready for the engine.
 struct Encoded {
@@ -57,6 +62,28 @@ std::optional<ApiError> check_length(const Service& service, std::size_t tokens,
       param, fmt::format("This model's maximum context length is {} tokens. However, your {} "
                          "resulted in {} tokens. Please reduce the length of the {}.",
                          context, param, tokens, param));
+}
+
+/// Why a text cannot be taken, as far as that shows without making tokens of all of it: more bytes
+/// than the context's tokens can stand for, or a beginning with too many tokens.
+std::optional<ApiError> check_text(const Service& service, std::string_view text,
+                                   const std::string& param) {
+  const int context = service.loop.view().context_max;
+  const int prompt = service.rules.limits.prompt_tokens_max;
+  const auto limit = static_cast<std::size_t>(prompt > 0 ? std::min(prompt, context) : context);
+  const std::size_t longest = service.text.longest_token();
+  if (longest > 0 && text.size() / longest > limit) {
+    return context_exceeded(
+        param, fmt::format("This model's maximum context length is {} tokens of at most {} bytes. "
+                           "However, your {} have {} bytes. Please reduce their length.",
+                           limit, longest, param, text.size()));
+  }
+  const auto tokens = service.text.tokens_beyond(text, limit);
+  if (!tokens) return std::nullopt;
+  return context_exceeded(
+      param, fmt::format("This model's maximum context length is {} tokens. However, your {} "
+                         "resulted in more than {} tokens. Please reduce the length of the {}.",
+                         limit, param, *tokens, param));
 }
 
 ApiError submit_error(const Error& error) {
@@ -145,6 +172,40 @@ Result<Encoded> encode(const Service& service, const Prompt& prompt, bool text) 
   return out;
 }
 
+/// Whether ids hold more than special tokens.
+bool has_text(const Service& service, const std::vector<std::int32_t>& ids) {
+  return std::ranges::any_of(
+      ids, [&](std::int32_t id) { return service.text.tokenizer().is_text(id, true); });
+}
+
+/// What the last message, which the output continues, leaves open.
+struct Prefill {
+  bool in_reasoning = false;
+  std::string begun_call;  // from its marker on
+};
+
+Prefill find_prefill(const OutputFormat& format, const std::string& messages) {
+  Prefill out;
+  const Json last = Json::parse(messages).back();
+  const std::string text = last["content"].is_string() ? last["content"].get<std::string>() : "";
+  const auto [open, close] = reasoning_markers(format.reasoning);
+  if (!open.empty()) {
+    const std::size_t opened = text.rfind(open);
+    const std::size_t closed = text.rfind(close);
+    out.in_reasoning =
+        opened != std::string::npos && (closed == std::string::npos || closed < opened);
+    if (out.in_reasoning) return out;
+  }
+  for (const std::string_view opener : tool_openers(format.tools)) {
+    const std::size_t at = text.rfind(opener);
+    if (at == std::string::npos || text.size() - at <= out.begun_call.size()) continue;
+    out.begun_call = text.substr(at);
+  }
+  if (block_end(format.tools).empty() || out.begun_call.empty()) return out;
+  if (out.begun_call.find(block_end(format.tools)) != std::string::npos) out.begun_call.clear();
+  return out;
+}
+
 /// How the output is read.
 void set_parser(const Service& service, ChatRequest& request, bool in_reasoning,
                 ReplyOptions& reply) {
@@ -173,9 +234,32 @@ Status constrain(const NamedGrammar& grammar, std::vector<scheduler::Request>& r
   return {};
 }
 
+/// Members, lists and objects of a JSON text. Each costs a hundred bytes of memory, however short.
+std::size_t json_parts(std::string_view text) {
+  std::size_t parts = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"') {
+      quoted = !quoted;
+    } else if (quoted) {
+      if (c == '\\') ++i;
+    } else if (c == ':' || c == '[' || c == '{') {
+      ++parts;
+    }
+  }
+  return parts;
+}
+
 }  // namespace
 
 ApiResult<Json> parse_body(const std::string& body) {
+  if (const std::size_t parts = json_parts(body); parts > kBodyPartsMax) {
+    return ApiError{.message =
+                        fmt::format("The JSON body of your request has {} members, lists and "
+                                    "objects; this server takes up to {}.",
+                                    parts, kBodyPartsMax)};
+  }
   auto json = config::parse_ordered_json(body, "the request body");
   if (json.ok()) return std::move(*json);
   return ApiError{.message =
@@ -191,6 +275,7 @@ void answer_chat(const Service& service, const std::string& body, int key,
   constexpr const char* kParam = "messages";
   auto rendered = service.text.render(request->prompt, service.now());
   if (!rendered) return answer->fail(from_error(rendered.error(), kParam));
+  if (const auto refused = check_text(service, *rendered, kParam)) return answer->fail(*refused);
   auto ids = service.text.encode_rendered(*rendered);
   if (!ids) return answer->fail(from_error(ids.error(), kParam));
   if (ids->empty()) return answer->fail(invalid_value(kParam, "Invalid 'messages': no tokens."));
@@ -203,7 +288,11 @@ void answer_chat(const Service& service, const std::string& body, int key,
   if (auto status = complete_xtc(service, options.sampling); !status.ok()) {
     return answer->fail(from_error(status.error(), "xtc_probability"));
   }
-  const bool in_reasoning = prompt_opens_reasoning(service.text.format().reasoning, *rendered);
+  const Prefill prefill = request->prompt.continue_final_message
+                              ? find_prefill(service.text.format(), request->prompt.messages_json)
+                              : Prefill();
+  const bool in_reasoning =
+      prefill.in_reasoning || prompt_opens_reasoning(service.text.format().reasoning, *rendered);
   const NamedGrammar grammar = chat_grammar(service.text, *request, in_reasoning);
   if (!grammar.status.ok()) return answer->fail(from_error(grammar.status.error(), grammar.param));
   std::vector<Encoded> prompts;
@@ -212,6 +301,10 @@ void answer_chat(const Service& service, const std::string& body, int key,
   ReplyOptions reply = reply_options(service, options, prompts);
   reply.logprobs = request->logprobs;
   reply.param = kParam;
+  reply.begun_call = prefill.begun_call;
+  // What a grammar allows is exact: no space of it is a decoder's to strip.
+  const bool exact = request->grammar.kind != OutputGrammar::Kind::kNone;
+  reply.continues = {request->prompt.continue_final_message || exact};
   set_parser(service, *request, in_reasoning, reply);
   auto requests = engine_requests(service, options, reply, std::move(prompts), key);
   if (auto status = constrain(grammar, requests); !status.ok()) {
@@ -235,6 +328,9 @@ void answer_completion(const Service& service, const std::string& body, int key,
   options.max_tokens = options.max_tokens.value_or(kCompletionTokensDefault);
   std::vector<Encoded> prompts;
   for (const Prompt& prompt : request->prompts) {
+    if (const auto* text = std::get_if<std::string>(&prompt)) {
+      if (const auto refused = check_text(service, *text, kParam)) return answer->fail(*refused);
+    }
     auto encoded = encode(service, prompt, request->echo || service.log_prompts);
     if (!encoded) return answer->fail(from_error(encoded.error(), kParam));
     if (encoded->ids.empty())
@@ -251,6 +347,7 @@ void answer_completion(const Service& service, const std::string& body, int key,
   ReplyOptions reply = reply_options(service, options, prompts);
   reply.logprobs = request->logprobs;
   reply.param = kParam;
+  for (const Encoded& prompt : prompts) reply.continues.push_back(has_text(service, prompt.ids));
   if (request->echo) {
     for (const Encoded& prompt : prompts) reply.echo.push_back({prompt.text, prompt.ids});
   }

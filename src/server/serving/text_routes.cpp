@@ -1,5 +1,8 @@
 #include "server/serving/text_routes.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <utility>
 
 #include "server/api/chat_request.h"
@@ -7,6 +10,11 @@
 
 namespace tandem::server {
 namespace {
+
+/// Longest text that /tokenize takes: this, or so many bytes for each token of the context. Making
+/// tokens takes some two hundred times the text's memory.
+constexpr std::size_t kTextBytes = 1U << 20;
+constexpr std::size_t kTokenBytes = 16;
 
 void send(RecordedAnswer& answer, const Json& json) {
   HttpResponse response;
@@ -22,6 +30,14 @@ void answer_tokenize(const Service& service, const std::string& body, int,
   if (!json) return answer->fail(json.error());
   auto request = parse_tokenize(*json, service.rules);
   if (!request) return answer->fail(request.error());
+  const auto context = static_cast<std::size_t>(service.loop.view().context_max);
+  if (request->text.size() > std::max(kTextBytes, context * kTokenBytes)) {
+    return answer->fail(invalid_value(
+        "content",
+        fmt::format("Invalid 'content': has {} bytes, and this server makes tokens of at "
+                    "most {}.",
+                    request->text.size(), std::max(kTextBytes, context * kTokenBytes))));
+  }
   auto ids = service.text.tokenizer().encode(request->text, request->add_special);
   if (!ids) return answer->fail(from_error(ids.error(), "content"));
   Json tokens = Json::array();
@@ -33,7 +49,6 @@ void answer_tokenize(const Service& service, const std::string& body, int,
     }
   }
   const std::size_t count = ids->size();
-  const int context = service.loop.view().context_max;
   Json out = {{"tokens", std::move(tokens)}, {"count", count}};
   if (context > 0) out["max_model_len"] = context;
   send(*answer, out);

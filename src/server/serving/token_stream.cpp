@@ -10,7 +10,11 @@ TokenStream::TokenStream(const ModelText& model, Options options)
     : model_(&model),
       options_(std::move(options)),
       decoder_(model.tokenizer(), !options_.keep_markers),
-      scanner_(options_.stop) {}
+      scanner_(options_.stop) {
+  // Decoders strip the space that begins a text: behind a token whose text is known there is none.
+  const auto& anchor = model.tokenizer().anchor();
+  if (options_.continues && anchor) static_cast<void>(decoder_.push(anchor->id));
+}
 
 Result<TokenStream::Piece> TokenStream::push(const TokenResult& token) {
   const std::size_t begin = decoded_;

@@ -23,6 +23,7 @@ class TokenStream {
     std::vector<std::string> stop;
     bool keep_markers = false;  // special tokens of the output format are text (for its parser)
     bool tokens = false;        // pieces bring their tokens along
+    bool continues = false;     // the text goes on where another ends: its first space is kept
   };
   struct Piece {
     std::string text;

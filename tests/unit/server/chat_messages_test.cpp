@@ -45,13 +45,13 @@ TEST(ChatMessages, ADeveloperIsTheSystem) {
             R"([{"role":"system","content":"x"}])");
 }
 
-TEST(ChatMessages, ArgumentsOfToolCallsAreObjectsForTheTemplate) {
+TEST(ChatMessages, ArgumentsOfToolCallsStayTheTextThatTheyAre) {
   EXPECT_EQ(
       json_of(R"([{"role":"assistant","content":null,"refusal":null,"tool_calls":[{"id":"c",)"
               R"("type":"function","function":{"name":"f","arguments":"{\"z\":1,\"a\":2}"}}]},)"
               R"({"role":"tool","tool_call_id":"c","content":"r"}])"),
       R"([{"role":"assistant","content":"","tool_calls":[{"type":"function","id":"c",)"
-      R"("function":{"name":"f","arguments":{"z":1,"a":2}}}]},)"
+      R"("function":{"name":"f","arguments":"{\"z\":1,\"a\":2}"}}]},)"
       R"({"role":"tool","content":"r","tool_call_id":"c"}])");
 }
 
@@ -67,8 +67,23 @@ TEST(ChatMessages, AnErrorNamesItsPlace) {
             "messages[1].tool_call_id");
   EXPECT_EQ(param_of(R"([{"role":"user","content":[{"type":"image_url","image_url":{}}]}])"),
             "messages[0].content[0].type");
-  EXPECT_EQ(param_of(R"([{"role":"user","content":"x","weight":1}])"), "messages[0].weight");
   EXPECT_EQ(param_of(R"([{"role":"assistant"}])"), "messages[0].content");
+}
+
+TEST(ChatMessages, WhatClientsSendBackOfAnAnswerIsPassedOver) {
+  EXPECT_EQ(
+      json_of(R"([{"role":"assistant","content":null,"refusal":null,"annotations":[],)"
+              R"("audio":null,"parsed":{"x":1},"reasoning_details":[{}],"id":"m",)"
+              R"("provider_specific_fields":{},"function_call":null,"tool_calls":)"
+              R"([{"id":"c","type":"function","index":0,"function":{"name":"f",)"
+              R"("arguments":"{}","parsed_arguments":{}},"provider":1}]},)"
+              R"({"role":"user","content":[{"type":"text","text":"x","cache_control":{}}]}])"),
+      R"([{"role":"assistant","content":"","tool_calls":[{"type":"function","id":"c",)"
+      R"("function":{"name":"f","arguments":"{}"}}]},{"role":"user","content":"x"}])");
+  EXPECT_EQ(json_of(R"([{"role":"assistant","content":null}])"),
+            R"([{"role":"assistant","content":""}])");
+  EXPECT_EQ(param_of(R"([{"role":"assistant","content":"x","audio":{"id":"a"}}])"),
+            "messages[0].audio");
 }
 
 }  // namespace

@@ -99,6 +99,51 @@ TEST(ChatRequest, AnErrorNamesTheFieldAndTheRule) {
   EXPECT_EQ(refused(R"("stream_options":{"include_usage":true})").param, "stream_options");
 }
 
+TEST(ChatRequest, MoreTokensThanThereIsRoomForAreCutWhateverTheNumber) {
+  for (const char* field : {R"("max_tokens":2147483647)", R"("max_completion_tokens":4294967296)",
+                            R"("max_tokens":9223372036854775807)"}) {
+    auto request = parse(field);
+    ASSERT_TRUE(request.ok()) << request.error().message;
+    EXPECT_EQ(request->options.max_tokens, 1 << 30);
+  }
+}
+
+TEST(ChatRequest, AllowedToolsAreTheToolsThatAreShownAndCalled) {
+  const auto with = [](const std::string& allowed) {
+    return R"("tools":[{"type":"function","function":{"name":"f"}},)"
+           R"({"type":"function","function":{"name":"g"}}],"tool_choice":{"type":"allowed_tools",)"
+           R"("allowed_tools":)" +
+           allowed + "}";
+  };
+  auto some =
+      parse(with(R"({"mode":"auto","tools":[{"type":"function","function":{"name":"g"}}]})"));
+  ASSERT_TRUE(some.ok()) << some.error().message;
+  ASSERT_EQ(some->tools.tools.size(), 1U);
+  EXPECT_EQ(some->tools.tools[0].name, "g");
+  EXPECT_EQ(some->tools.choice, ToolRequest::Choice::kAuto);
+  EXPECT_EQ(some->prompt.tools_json, R"([{"type":"function","function":{"name":"g"}}])");
+  auto must =
+      parse(with(R"({"mode":"required","tools":[{"type":"function","function":{"name":"f"}}]})"));
+  ASSERT_TRUE(must.ok()) << must.error().message;
+  EXPECT_EQ(must->tools.choice, ToolRequest::Choice::kRequired);
+  for (const char* wrong :
+       {R"({"mode":"auto","tools":[]})", R"({"tools":[]})",
+        R"({"mode":"auto","tools":[{"type":"function","function":{"name":"h"}}]})"}) {
+    EXPECT_TRUE(refused(with(wrong)).param->starts_with("tool_choice.allowed_tools")) << wrong;
+  }
+  EXPECT_EQ(refused(R"("tool_choice":{"type":"allowed_tools","allowed_tools":{}})").param,
+            "tool_choice");
+}
+
+TEST(ChatRequest, VariablesOfTheTemplateHaveALimit) {
+  Json many = Json::object();
+  for (int i = 0; i < 129; ++i) many["k" + std::to_string(i)] = i;
+  EXPECT_EQ(refused("\"chat_template_kwargs\":" + many.dump()).param, "chat_template_kwargs");
+  const Json large = {{"text", std::string(1 << 20, 'x')}};
+  EXPECT_EQ(refused("\"chat_template_kwargs\":" + large.dump()).param, "chat_template_kwargs");
+  EXPECT_TRUE(parse(R"("chat_template_kwargs":{"a":{"b":[1]}})").ok());
+}
+
 TEST(ChatRequest, AnotherModelIsNotFound) {
   const ApiError error = refused(R"("model":"gpt-4o")");
   EXPECT_EQ(error.status, 404);

@@ -44,6 +44,38 @@ TEST(Head, IsReadWhole) {
   EXPECT_FALSE(head.chunked || head.http10 || head.expects_continue);
 }
 
+TEST(Head, AnAbsoluteTargetNamesTheHostInTheHeadersPlace) {
+  const auto of = [](const std::string& target, const std::string& headers) {
+    return read_head("GET " + target + " HTTP/1.1\r\n" + headers + "\r\n");
+  };
+  const RequestHead head =
+      std::get<RequestHead>(of("HTTP://evil.example:80/v1/models?x", "Host: localhost\r\n"));
+  EXPECT_EQ(head.path, "/v1/models");
+  EXPECT_EQ(head.query, "x");
+  ASSERT_EQ(head.headers.size(), 1U);
+  EXPECT_EQ(*head.header("host"), "evil.example:80");
+  EXPECT_EQ(std::get<RequestHead>(of("http://[::1]", "Host: a\r\n")).path, "/");
+  for (const char* target : {"http://", "http:///x", "http://a b", "http://u@h/", "http://a?x",
+                             "ftp://a/", "localhost:80", "https:/x"}) {
+    const auto refused = of(target, "Host: a\r\n");
+    ASSERT_EQ(refused.index(), 1U) << target;
+    EXPECT_EQ(std::get<Refused>(refused).status, 400) << target;
+  }
+  EXPECT_EQ(of("http://a/", "").index(), 1U) << "HTTP/1.1 needs its Host header all the same";
+}
+
+TEST(Head, AKnownFramingOfAnUnknownCodingIsNotImplemented) {
+  const auto status = [](const std::string& coding) {
+    const auto head =
+        read_head("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: " + coding + "\r\n\r\n");
+    return head.index() == 1 ? std::get<Refused>(head).status : 200;
+  };
+  EXPECT_EQ(status("chunked"), 200);
+  EXPECT_EQ(status("gzip, chunked"), 501);
+  EXPECT_EQ(status("gzip"), 400);
+  EXPECT_EQ(status("chunked, gzip"), 400);
+}
+
 TEST(Head, ScannerFindsTheEndWhereverTheBytesAreCut) {
   const HttpLimits limits;
   for (std::size_t step = 1; step < kHead.size(); ++step) {

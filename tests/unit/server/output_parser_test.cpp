@@ -95,7 +95,7 @@ const Case kHermesCases[] = {
      "<tool_call>{\"name\": \"get_time\", \"arguments\": [1]}</tool_call>",
      "content<<tool_call>{\"name\": \"get_time\", \"arguments\": [1]}</tool_call>> reasoning<>"},
     {"cut off in the name", ToolSyntax::kHermes, " <tool_call>{\"name\": \"get_wea",
-     "content< <tool_call>{\"name\": \"get_wea> reasoning<>"},
+     "content<> reasoning<>"},
     {"only the beginning of a marker", ToolSyntax::kHermes, "1 <tool_c",
      "content<1 <tool_c> reasoning<>"},
     {"markers inside reasoning", ToolSyntax::kHermes,
@@ -202,20 +202,49 @@ const Case kTaggedCases[] = {
      "<tool_call><function=get_weather><parameter=days>two</parameter><parameter=note>7</parameter>"
      "<parameter=city></parameter></function></tool_call>",
      "content<> reasoning<> get_weather({\"days\": \"two\", \"note\": \"7\", \"city\": \"\"})"},
+    {"Qwen, closing tags lost before an argument", ToolSyntax::kQwenXml,
+     "<tool_call>\n<function=get_weather>\n<parameter=city>\nOslo\n<parameter=days>\n3\n"
+     "</parameter>\n</function>\n</tool_call>",
+     "content<> reasoning<> get_weather({\"city\": \"Oslo\", \"days\": 3})"},
+    {"Qwen, closing tags lost at the end", ToolSyntax::kQwenXml,
+     "<tool_call>\n<function=get_weather>\n<parameter=city>\nOslo\n<parameter=days>\n3",
+     "content<> reasoning<> get_weather({\"city\": \"Oslo\", \"days\": 3})"},
+    {"Qwen, a value up to the function's end", ToolSyntax::kQwenXml,
+     "<tool_call>\n<function=get_weather>\n<parameter=city>\nOslo\n</function>\n</tool_call>\nb",
+     "content<b> reasoning<> get_weather({\"city\": \"Oslo\"})"},
+    {"Qwen, a value up to the call's end", ToolSyntax::kQwenXml,
+     "<tool_call>\n<function=get_weather>\n<parameter=city>\nOslo\n</tool_call>",
+     "content<> reasoning<> get_weather({\"city\": \"Oslo\"})"},
+    {"Qwen, tags that a value mentions", ToolSyntax::kQwenXml,
+     "<tool_call>\n<function=get_weather>\n<parameter=city>\nsee <parameter=days>\n"
+     "<parameter=city>\nx </function> y\n</parameter>\n</function>\n</tool_call>",
+     "content<> reasoning<> get_weather({\"city\": \"see <parameter=days>\\n<parameter=city>\\nx "
+     "</function> y\"})"},
+    {"GLM, closing tags lost", ToolSyntax::kGlm,
+     "<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Oslo\n<arg_key>days</arg_key>\n"
+     "<arg_value>3\n</tool_call>",
+     "content<> reasoning<> get_weather({\"city\": \"Oslo\", \"days\": 3})"},
 };
 INSTANTIATE_TEST_SUITE_P(Tagged, OutputParserCases, testing::ValuesIn(kTaggedCases));
 
-TEST(OutputParser, KeepsAStreamedCallThatBreaksAndGivesTheRestAsContent) {
+TEST(OutputParser, ACallThatBreaksOrIsCutOffIsGivenAsFarAsItCameAndItsMarkupIsNoContent) {
   std::mt19937_64 random(3);
   const OutputFormat format = format_of(ToolSyntax::kHermes, ReasoningSyntax::kNone);
-  const std::string text =
-      "a <tool_call>{\"name\": \"get_weather\", \"arguments\": {\"city\": Oslo}}</tool_call>";
+  const std::string begun = "a <tool_call>{\"name\": \"get_weather\", \"arguments\": {\"city\": ";
   OutputOptions options = weather_options();
-  EXPECT_EQ(parse_every_way(format, options, text, random).text(),
-            "content<aOslo}}</tool_call>> reasoning<> get_weather({\"city\": )");
-  options.stream_arguments = false;
-  EXPECT_EQ(parse_every_way(format, options, text, random).text(),
-            "content<" + text + "> reasoning<>");
+  for (const bool stream : {true, false}) {
+    options.stream_arguments = stream;
+    EXPECT_EQ(parse_every_way(format, options, begun + "Oslo}}\n</tool_call>\nb", random).text(),
+              "content<a\nb> reasoning<> get_weather({\"city\": )");
+    EXPECT_EQ(parse_every_way(format, options, begun + "\"Os", random).text(),
+              "content<a> reasoning<> get_weather({\"city\": \"Os)");
+    for (const std::string& text : {begun + "Oslo}}</tool_call>", begun + "\"Os"}) {
+      OutputParser parser(format, options);
+      parser.push("<tool_call>{\"name\": \"get_time\"}</tool_call>" + text);
+      parser.finish();
+      EXPECT_EQ(parser.tool_calls(), 0) << "one is not whole";
+    }
+  }
 }
 
 TEST(OutputParser, StreamsArgumentsBeforeTheyAreComplete) {

@@ -91,7 +91,7 @@ TEST(OutputParserRandom, GivesTheSameHoweverTheTextIsCut) {
     const std::string text = random_text(format.tools, random);
     const ParsedOutput out = parse_every_way(format, options, text, random);
     for (const ParsedCall& call : out.calls) {
-      if (options.stream_arguments) continue;  // one may have been cut off
+      if (!out.whole) continue;  // one broke or was cut off
       EXPECT_TRUE(nlohmann::json::parse(call.arguments, nullptr, false).is_object())
           << call.arguments << " of " << text;
     }
@@ -120,7 +120,13 @@ TEST(OutputParserRandom, LosesNothingOfTextWithoutACall) {
     const ParsedOutput out = parse_pieces(format, options, {text});
     if (!out.calls.empty()) continue;
     ++without;
-    EXPECT_EQ(dense(out.content), dense(text));
+    // But for the markup of a call that was cut off before its name.
+    const std::string all = dense(text);
+    const std::string kept = dense(out.content);
+    ASSERT_TRUE(all.starts_with(kept)) << text << " gave " << out.content;
+    const std::string_view rest = std::string_view(all).substr(kept.size());
+    const auto opens = [&](std::string_view opener) { return rest.starts_with(dense(opener)); };
+    EXPECT_TRUE(rest.empty() || std::ranges::any_of(tool_openers(format.tools), opens)) << text;
   }
   EXPECT_GT(without, 1000);
 }

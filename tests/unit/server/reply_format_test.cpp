@@ -61,13 +61,13 @@ TEST(ReplyFormat, AToolCallIsStreamedByIndexAndToldWholeWithout) {
       R"([{"id":"call_1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}])");
 }
 
-TEST(ReplyFormat, ReasoningHasBothNames) {
+TEST(ReplyFormat, ReasoningHasOneNameSoThatNobodyShowsItTwice) {
   ChoicePart thought = part("answer", "stop");
   thought.output.reasoning = "hm";
   const Json message =
       chat_format(std::nullopt, false)->whole(kHead, {thought}, {})["choices"][0]["message"];
   EXPECT_EQ(message["reasoning_content"], "hm");
-  EXPECT_EQ(message["reasoning"], "hm");
+  EXPECT_FALSE(message.contains("reasoning"));
   EXPECT_EQ(message["content"], "answer");
 }
 
@@ -91,13 +91,31 @@ TEST(ReplyFormat, APromptsFirstTokenHasNoProbability) {
   EXPECT_TRUE(completion_logprobs(tokens, 0, false)["top_logprobs"].is_null());
 }
 
-TEST(ReplyFormat, APartOfACharacterHasNoBytesAndInfinityIsANumber) {
+TEST(ReplyFormat, APartOfACharacterHasItsBytesAndInfinityIsANumber) {
+  const std::string unknown = "\xEF\xBF\xBD";
   const std::vector<TokenText> tokens = {
-      {"\xEF\xBF\xBD", -std::numeric_limits<float>::infinity(), {}}, {"é", 0.0F, {}}};
+      {unknown, -std::numeric_limits<float>::infinity(), {{unknown, -1, "\xA9"}}, "\xC3"},
+      {"é", 0.0F, {}},
+      {unknown, 0.0F, {}, unknown},
+      {unknown, 0.0F, {}}};
   const Json content = chat_logprobs(tokens)["content"];
-  EXPECT_TRUE(content[0]["bytes"].is_null());
+  EXPECT_EQ(content[0]["bytes"].dump(), "[195]");
+  EXPECT_EQ(content[0]["top_logprobs"][0]["bytes"].dump(), "[169]");
   EXPECT_EQ(content[0]["logprob"], -9999.0);
   EXPECT_EQ(content[1]["bytes"].dump(), "[195,169]");
+  EXPECT_EQ(content[2]["bytes"].dump(), "[239,191,189]") << "the character itself";
+  EXPECT_TRUE(content[3]["bytes"].is_null());
+}
+
+TEST(ReplyFormat, OffsetsAreThoseOfTheText) {
+  const std::string part = "\xEF\xBF\xBD";
+  const std::vector<TokenText> tokens = {{"<s>", std::nullopt, {}, "<s>", ""},
+                                         {" na", 0.0F, {}, " na", "na"},
+                                         {part, 0.0F, {}, "\xC3"},
+                                         {part, 0.0F, {}, "\xAF"},
+                                         {"ve", 0.0F, {}, "ve"},
+                                         {" x", 0.0F, {}, " x"}};
+  EXPECT_EQ(completion_logprobs(tokens, 0, false)["text_offset"].dump(), "[0,0,2,2,3,5]");
 }
 
 TEST(ReplyFormat, TimingsAreOfTheTokensThatWereComputed) {

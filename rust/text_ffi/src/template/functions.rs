@@ -3,8 +3,8 @@
 use std::ffi::CString;
 use std::sync::{Arc, Mutex};
 
-use minijinja::value::Rest;
-use minijinja::{Environment, Error, ErrorKind, Value};
+use minijinja::value::{Object, Rest};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 /// Longest text that strftime_now gives, bytes.
 const MAX_TIME_BYTES: usize = 4096;
@@ -43,10 +43,67 @@ impl Call {
     }
 }
 
+/// Jinja's cycler: its items one after the other, again and again. minijinja's own has no `current`.
+#[derive(Debug)]
+struct Cycler {
+    items: Vec<Value>,
+    place: Mutex<usize>,
+}
+
+impl Cycler {
+    fn over(items: Vec<Value>) -> Result<Value, Error> {
+        if items.is_empty() {
+            return Err(Error::new(
+                ErrorKind::MissingArgument,
+                "at least one item has to be provided",
+            ));
+        }
+        Ok(Value::from_object(Cycler { items, place: Mutex::new(0) }))
+    }
+
+    fn with_place<T>(&self, read: impl FnOnce(&mut usize) -> T) -> T {
+        read(&mut self.place.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+}
+
+impl Object for Cycler {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        match key.as_str()? {
+            "current" => Some(self.with_place(|place| self.items[*place].clone())),
+            "items" => Some(Value::from(self.items.clone())),
+            "pos" => Some(Value::from(self.with_place(|place| *place))),
+            _ => None,
+        }
+    }
+
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
+        if !args.is_empty() {
+            return Err(Error::from(ErrorKind::TooManyArguments));
+        }
+        match method {
+            "next" => Ok(self.with_place(|place| {
+                let item = self.items[*place].clone();
+                *place = (*place + 1) % self.items.len();
+                item
+            })),
+            "reset" => Ok(self.with_place(|place| {
+                *place = 0;
+                Value::from(())
+            })),
+            _ => Err(Error::from(ErrorKind::UnknownMethod)),
+        }
+    }
+}
+
 pub fn register(env: &mut Environment<'static>) {
     env.remove_global("debug");
     env.add_function("joiner", minijinja_contrib::globals::joiner);
-    env.add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.0));
+    env.add_function("cycler", |items: Rest<Value>| Cycler::over(items.0));
 }
 
 pub fn register_call(env: &mut Environment<'static>, call: Call) {
