@@ -164,6 +164,7 @@ Result<std::string> ChatTemplate::render(std::string_view messages_json,
   chat.kwargs = view_of(options.kwargs_json);
   chat.add_generation_prompt = options.add_generation_prompt;
   chat.continue_final_message = options.continue_final_message;
+  chat.keep_null_content = options.keep_null_content;
   chat.now = static_cast<std::int64_t>(options.now);
   FfiBuffer text;
   const tandem_text_status status =

@@ -26,6 +26,7 @@ class ChatTemplate {
   struct Options {
     bool add_generation_prompt = true;
     bool continue_final_message = false;
+    bool keep_null_content = false;  // a content of null is none, else not defined
     std::string tools_json;      // empty, or a JSON list
     std::string documents_json;  // empty, or a JSON list
     std::string kwargs_json;     // empty, or a JSON object of further variables

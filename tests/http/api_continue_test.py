@@ -28,7 +28,9 @@ models:
 # Shows tools to the model, which the demo's own does not.
 TEMPLATE = """\
 <|begin|>{% if tools %}<|user|>{{ tools | tojson }}{% endif %}{% for message in messages %}\
-{% if message.role == 'assistant' %}<|assistant|>{{ message.content }}<|end|>\
+{% if message.role == 'assistant' %}<|assistant|>{{ message.content }}\
+{% for call in message.tool_calls or [] %}<tool_call>{{ call.function | tojson }}</tool_call>\
+{% endfor %}<|end|>\
 {% else %}<|user|>{{ message.content }}{% endif %}{% endfor %}<|assistant|>"""
 
 

@@ -92,6 +92,7 @@ typedef struct {
   tandem_text_view kwargs;         /* an object of further variables */
   bool add_generation_prompt;
   bool continue_final_message;
+  bool keep_null_content;
   int64_t now; /* seconds since 1970, shown by strftime_now in local time */
 } tandem_text_chat;
 

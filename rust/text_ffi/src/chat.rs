@@ -20,6 +20,8 @@ pub struct Chat<'a> {
     pub kwargs: &'a str,
     pub add_generation_prompt: bool,
     pub continue_final_message: bool,
+    /// A content that is null is none to the template; else it is not defined, as other fields.
+    pub keep_null_content: bool,
     /// Seconds since 1970.
     pub now: i64,
 }
@@ -30,7 +32,7 @@ pub fn render(template: &Template, chat: &Chat, max_bytes: usize) -> Result<Stri
             "continue_final_message and add_generation_prompt exclude each other",
         ));
     }
-    let mut messages = messages(chat.messages)?;
+    let mut messages = messages(chat.messages, chat.keep_null_content)?;
     let mut final_text = None;
     if chat.continue_final_message {
         final_text = Some(tag_final_message(&mut messages, template.source())?);
@@ -67,9 +69,8 @@ fn parse(what: &str, text: &str) -> Result<Json, Failure> {
     serde_json::from_str(text).map_err(|e| Failure::invalid(format!("{what}: not JSON: {e}")))
 }
 
-/// The messages, without fields that are null (but the content: some templates ask whether it is
-/// none) and with the names of the reasoning filled in.
-fn messages(text: &str) -> Result<Vec<Map<String, Json>>, Failure> {
+/// The messages, without fields that are null and with the names of the reasoning filled in.
+fn messages(text: &str, null_content: bool) -> Result<Vec<Map<String, Json>>, Failure> {
     let Json::Array(items) = parse("messages", text)? else {
         return Err(Failure::invalid("messages must be a list"));
     };
@@ -80,15 +81,17 @@ fn messages(text: &str) -> Result<Vec<Map<String, Json>>, Failure> {
         .into_iter()
         .enumerate()
         .map(|(i, item)| match item {
-            Json::Object(fields) => Ok(normalize(fields)),
+            Json::Object(fields) => Ok(normalize(fields, null_content)),
             _ => Err(Failure::invalid(format!("messages[{i}] must be an object"))),
         })
         .collect()
 }
 
-fn normalize(fields: Map<String, Json>) -> Map<String, Json> {
-    let fields: Map<String, Json> =
-        fields.into_iter().filter(|(name, value)| name == "content" || !value.is_null()).collect();
+fn normalize(fields: Map<String, Json>, null_content: bool) -> Map<String, Json> {
+    let fields: Map<String, Json> = fields
+        .into_iter()
+        .filter(|(name, value)| !value.is_null() || (null_content && name == "content"))
+        .collect();
     let reasoning = REASONING_FIELDS.iter().find_map(|name| fields.get(*name)).cloned();
     let Some(reasoning) = reasoning else {
         return fields;

@@ -14,6 +14,7 @@ pub struct ChatView {
     kwargs: View,
     add_generation_prompt: bool,
     continue_final_message: bool,
+    keep_null_content: bool,
     now: i64,
 }
 
@@ -66,6 +67,7 @@ pub unsafe extern "C" fn tandem_text_template_render(
                 kwargs: view.kwargs.text("kwargs")?,
                 add_generation_prompt: view.add_generation_prompt,
                 continue_final_message: view.continue_final_message,
+                keep_null_content: view.keep_null_content,
                 now: view.now,
             }
         };

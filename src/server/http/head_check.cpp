@@ -184,12 +184,19 @@ std::optional<Refused> check_host(RequestHead& head, std::string_view authority)
   return std::nullopt;
 }
 
-// Codings that end in chunked frame the body, but none of the others is known here; without chunked
-// at the end nobody knows where the body ends (RFC 9112, 6.1 and 6.3).
+// Codings that end in chunked frame the body, but none of the others is known here. Without chunked
+// at the end nobody knows where the body ends, and with it twice, or with an empty element, proxies
+// may read it differently (RFC 9112, 6.1 and 6.3).
 Refused other_coding(std::string_view coding) {
   const std::size_t comma = coding.rfind(',');
-  const bool framed =
+  bool framed =
       comma != std::string_view::npos && same_token(trimmed(coding.substr(comma + 1)), "chunked");
+  for (std::size_t begin = 0; framed && begin <= comma;) {
+    const std::size_t end = coding.find(',', begin);
+    const std::string_view each = trimmed(coding.substr(begin, end - begin));
+    framed = is_token(each) && !same_token(each, "chunked");
+    begin = end + 1;
+  }
   if (!framed) return bad("Transfer-Encoding must be chunked");
   return {501, "this server knows no Transfer-Encoding but chunked"};
 }

@@ -52,6 +52,7 @@ Result<ModelText> ModelText::load(const std::filesystem::path& folder) {
 
 HistoryStyle ModelText::find_history_style() const {
   text::ChatTemplate::Options options;
+  options.keep_null_content = true;
   // Some templates show calls only where there are tools.
   options.tools_json =
       R"([{"type":"function","function":{"name":"f","description":"d","parameters":)"
@@ -100,6 +101,7 @@ Result<std::string> ModelText::render(const ChatPrompt& prompt, std::time_t now)
   options.tools_json = prompt.tools_json;
   options.kwargs_json = prompt.kwargs_json;
   options.now = now;
+  options.keep_null_content = true;  // as the style of the history wants it
   return template_->render(in_style(history_, prompt.messages_json), options);
 }
 

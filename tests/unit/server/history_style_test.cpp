@@ -29,6 +29,7 @@ class Rendered {
   Result<std::string> operator()(const std::string& messages) const {
     text::ChatTemplate::Options options;
     options.add_generation_prompt = false;
+    options.keep_null_content = true;
     return template_->render(messages, options);
   }
   HistoryStyle style() const {

@@ -43,7 +43,7 @@ impl Call {
     }
 }
 
-/// Jinja's cycler: its items one after the other, again and again. minijinja's own has no `current`.
+/// Jinja's cycler: its items in turn, again and again. minijinja's own has no `current`.
 #[derive(Debug)]
 struct Cycler {
     items: Vec<Value>,
