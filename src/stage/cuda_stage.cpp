@@ -46,6 +46,14 @@ std::vector<std::byte> widened(std::span<const std::byte> bf16) {
   }
   return wide;
 }
+/// The likeliest for rows that the device does not draw.
+cuda::DrawArgs draw_of(const TickOutput& output, std::size_t row) {
+  const auto draw = output.plain_draw(row);
+  if (!draw || draw->temperature == 0) return {0, 0};
+  constexpr float kMost = 1e30F;  // times a difference of 0 it is no NaN
+  return {std::min(1 / draw->temperature, kMost), static_cast<float>(draw->at)};
+}
+
 static_assert(std::endian::native == std::endian::little);
 
 }  // namespace
@@ -160,23 +168,26 @@ Result<TickResult> CudaStage::finish(const Tick& tick, const Admission& admissio
   return result;
 }
 
+/// Draws what the device can, and hands the logits of other rows to the sampler.
 Status CudaStage::take_logits(TickOutput& output) {
   const auto rows = output.rows();
   for (std::size_t begin = 0; begin < rows.size(); begin += cuda::kRowsMost) {
     const auto part =
         rows.subspan(begin, std::min<std::size_t>(cuda::kRowsMost, rows.size() - begin));
-    const auto best = parts_.executor->head(part);
-    if (!best.ok()) return best.error();
+    std::vector<cuda::DrawArgs> draws;
+    for (std::size_t i = 0; i < part.size(); ++i) draws.push_back(draw_of(output, begin + i));
+    const auto drawn = parts_.executor->head(part, draws);
+    if (!drawn.ok()) return drawn.error();
     std::size_t i = 0;
     while (i < part.size()) {
-      if (output.wants_best_only(begin + i)) {
-        const cuda::Summary& row = (*best)[i];
-        output.take_best(begin + i, {row.id, -std::log(row.sum)});
+      if (output.plain_draw(begin + i)) {
+        const cuda::Summary& row = (*drawn)[i];
+        output.take_drawn(begin + i, {row.id, row.logit - row.best - std::log(row.sum)});
         ++i;
         continue;
       }
       std::size_t end = i + 1;
-      while (end < part.size() && !output.wants_best_only(begin + end)) ++end;
+      while (end < part.size() && !output.plain_draw(begin + end)) ++end;
       const auto logits = parts_.executor->logits(i, end - i);
       if (!logits.ok()) return logits.error();
       output.take(begin + i, end - i, logits->data());

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "stage/random.h"
 #include "stage/sampler.h"
 
 namespace tandem::stage {
@@ -77,20 +78,27 @@ void TickOutput::use_row(Use& use, std::span<float> logits) {
   }
 }
 
-bool TickOutput::wants_best_only(std::size_t i) const {
+std::optional<PlainDraw> TickOutput::plain_draw(std::size_t i) const {
   const Use& use = uses_[i];
-  const Want& want = use.of->entry->wants[use.want];
-  const SamplingParams& params = states_.at(use.of->entry->sequence).sampling;
-  const bool plain = params.repetition_penalty == 0 && params.presence_penalty == 0 &&
-                     params.frequency_penalty == 0 && params.logit_bias.empty();
-  return use.count == 1 && is_draw(want) && want.allowed.empty() && want.top_logprobs == 0 &&
-         params.temperature == 0 && plain;
+  const TickEntry& entry = *use.of->entry;
+  const Want& want = entry.wants[use.want];
+  const SamplingParams& params = states_.at(entry.sequence).sampling;
+  const bool penalties = params.repetition_penalty != 0 || params.presence_penalty != 0 ||
+                         params.frequency_penalty != 0 || !params.logit_bias.empty();
+  const bool filters =
+      params.temperature != 0 &&
+      (params.top_p < 1 || params.top_k != 0 || params.min_p != 0 || params.xtc_probability != 0);
+  const bool plain = use.count == 1 && is_draw(want) && want.allowed.empty() &&
+                     want.top_logprobs == 0 && !penalties && !filters;
+  if (!plain) return std::nullopt;
+  const std::uint64_t length = std::uint64_t{entry.position} + want.row + 1;
+  return PlainDraw{params.temperature, uniform(params.seed, length, Draw::kToken)};
 }
 
-void TickOutput::take_best(std::size_t i, const TokenLogprob& best) {
+void TickOutput::take_drawn(std::size_t i, const TokenLogprob& drawn) {
   Use& use = uses_[i];
-  if (std::isfinite(best.logprob)) {
-    result_.entries[use.of->index].tokens[use.want] = {best.id, best.logprob};
+  if (std::isfinite(drawn.logprob)) {
+    result_.entries[use.of->index].tokens[use.want] = {drawn.id, drawn.logprob};
   } else {
     use.error = not_finite();
   }

@@ -15,6 +15,13 @@
 
 namespace tandem::stage {
 
+/// The likeliest token at temperature 0, else the one where the part `at` in [0, 1) of the mass is
+/// behind, in the order of ids.
+struct PlainDraw {
+  float temperature = 0;
+  double at = 0;
+};
+
 /// Lives for one tick. The tick, its admission and the states outlive it.
 class TickOutput {
  public:
@@ -27,11 +34,11 @@ class TickOutput {
   /// Takes the logits [count, vocabulary] of rows()[first, first + count); rows come in any slices.
   /// Penalties and filters overwrite them.
   void take(std::size_t first, std::size_t count, float* logits);
-  /// Whether the likeliest token of row rows()[i] and its log-probability are all that is wanted:
-  /// then take_best() may stand for take().
-  bool wants_best_only(std::size_t i) const;
+  /// How row rows()[i]'s token is drawn, where a draw by the softmax of the logits as they are is
+  /// all that is wanted: then take_drawn() may stand for take().
+  std::optional<PlainDraw> plain_draw(std::size_t i) const;
   /// A logprob that is no number: the row's logits are not finite.
-  void take_best(std::size_t i, const TokenLogprob& best);
+  void take_drawn(std::size_t i, const TokenLogprob& drawn);
   /// After every row was taken.
   TickResult result() &&;
 

@@ -94,8 +94,9 @@ Status Executor::make_room() {
       {&room_.arrived, kRows * static_cast<std::size_t>(shape_.kv_heads) * sizeof(int)},
       {&room_.logits, kRows * vocabulary * sizeof(float)},
       {&room_.choices, static_cast<std::size_t>(device_->multiprocessors()) * sizeof(Choice)},
+      {&room_.draws, kRows * sizeof(DrawArgs)},
       {&room_.summaries, kRows * sizeof(Summary)},
-      {&room_.summary_parts, kRows * kSummaryBlocks * sizeof(Summary)},
+      {&room_.summary_parts, kRows * kSummaryBlocks * sizeof(SummaryPart)},
       {&room_.barrier, sizeof(u64)}};
   for (const auto& [memory, bytes] : wanted) {
     if (Status status = allocate(*device_, bytes, *memory); !status.ok()) return status;

@@ -77,9 +77,10 @@ class Executor {
 
   /// Queues a step. `hidden`: bf16 [rows][hidden], where the range has no embedding.
   Status forward(std::span<const BatchRows> batch, std::span<const std::byte> hidden);
-  /// Logits of the last step's rows `rows` (at most kRowsMost) on the device, and a summary of
-  /// each; both stay until the next call. Waits.
-  Result<std::span<const Summary>> head(std::span<const std::int32_t> rows);
+  /// Logits of the last step's rows `rows` (at most kRowsMost) on the device, and a summary of each
+  /// with the token that `draws` draws; both stay until the next call. Waits.
+  Result<std::span<const Summary>> head(std::span<const std::int32_t> rows,
+                                        std::span<const DrawArgs> draws);
   /// Of head()'s rows [first, first + count), float32 [count][vocabulary]. Waits.
   Result<std::span<float>> logits(std::size_t first, std::size_t count);
   /// All rows of the last step, bf16 [rows][hidden]. Waits.
@@ -92,7 +93,7 @@ class Executor {
   /// Room for what a step of up to kRowsMost rows writes on its way.
   struct Room {
     Memory q, mixed, inner, turns, slots, prepared, sums, partial, weights, arrived, logits, picked;
-    Memory choices, barrier, summaries, summary_parts;
+    Memory choices, barrier, draws, summaries, summary_parts;
     HostMemory host_logits, host_summaries;
   };
   /// What a step brings: ids, positions and the page table of all its rows.

@@ -212,8 +212,10 @@ Status Executor::decode() {
       Order::kCooperative, args);
 }
 
-Result<std::span<const Summary>> Executor::head(std::span<const std::int32_t> rows) {
+Result<std::span<const Summary>> Executor::head(std::span<const std::int32_t> rows,
+                                                std::span<const DrawArgs> draws) {
   check(shape_.last && rows.size() <= kRowsMost, "the last range has logits, of so many rows");
+  check(draws.size() == rows.size(), "each row has its draw");
   if (Status status = device_->use(); !status.ok()) return status.error();
   const int count = static_cast<int>(rows.size());
   Status status;
@@ -228,9 +230,13 @@ Result<std::span<const Summary>> Executor::head(std::span<const std::int32_t> ro
     status = multiply(*device_, kernels_, Product::kHead, head_weights_, picked, count, prepared(),
                       StoreFloatArgs{room_.logits.as<float>(), shape_.vocabulary});
   }
+  if (status.ok()) status = device_->copy_to_device(room_.draws.address(), std::as_bytes(draws));
   if (status.ok()) {
-    const SummarizeArgs args{room_.logits.as<const float>(), shape_.vocabulary,
-                             room_.summary_parts.as<Summary>(), room_.arrived.as<int>(),
+    const SummarizeArgs args{room_.logits.as<const float>(),
+                             room_.draws.as<const DrawArgs>(),
+                             shape_.vocabulary,
+                             room_.summary_parts.as<SummaryPart>(),
+                             room_.arrived.as<int>(),
                              room_.summaries.as<Summary>()};
     status = kernels_.summarize(Grid{.x = kSummaryBlocks, .y = count, .threads = kThreads},
                                 Order::kDependent, args);

@@ -157,24 +157,40 @@ struct Choice {
   int id;
 };
 
-/// Of a row of logits: the greatest, its id (the lowest of equals), and the sum of exp(logit -
+/// How a row's token is drawn: the likeliest where inverse_temperature is 0, else by its softmax at
+/// that temperature, walking through the ids until the part `at` of all mass, in [0, 1], is behind.
+struct DrawArgs {
+  float inverse_temperature;
+  float at;
+};
+
+/// Of a row of logits: the one of the id that was drawn, the greatest, and the sum of exp(logit -
 /// greatest), which is no number where a logit is NaN or infinite, or none is finite.
 struct Summary {
   float logit;
   int id;
+  float best;
   float sum;
-  float unused = 0;
 };
 
 /// Blocks of a row that summarize() takes.
 constexpr int kSummaryBlocks = 32;
 
+/// A block's part of a row: its greatest logit and the lowest id that has it, and sums of exp(logit
+/// - greatest), at temperature 1 and at the row's own.
+struct SummaryPart {
+  float best;
+  int id;
+  float sum, mass;
+};
+
 struct SummarizeArgs {
-  const float* logits;  // [rows][count]
+  const float* logits;    // [rows][count]
+  const DrawArgs* draws;  // [rows]
   int count;
-  Summary* parts;  // [rows][kSummaryBlocks]
-  int* arrived;    // [rows], zero between launches
-  Summary* out;    // [rows]
+  SummaryPart* parts;  // [rows][kSummaryBlocks]
+  int* arrived;        // [rows], zero between launches
+  Summary* out;        // [rows]
 };
 
 struct DecodeLayer {

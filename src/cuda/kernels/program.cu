@@ -2,6 +2,7 @@
 // instances that program.txt names.
 
 #include "decode.cuh"
+#include "draw.cuh"
 #include "repack.cuh"
 
 using namespace tandem::cuda;  // of the names in program.txt

@@ -308,24 +308,34 @@ TEST_P(OnTheGpu, ForksAndRewindsInTheMiddleOfABlock) {
   EXPECT_EQ(stages.at(0).info().states.size(), 1U);
 }
 
-/// A greedy draw that wants nothing else is made on the device.
-TEST_P(OnTheGpu, DrawsGreedilyWithAndWithoutLogits) {
+/// A draw that wants no candidates, penalties or filters is made on the device.
+TEST_P(OnTheGpu, DrawsTheSameWithAndWithoutLogits) {
   Stages stages = gpu();
+  constexpr std::uint64_t kPairs = 60;
   Tick tick{.number = 1, .state_ops = {}, .entries = {}};
-  for (std::uint64_t sequence = 1; sequence <= 4; ++sequence) {
-    TickEntry each = entry(sequence, 0, 90);
-    each.wants = {{.row = 89}};
+  for (std::uint64_t sequence = 0; sequence < 2 * kPairs; ++sequence) {
+    TickEntry each = entry(sequence + 1, 0, 20);
+    each.wants = {{.row = 19}};
     if (sequence % 2 == 0) each.wants.front().top_logprobs = 1;
+    const float temperatures[] = {0, 1, 0.7F, 20};
+    each.sampling->temperature = temperatures[sequence / 2 % 4];
+    each.sampling->seed = sequence / 2;
     tick.entries.push_back(each);
   }
   const auto result = stages.run(tick);
   ASSERT_TRUE(result.ok()) << result.error().message;
-  const TokenResult& full = result->entries[1].tokens.at(0);
-  for (const EntryResult& each : result->entries) {
-    ASSERT_FALSE(each.error) << each.error->message;
-    EXPECT_EQ(each.tokens.at(0).id, full.id);
-    EXPECT_NEAR(each.tokens.at(0).logprob, full.logprob, 1e-5F);
+  std::vector<std::int32_t> ids;
+  for (std::size_t i = 0; i < 2 * kPairs; i += 2) {
+    const EntryResult& full = result->entries[i];
+    const EntryResult& device = result->entries[i + 1];
+    ASSERT_FALSE(full.error) << full.error->message;
+    ASSERT_FALSE(device.error) << device.error->message;
+    EXPECT_EQ(device.tokens.at(0).id, full.tokens.at(0).id) << "seed " << i / 2;
+    EXPECT_NEAR(device.tokens.at(0).logprob, full.tokens.at(0).logprob, 1e-5F);
+    ids.push_back(full.tokens.at(0).id);
   }
+  std::sort(ids.begin(), ids.end());
+  EXPECT_GT(std::unique(ids.begin(), ids.end()) - ids.begin(), 15);
 }
 
 TEST_P(OnTheGpu, NamesLogitsThatAreNoNumbers) {
