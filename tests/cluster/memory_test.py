@@ -66,7 +66,7 @@ class Memory(unittest.TestCase):
     @unittest.skipUnless(cgroup.available(), "needs the right to make a memory cgroup")
     def test_a_rank_has_room_for_the_layers_that_it_holds(self):
         """With memory for the model once, the pipeline opens again over what ranks hold."""
-        for limit in range(120, 321, 20):
+        for limit in range(200, 321, 8):
             with cgroup.Cgroup(limit * MB) as group:
                 try:
                     server = api_server.Server(self.model, "--ranks", 2, "--device", "cpu",
@@ -83,6 +83,8 @@ class Memory(unittest.TestCase):
                     status, _, answer = server.post("/v1/completions", {
                         "prompt": list(range(5, 105)), "max_tokens": 4, "ignore_eos": True})
                     self.assertEqual(status, 200, answer)
+                    loads = [line for line in server.log if line.startswith("rank 0: loaded ")]
+                    self.assertEqual(len(loads), 1, "nothing was read again")
                 finally:
                     server.kill()
             return

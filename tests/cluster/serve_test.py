@@ -207,6 +207,7 @@ class Recovery(ServeTest):
         harness.wait_until(lambda: server.request("GET", "/cluster")[2]["restarts"] == 1,
                            harness.DEADLINE, "the rank is replaced")
         self.ready(server)
+        self.check_loads(server, [2, 1])
         self.answers(server)
 
     def test_killed_worker(self):

@@ -49,8 +49,9 @@ Status share_memory(Members& members, const stage::StageOptions& options) {
   std::uint64_t held = 0;
   for (const Member& member : members) {
     ranges.push_back(member.layers);
-    // A stage on a GPU may keep nothing.
-    if (!options.gpu) held += member.client->hello().held_bytes();
+    // A stage on a GPU may keep nothing. Processes that have loaded take no more for themselves.
+    const std::uint64_t weights = options.gpu ? 0 : member.client->hello().held_bytes();
+    if (weights != 0) held += weights + kProcesses;
   }
   const auto model = stage::model_bytes_of(options);
   if (!model) return model.error();

@@ -88,7 +88,7 @@ RemotePipeline::~RemotePipeline() {
   // A broken mlx ring may hold a thread inside MLX for ever: it is left to exit_process().
   if (ring_ && plan_.transport == "mlx" && dead_) static_cast<void>(ring_.release());
   ring_.reset();  // while the ranks live: mlx says goodbye to them
-  const bool keep = dead_.has_value();
+  const bool keep = dead_ || (watch_ && watch_->failure());  // found while no tick was under way
   std::vector<std::thread> stops;
   for (Member& member : members_) {
     const bool lost = !member.client || member.client->health().worker_lost;
