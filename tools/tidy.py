@@ -29,7 +29,8 @@ USES = {
     "models": ["cache", "weights"],
     "stage": ["models", "rules", "cuda"],
     "cluster": ["stage"],
-    "scheduler": ["rules"],
+    "cost": [],
+    "scheduler": ["rules", "cost"],
     "server": ["scheduler", "text"],
     "client": ["config"],
     "cli": ["cluster", "server", "client"],
@@ -42,7 +43,7 @@ ORDER = {
 }
 # Libraries that a folder must not name: the gateway's logic runs without a stage in its process.
 FOREIGN = [(r"^#include [<\"](mlx|grpcpp?|google/protobuf)/",
-            r"^(include|src/(scheduler|server|rules|text|config|base|client))/")]
+            r"^(include|src/(scheduler|server|rules|cost|text|config|base|client))/")]
 CODE = {".h", ".cpp", ".cc", ".cu", ".cuh", ".rs", ".py"}
 BANNED = [
     (r"\bgetenv\b", "an option set by src/cli", r"^src/cli/"),

@@ -131,6 +131,7 @@ struct ServeOptions {
   std::string tls_cert;
   std::string tls_key;
   int drain_seconds = limits::kDrainSecondsDefault;
+  int recovery_seconds = limits::kRecoverySecondsDefault;
   bool log_json = false;
 };
 

@@ -178,7 +178,8 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   auto wanted = gateway_options(options, *folder, log);
   if (!wanted) return wanted.error();
   // A process can be in one mlx group, and a broken one never lets go of it.
-  if (pipeline->transport == cluster::TransportKind::kMlx) wanted->engine.restart.patience = {};
+  if (pipeline->transport == cluster::TransportKind::kMlx) wanted->engine.restart.forever = false;
+  wanted->engine.restart.recovery_timeout = std::chrono::seconds(options.recovery_seconds);
   int& step = wanted->engine.engine.prefill_step_size;
   step = options.model.prefill_step_size;
   if (pipeline->hosts.empty()) {

@@ -114,6 +114,8 @@ void add_limit_flags(CLI::App& app, ServeOptions& options) {
                "Stop strings of a request");
   integer_flag(app, "--drain-timeout", options.drain_seconds, 0, limits::kDrainSecondsMax,
                "Seconds that running answers have after SIGTERM");
+  integer_flag(app, "--recovery-timeout", options.recovery_seconds, 0, limits::kRecoverySecondsMax,
+               "Seconds that requests wait when a rank was lost, 0: for ever");
 }
 
 }  // namespace

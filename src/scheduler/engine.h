@@ -84,6 +84,9 @@ struct EngineStats {
   std::uint64_t ticks = 0;
   std::uint64_t prompt_tokens = 0;     // computed, of prompts and of what was lost
   std::uint64_t generated_tokens = 0;  // reported
+  /// From submission to result, of all ticks that there was an expectation for, and what that was.
+  double timed_seconds = 0;
+  double expected_seconds = 0;
 };
 
 /// Owns the token log. Single-threaded; plan (pure) -> submit -> next -> commit. Requests join and
@@ -112,8 +115,10 @@ class Engine {
   /// is dead: every later step returns the same error, until pipeline_reopened().
   Result<std::vector<Event>> step(Deadline deadline);
   /// The pipeline failed for `reason` and was opened anew, with nothing in it: every unfinished
-  /// request is computed again from its log, to the same tokens. One that was on its way in several
-  /// failures in a row, or that has no room any more, ends with kError.
+  /// request is computed again from its log, to the same tokens; all at once after kUnavailable (a
+  /// rank, a host or a link is gone), else those that were on their way one after the other, since
+  /// one of them may have caused it. One that was on its way in several failures in a row, or that
+  /// has no room any more, ends with kError.
   void pipeline_reopened(const Error& reason);
 
   /// Tokens of prompt and completion that a sequence may have: by the model, the options and the

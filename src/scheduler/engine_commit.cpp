@@ -89,6 +89,10 @@ Event Engine::State::advance(Sequence& sequence, const FlightEntry& entry,
 /// From submission to result: what a stream's next token takes.
 void Engine::State::measure(const Flight& flight) {
   const std::chrono::duration<double> took = options.now() - flight.submitted;
+  if (const auto expected = times.cost().predict(flight.load)) {
+    stats.timed_seconds += took.count();
+    stats.expected_seconds += *expected;
+  }
   times.observe(flight.load, took.count());
 }
 

@@ -109,12 +109,10 @@ PlanState Engine::State::plan_state() const {
   state.stages = pipeline.stages();
   state.in_flight = static_cast<int>(flights.size());
   state.rows_max = limits.rows_max;
+  cost::TickLoad streams;
+  std::uint64_t depth = 0;  // that the rows of prompts follow, at most
   const auto stages = static_cast<std::uint32_t>(std::max(state.stages, 1));
-  state.prefill_step_size =
-      std::min(static_cast<std::uint32_t>(options.prefill_step_size),
-               std::max(times.prompt_rows(limits.rows_max) / stages, kPipelinedChunkMin));
   state.free_pages = memory.free_blocks();
-  std::uint64_t decodes = 0;
   for (const auto& [rank, sequence] : running) {
     const bool copies = memory.book().shares_last_page(sequence.kv);
     state.sequences.push_back(sequence.view(limits.vocabulary, copies));
@@ -127,13 +125,21 @@ PlanState Engine::State::plan_state() const {
                       ? grows - std::min(grows, shape.in_blocks(memory.book().pages_to_grow(
                                                     sequence.kv, view.total)))
                       : 0;
-    if (state.sequences.back().decodes()) ++decodes;
+    if (view.decodes()) {
+      streams.add_rows(1, sequence.submitted);
+      ++streams.draws;
+    } else {
+      depth = std::max<std::uint64_t>(depth, sequence.submitted);
+    }
   }
+  state.prefill_step_size =
+      std::min(static_cast<std::uint32_t>(options.prefill_step_size),
+               std::max(times.prompt_rows(depth, limits.rows_max) / stages, kPipelinedChunkMin));
   if (options.mixed_rows > 0) {
     state.mixed_rows = static_cast<std::uint32_t>(options.mixed_rows);
   } else {
     state.mixed_rows =
-        std::max(times.mixed_rows(decodes, limits.rows_max) / stages, std::uint32_t{1});
+        std::max(times.mixed_rows(streams, depth, limits.rows_max) / stages, std::uint32_t{1});
   }
   return state;
 }
@@ -182,14 +188,15 @@ void Engine::State::add_entry(const PlannedEntry& planned, Tick& tick, Flight& f
   TickEntry entry = sequence.entry(planned);
   if (!constrain(sequence, entry)) return;
   FlightEntry due = flight_entry(planned, entry);
+  const std::uint64_t entry_position = entry.position;
   memory.append(sequence.kv, planned.count);
   sequence.submit(planned, tick.number);
   tick.entries.push_back(std::move(entry));
   flight.entries.push_back(std::move(due));
+  flight.own.add_rows(planned.count, entry_position);
   if (planned.decode) {
-    ++flight.own.streams;
+    flight.own.draws += planned.count;
   } else {
-    flight.own.prompts += planned.count;
     note_turn(running, sequence, planned.count);
   }
 }
@@ -197,10 +204,7 @@ void Engine::State::add_entry(const PlannedEntry& planned, Tick& tick, Flight& f
 void Engine::State::launch(Flight flight) {
   flights.push_back(std::move(flight));
   Flight& last = flights.back();
-  for (const Flight& each : flights) {
-    last.load.streams += each.own.streams;
-    last.load.prompts += each.own.prompts;
-  }
+  for (const Flight& each : flights) last.load += each.own;
 }
 
 /// Submits ticks until the pipeline is full or nothing is ready.

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "cost/tick_cost.h"
 #include "scheduler/plan.h"
-#include "scheduler/tick_times.h"
 #include "tandem/deadline.h"
 #include "tandem/error.h"
 #include "tandem/tick.h"
@@ -34,8 +34,8 @@ struct Flight {
   std::vector<FlightEntry> entries;
   std::vector<StateOp> ops;
   Clock::time_point submitted;
-  TickLoad own;   // its rows
-  TickLoad load;  // with those that were on their way before it
+  cost::TickLoad own;   // its rows; draws: those of streams
+  cost::TickLoad load;  // with those that were on their way before it
 };
 
 /// Results come from other processes: nothing of them is taken on trust. Every entry in its place,

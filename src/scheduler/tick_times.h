@@ -1,7 +1,9 @@
 #pragma once
-// How long ticks take, as far as it decides how much prompt goes into one.
+// How much prompt goes into a tick, by how long ticks take.
 
 #include <cstdint>
+
+#include "cost/tick_cost.h"
 
 namespace tandem::scheduler {
 
@@ -18,41 +20,31 @@ inline constexpr std::uint32_t kPromptRowsFirst = 256;
 /// How far a tick strays from what is expected, as a factor, as long as nothing was measured.
 inline constexpr double kSpreadFirst = 1.1;
 
-/// Rows on their way: a tick's own and those of the ticks before it that were not back.
-struct TickLoad {
-  std::uint64_t streams = 0;  // tokens that were drawn
-  std::uint64_t prompts = 0;  // of prompts, or computed again
-};
-
-/// From submission to result a tick takes a time that grows evenly with the rows on their way: a
-/// line through the means of ticks without and with rows of prompts. The means are of ticks like
-/// the last ones, so the line is right where it is used. How far single ticks stray from it is
-/// measured too. A plain value; times are passed in.
+/// What a TickCost says of ticks with and without rows of prompts, from submission to result, and
+/// how far single ones stray from it. A load's draws are its streams, and its rows are all that are
+/// on their way: a tick's own and those of the ticks before it that were not back. A plain value;
+/// times are passed in.
 class TickTimes {
  public:
-  void observe(const TickLoad& load, double seconds);
-  /// Rows of prompts that may be on their way beside `streams` decodes, in [1, most].
-  std::uint32_t mixed_rows(std::uint64_t streams, std::uint32_t most) const;
+  void observe(const cost::TickLoad& load, double seconds);
+  /// Rows of prompts that may be on their way beside `streams`, in [1, most]; they follow `before`
+  /// tokens of theirs.
+  std::uint32_t mixed_rows(const cost::TickLoad& streams, std::uint64_t before,
+                           std::uint32_t most) const;
   /// Rows of prompts that may be on their way where nothing decodes, in [1, most].
-  std::uint32_t prompt_rows(std::uint32_t most) const;
+  std::uint32_t prompt_rows(std::uint64_t before, std::uint32_t most) const;
+  const cost::TickCost& cost() const { return cost_; }
 
  private:
-  struct Mean {
-    double rows = 0;
-    double seconds = 0;
-    int ticks = 0;  // 0: unknown
-    bool known() const { return ticks > 0; }
-    /// What a tick of so many rows should take when each costs `row` seconds.
-    double expects(double those_rows, double row) const;
-    void take(double those_rows, double took, double row);
-  };
-  double row_seconds() const;
-  void note_spread(double rows, double seconds);
+  std::uint32_t rows_within(const cost::TickLoad& streams, std::uint64_t before, double seconds,
+                            std::uint32_t most) const;
+  void note_spread(const cost::TickLoad& load, double seconds);
 
-  Mean streams_;
-  Mean mixed_;
-  Mean prompts_;
-  /// 19 of 20 mixed ticks take at most so many times what the line says.
+  cost::TickCost cost_;
+  bool streams_seen_ = false;
+  bool prompts_seen_ = false;
+  double mixed_seen_ = 0;  // rows of prompts in mixed ticks lately
+  /// 19 of 20 mixed ticks take at most so many times what is expected.
   double spread_ = kSpreadFirst;
 };
 

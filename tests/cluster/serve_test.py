@@ -240,6 +240,7 @@ class Recovery(ServeTest):
 
     def test_a_worker_that_goes_away_and_comes_back(self):
         server = self.two_hosts()
+        late = []
 
         def strike():
             self.workers[0].kill()
@@ -248,17 +249,36 @@ class Recovery(ServeTest):
             status, _, health = server.request("GET", "/health")
             self.assertEqual((status, health["status"]), (503, "restarting"))
             self.assertIn("rank 0", health["error"]["message"])
-            status, headers, refused = server.post(CHAT, {"messages": [
-                {"role": "user", "content": "hi"}], "max_tokens": 1})
-            self.assertEqual(status, 503)
-            self.assertEqual(headers["Retry-After"], "1")
-            self.assertIn("rank 0", refused["error"]["message"])
+            late.append(Stream(server, 99))  # waits
             _, _, cluster = server.request("GET", "/cluster")
             self.assertEqual(cluster["status"], "restarting")
             self.assertEqual(len(cluster["ranks"]), 2)
             self.workers[0] = self.worker("--listen", self.places[0])[0]
 
-        self.check(server, strike)
+        self.check(server, strike, r"\d")
+        late[0].join(api_server.DEADLINE)
+        self.assertEqual((late[0].error, late[0].finish), (None, "length"))
+
+    def test_requests_wait_for_their_timeout_and_the_server_for_ever(self):
+        server = self.two_hosts("--recovery-timeout", 1)
+        self.workers[0].kill()
+        waiting = Stream(server, 1)
+        waiting.join(api_server.DEADLINE)
+        self.assertIsNotNone(waiting.error)
+        status, headers, refused = server.post(CHAT, {"messages": [
+            {"role": "user", "content": "hi"}], "max_tokens": 1})
+        self.assertEqual((status, headers["Retry-After"]), (503, "1"))
+        self.assertIn("rank 0", refused["error"]["message"])
+        self.workers[0] = self.worker("--listen", self.places[0])[0]
+        self.ready(server)
+        self.answers(server)
+
+    def test_a_worker_that_is_not_up_yet(self):
+        place = f"127.0.0.1:{harness.free_port()}"
+        threading.Timer(2, lambda: self.worker("--listen", place)).start()
+        server = self.serve("--hosts", place)
+        self.assertTrue([line for line in server.log if "cannot be reached" in line])
+        self.answers(server)
 
     def test_clients_that_leave_meanwhile_are_let_go(self):
         server = self.two_hosts()

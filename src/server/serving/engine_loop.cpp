@@ -47,7 +47,10 @@ Status EngineLoop::Impl::step(scheduler::Engine& engine) {
   // Before anyone hears of the step: whoever then asks for figures finds it counted.
   publish(engine);
   const auto cancel = [&engine](std::uint64_t sequence) { engine.cancel(sequence); };
-  for (const scheduler::Event& event : *events) jobs.deliver(event, cancel);
+  for (const scheduler::Event& event : *events) {
+    if (event.token) pacing.got_on();
+    jobs.deliver(event, cancel);
+  }
   jobs.drop_unwanted(Clock::now(), cancel);
   return {};
 }
@@ -80,13 +83,11 @@ void EngineLoop::Impl::die(const Error& error) {
 }
 
 Status EngineLoop::Impl::run(const Open& open, const std::function<void()>& loaded) {
-  auto opened = load(open, [] {});
-  if (!opened) {
+  if (auto opened = open_first(open); !opened) {
     die(opened.error());
-    return opened.error();
+    const std::lock_guard lock(mutex);
+    return stopped ? Status() : opened;
   }
-  slot.put(std::move(*opened));
-  pacing.opened(Clock::now());
   scheduler::EngineOptions engine_options = options.engine;
   engine_options.waiting_max = std::numeric_limits<int>::max();  // submit() counts who waits
   scheduler::Engine engine(slot, engine_options);
@@ -142,8 +143,10 @@ Status EngineLoop::submit(Job job) {
     };
     switch (impl.phase()) {
       case Phase::kLoading:
-        return refuse("the model is loading");
+        return refuse(impl.shared.reason.empty() ? std::string("the model is loading")
+                                                 : "the model is loading: " + impl.shared.reason);
       case Phase::kRestarting:
+        if (!impl.shared.overdue) break;
         return refuse("the model is loading again: " + impl.shared.reason);
       case Phase::kDraining:
         return refuse("the server is stopping");

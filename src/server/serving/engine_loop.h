@@ -20,15 +20,16 @@ namespace tandem::server {
 enum class Phase {
   kLoading,     // the pipeline is being opened
   kReady,       // takes jobs
-  kRestarting,  // takes none: the pipeline failed, for `reason`, and is being opened anew
+  kRestarting,  // the pipeline failed, for `reason`, and is being opened anew; jobs wait for it
   kDraining,    // takes none, finishes those it has
-  kDead,        // the pipeline failed, for `reason`, and cannot be opened
+  kDead,        // the pipeline failed, for `reason`, and is not opened again
 };
 
 /// A copy of what is known of the engine.
 struct EngineView {
   Phase phase = Phase::kLoading;
-  std::string reason;              // with kRestarting and kDead
+  std::string reason;              // with kRestarting and kDead, and kLoading after a failure
+  bool overdue = false;            // with kRestarting: for longer than jobs wait
   std::uint64_t loaded_bytes = 0;  // of all ranks, so far
   std::uint64_t total_bytes = 0;   // 0: not known yet
   scheduler::EngineStats stats;
@@ -60,14 +61,15 @@ class EngineLoop {
 
   using Open = std::function<Result<std::unique_ptr<Pipeline>>(const RankProgress& progress)>;
   /// Opens the pipeline and runs the engine on the calling thread, until drain() and the last job's
-  /// end or stop(). Fails when the pipeline cannot be opened. One that fails later is opened anew,
-  /// within options.restart, and the jobs go on where they were; if that does not help they fail,
-  /// and the loop goes on refusing. `loaded` is called once the loop takes jobs.
+  /// end or stop(). Fails when the pipeline cannot be opened for a reason that waiting does not
+  /// mend; for a rank or worker that is gone it tries again. One that fails later is opened anew,
+  /// for as long as it takes, and the jobs go on where they were, or fail when that took longer
+  /// than options.restart says. `loaded` is called once the loop takes jobs.
   Status run(const Open& open, const std::function<void()>& loaded);
 
-  /// From any thread. kUnavailable: loading, restarting, draining or dead; kResourceLimit: too many
-  /// wait. Then the listener is not called. What the engine says of the requests reaches the
-  /// listener.
+  /// From any thread. kUnavailable: loading, draining, dead, or restarting for longer than jobs
+  /// wait; kResourceLimit: too many wait. Then the listener is not called. What the engine says of
+  /// the requests reaches the listener.
   Status submit(Job job);
   /// No new jobs; run() returns when those there are have ended.
   void drain();

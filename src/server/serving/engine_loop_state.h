@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 
 #include "server/serving/engine_loop.h"
@@ -30,8 +31,16 @@ struct EngineLoop::Impl {
   void publish(const scheduler::Engine& engine);
   void die(const Error& error);
 
-  /// The pipeline failed for `error`: opens it anew. False: it stays dead.
-  bool restart(scheduler::Engine& engine, const Open& open, Error error);
+  /// Opens the pipeline for the first time, as often as it takes while a rank or a worker is gone.
+  Status open_first(const Open& open);
+  /// The pipeline failed for `error`: opens it anew. False: stopped, or it stays dead.
+  bool restart(scheduler::Engine& engine, const Open& open, const Error& error);
+  /// Tries until it opens, the first time after `next`; null: stopped.
+  std::unique_ptr<Pipeline> open_again(const Open& open, Error error, RestartPacing::Next next,
+                                       const JobTable::Cancel& cancel);
+  /// Every now and then while there is no pipeline, for `error`: who left is let go, and who has
+  /// waited for longer than options.restart.recovery_timeout is told why.
+  void attend(const Error& error, const JobTable::Cancel& cancel);
   void begin_restart(const Error& error);
   void end_restart(scheduler::Engine& engine, const Error& error);
   /// Sees to the jobs for `wait`. False: stopped.
@@ -48,6 +57,8 @@ struct EngineLoop::Impl {
   JobTable jobs;
   TokenRate rate;
   RestartPacing pacing;
+  Deadline next_attend{};
+  std::string noted;  // why the pipeline could not be opened, as last said to people
 
   mutable std::mutex mutex;
   std::condition_variable woken;

@@ -68,39 +68,97 @@ void EngineLoop::Impl::end_restart(scheduler::Engine& engine, const Error& error
   ++shared.restarts;
   shared.context_max = engine.context_max();
   shared.reason.clear();
+  shared.overdue = false;
   if (shared.phase == Phase::kRestarting) shared.phase = Phase::kReady;
 }
 
-bool EngineLoop::Impl::restart(scheduler::Engine& engine, const Open& open, Error error) {
-  Deadline next{};
-  const auto attend = [&] {
-    const auto now = Clock::now();
-    if (now < next) return;
-    next = now + kAttend;
-    jobs.drop_unwanted(now, [&](std::uint64_t sequence) { engine.cancel(sequence); });
-  };
-  const Error first = error;
-  while (true) {
-    const auto wait = pacing.failed(Clock::now());
-    if (!wait || is_final(error)) break;
-    options.note(fmt::format("{}; the model is loaded again", error.message));
-    begin_restart(error);
-    slot.clear();
-    if (!rest(*wait, attend)) break;
-    auto opened = load(open, attend);
-    if (opened) {
-      slot.put(std::move(*opened));
-      pacing.opened(Clock::now());
-      end_restart(engine, first);
-      const scheduler::EngineStats stats = engine.stats();
-      options.note(fmt::format("the model is loaded again; {} requests go on", stats.waiting));
-      return true;
-    }
-    error = opened.error();
+void EngineLoop::Impl::attend(const Error& error, const JobTable::Cancel& cancel) {
+  const auto now = Clock::now();
+  if (now < next_attend) return;
+  next_attend = now + kAttend;
+  const bool overdue = pacing.overdue(now);
+  {
+    const std::lock_guard lock(mutex);
+    shared.overdue = overdue;
+    for (Job& job : mailbox) arrived.push_back(std::move(job));
+    mailbox.clear();
   }
-  options.note(fmt::format("{}; the model stays unloaded", error.message));
-  die(error);
-  return false;
+  std::erase_if(arrived, [&](const Job& job) {
+    const bool wanted = !overdue && job.listener->wanted(now);
+    if (overdue) job.listener->failed(error);
+    return !wanted;
+  });
+  if (overdue) {
+    jobs.fail_all(error, cancel);
+  } else {
+    jobs.drop_unwanted(now, cancel);
+  }
+  std::uint64_t waiting = 0;
+  for (const Job& job : arrived) waiting += job.requests.size();
+  const std::lock_guard lock(mutex);
+  mailed = waiting;
+}
+
+std::unique_ptr<Pipeline> EngineLoop::Impl::open_again(const Open& open, Error error,
+                                                       RestartPacing::Next next,
+                                                       const JobTable::Cancel& cancel) {
+  while (true) {
+    const auto see_to_jobs = [&] { attend(error, cancel); };
+    const std::string pause =
+        next.resting ? fmt::format("; it died too often, and rests for {} s",
+                                   std::chrono::ceil<std::chrono::seconds>(next.wait).count())
+                     : std::string();
+    if (error.message != noted) options.note(error.message + "; the model is loaded again" + pause);
+    noted = error.message;
+    error.message += pause;
+    begin_restart(error);
+    if (!rest(next.wait, see_to_jobs)) return nullptr;
+    auto opened = load(open, see_to_jobs);
+    if (opened) return std::move(*opened);
+    error = opened.error();
+    if (is_final(error)) {  // nobody should wait for what a person has to mend
+      jobs.fail_all(error, cancel);
+    }
+    next = pacing.not_opened(Clock::now());
+  }
+}
+
+bool EngineLoop::Impl::restart(scheduler::Engine& engine, const Open& open, const Error& error) {
+  slot.clear();
+  if (!options.restart.forever) {
+    options.note(fmt::format("{}; the model stays unloaded", error.message));
+    die(error);
+    return false;
+  }
+  const auto cancel = [&](std::uint64_t sequence) { engine.cancel(sequence); };
+  noted.clear();
+  auto opened = open_again(open, error, pacing.died(Clock::now()), cancel);
+  if (!opened) {
+    die({ErrorCode::kUnavailable, "the server is stopping"});
+    return false;
+  }
+  slot.put(std::move(opened));
+  end_restart(engine, error);
+  options.note(fmt::format("the model is loaded again; {} requests go on", engine.stats().waiting));
+  return true;
+}
+
+Status EngineLoop::Impl::open_first(const Open& open) {
+  auto opened = load(open, [] {});
+  if (opened) {
+    slot.put(std::move(*opened));
+    return {};
+  }
+  const Error& error = opened.error();
+  const bool lost =
+      error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kDeadlineExceeded;
+  if (!lost || !options.restart.forever) return error;
+  auto pipeline = open_again(open, error, pacing.not_opened(Clock::now()), {});
+  if (!pipeline) return error;
+  slot.put(std::move(pipeline));
+  const std::lock_guard lock(mutex);
+  shared.reason.clear();
+  return {};
 }
 
 }  // namespace tandem::server

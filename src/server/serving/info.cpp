@@ -87,10 +87,11 @@ HttpResponse health(const EngineView& view, Clock::time_point now, Clock::durati
     const double part = view.total_bytes == 0 ? 0
                                               : static_cast<double>(view.loaded_bytes) * 100 /
                                                     static_cast<double>(view.total_bytes);
+    const std::string_view again = view.phase == Phase::kLoading ? "" : " again";
     const std::string why =
-        view.phase == Phase::kLoading
-            ? fmt::format("The model is loading: {:.0f} %.", part)
-            : fmt::format("The model is loading again ({:.0f} %): {}", part, view.reason);
+        view.reason.empty()
+            ? fmt::format("The model is loading{}: {:.0f} %.", again, part)
+            : fmt::format("The model is loading{} ({:.0f} %): {}", again, part, view.reason);
     return unhealthy(phase_name(view.phase), view, why);
   }
   if (view.phase == Phase::kDead) return unhealthy("dead", view, view.reason);

@@ -44,8 +44,12 @@ void JobTable::drop_unwanted(Clock::time_point now, const Cancel& cancel) {
   }
 }
 
-void JobTable::fail_all(const Error& error) {
-  for (auto& [ignored, job] : std::exchange(jobs_, {})) job.listener->failed(error);
+void JobTable::fail_all(const Error& error, const Cancel& cancel) {
+  for (auto& [ignored, job] : std::exchange(jobs_, {})) {
+    job.listener->failed(error);
+    if (!cancel) continue;
+    for (const std::uint64_t sequence : job.sequences) cancel(sequence);
+  }
   places_.clear();
 }
 

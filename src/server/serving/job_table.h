@@ -22,7 +22,8 @@ class JobTable {
   void deliver(const scheduler::Event& event, const Cancel& cancel);
   /// Cancels the sequences of jobs that nobody wants.
   void drop_unwanted(Clock::time_point now, const Cancel& cancel);
-  void fail_all(const Error& error);
+  /// Ends all jobs, and cancels their sequences where an engine has them.
+  void fail_all(const Error& error, const Cancel& cancel = {});
 
  private:
   struct Place {

@@ -50,6 +50,10 @@ void engine_samples(std::string& out, const EngineView& view) {
   counter("tandem_preemptions_total", "Sequences that lost their KV and were computed again.",
           stats.preemptions);
   counter("tandem_ticks_total", "Steps of the pipeline.", stats.ticks);
+  counter("tandem_tick_seconds_total", "From a step's submission to its result.",
+          stats.timed_seconds);
+  counter("tandem_tick_expected_seconds_total",
+          "What tandem_tick_seconds_total was expected to be.", stats.expected_seconds);
   counter("tandem_restarts_total", "Times that a failed pipeline was opened anew.", view.restarts);
 }
 

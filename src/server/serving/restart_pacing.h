@@ -1,7 +1,10 @@
 #pragma once
-// How often and how soon a failed pipeline is opened again. Pure: the clock is a parameter.
+// How soon a failed pipeline is opened again, and how long requests wait for it. Pure: the clock is
+// a parameter.
 
 #include <chrono>
+#include <cstddef>
+#include <deque>
 #include <optional>
 
 #include "tandem/deadline.h"
@@ -9,30 +12,45 @@
 namespace tandem::server {
 
 struct RestartLimits {
-  /// Failures in a row are not the end before this time and this many tries; 0 s: the first is.
-  std::chrono::seconds patience{300};
-  int tries = 5;
-  std::chrono::seconds calm{60};  // without a failure ends a row
+  bool forever = true;  // false: the first failure is the last
+  /// Between tries: nothing, then doubling from the first to the longest. A try begins with a call
+  /// to each worker, which costs next to nothing while one does not answer.
   std::chrono::milliseconds first_wait{250};
-  std::chrono::milliseconds longest_wait{10'000};
+  std::chrono::milliseconds longest_wait{2000};
+  /// A pipeline that was open and died so often within that time rests before it is opened again.
+  std::size_t deaths = 3;
+  std::chrono::seconds deaths_within{30};
+  std::chrono::seconds rest{30};
+  /// Requests wait so long for a pipeline, 0: for ever.
+  std::chrono::seconds recovery_timeout{300};
 };
 
-/// The first failure is answered at once, the next ones of the row after doubling waits.
+/// It never gives up. The first failure is answered at once; a token begins the count anew.
 class RestartPacing {
  public:
   explicit RestartPacing(RestartLimits limits) : limits_(limits) {}
 
-  /// The pipeline failed, or could not be opened. How long to wait before the next try; nullopt:
-  /// that was enough.
-  std::optional<Clock::duration> failed(Clock::time_point now);
-  void opened(Clock::time_point now) { opened_ = now; }
+  struct Next {
+    Clock::duration wait{0};  // before the next try
+    bool resting = false;     // it died too often
+  };
+  /// An open pipeline failed.
+  Next died(Clock::time_point now);
+  /// It could not be opened.
+  Next not_opened(Clock::time_point now);
+  /// A result came: the pipeline works.
+  void got_on();
+  /// Whether requests have waited long enough.
+  bool overdue(Clock::time_point now) const;
 
  private:
+  Clock::duration next_wait();
+
   RestartLimits limits_;
-  std::optional<Clock::time_point> opened_;
-  Clock::time_point row_began_{};
   int row_ = 0;  // failures in it
   Clock::duration wait_{0};
+  std::deque<Clock::time_point> deaths_;
+  std::optional<Clock::time_point> out_since_;
 };
 
 }  // namespace tandem::server

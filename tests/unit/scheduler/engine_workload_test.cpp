@@ -43,7 +43,8 @@ class Workload {
     }
     if (pick(0, 1) == 0) pipeline_.kv_pages(static_cast<std::uint64_t>(pick(12, 60)));
     if (pick(0, 1) == 0) {
-      pipeline_.costs([](std::size_t rows) { return 0.01 + 0.002 * static_cast<double>(rows); });
+      pipeline_.costs(
+          [](const cost::TickLoad& load) { return 0.01 + 0.002 * static_cast<double>(load.rows); });
     }
     if (pick(0, 3) == 0) refuse_some();
     EngineOptions options{.prefill_step_size = pick(1, 300),

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "cache/kv_cache.h"
+#include "cost/tick_cost.h"
 #include "rules/tick_entry.h"
 #include "stage/admission.h"
 #include "tandem/pipeline.h"
@@ -117,8 +118,10 @@ class FakePipeline final : public Pipeline {
   }
   /// Every answer goes through `spoil`.
   void spoil_answers(std::function<void(TickResult&)> spoil) { spoil_ = std::move(spoil); }
-  /// What a stage takes for a tick of so many rows, seconds.
-  void costs(std::function<double(std::size_t)> seconds) { seconds_ = std::move(seconds); }
+  /// What a stage takes for a tick, seconds, from now on.
+  void costs(std::function<double(const cost::TickLoad&)> seconds) {
+    seconds_ = std::move(seconds);
+  }
 
   StageInfo& info() { return info_; }
   /// KV of a token in all stages.
@@ -193,10 +196,8 @@ class FakePipeline final : public Pipeline {
   /// Each stage works on one tick at a time.
   Clock::time_point finish_time(const Tick& tick) {
     if (!seconds_) return now_;
-    std::size_t rows = 0;
-    for (const TickEntry& entry : tick.entries) rows += entry.tokens.size();
-    const auto takes =
-        std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds_(rows)));
+    const auto takes = std::chrono::duration_cast<Clock::duration>(
+        std::chrono::duration<double>(seconds_(cost::load_of(tick))));
     busy_until_.resize(static_cast<std::size_t>(stages_));
     Clock::time_point ready = now_;
     for (Clock::time_point& stage : busy_until_) ready = stage = std::max(stage, ready) + takes;
@@ -268,7 +269,7 @@ class FakePipeline final : public Pipeline {
   std::function<std::optional<Error>(const Tick&)> watch_;
   std::function<std::optional<Refusal>(const TickEntry&)> refusal_;
   std::function<void(TickResult&)> spoil_;
-  std::function<double(std::size_t)> seconds_;
+  std::function<double(const cost::TickLoad&)> seconds_;
 };
 
 }  // namespace tandem::scheduler

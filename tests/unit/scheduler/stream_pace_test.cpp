@@ -26,6 +26,7 @@ struct Setting {
   int streams = 1;
   double fixed = 0.016;  // seconds of a tick in each stage
   double row = 0.0025;   // and for each of its rows
+  double position = 0;   // and for each position that one of them attends to
 };
 
 /// Gaps between a stream's tokens.
@@ -56,8 +57,10 @@ class StreamPace : public ::testing::TestWithParam<Setting> {};
 TEST_P(StreamPace, AtMostDoublesWhileALongPromptJoins) {
   const Setting& setting = GetParam();
   FakePipeline pipeline(setting.stages);
-  pipeline.costs([&](std::size_t rows) {
-    return (setting.fixed + setting.row * static_cast<double>(rows)) / setting.stages;
+  pipeline.costs([&](const cost::TickLoad& load) {
+    return (setting.fixed + setting.row * static_cast<double>(load.rows) +
+            setting.position * static_cast<double>(load.attended)) /
+           setting.stages;
   });
   Engine engine(pipeline, {.now = [&] { return pipeline.now(); }});
   for (std::int32_t i = 0; i < setting.streams; ++i) {
@@ -86,14 +89,43 @@ TEST_P(StreamPace, AtMostDoublesWhileALongPromptJoins) {
   EXPECT_LE(over, static_cast<std::ptrdiff_t>(beside.size() / 20 + 1)) << "of " << beside.size();
   // The prompt gets what the streams leave: most of the machine's time on rows.
   const std::chrono::duration<double> took = pipeline.now() - begin;
-  EXPECT_LE(took.count(), 8 * 3000 * setting.row) << "the prompt starves";
+  EXPECT_LE(took.count(), 8 * 3000 * (setting.row + 1500 * setting.position))
+      << "the prompt starves";
   EXPECT_THAT(pipeline.broken(), ::testing::IsEmpty());
+}
+
+/// A machine that becomes ten times slower or faster for good while a long prompt is computed.
+TEST(StreamPaceChange, IsFollowedWithinTenTicksOfALastingChange) {
+  for (const double factor : {10.0, 0.1}) {
+    double slowness = 1;
+    FakePipeline pipeline(1);
+    pipeline.costs([&](const cost::TickLoad& load) {
+      return slowness * (0.016 + 0.0025 * static_cast<double>(load.rows));
+    });
+    Engine engine(pipeline, {.now = [&] { return pipeline.now(); }});
+    for (std::int32_t i = 0; i < 4; ++i) {
+      ASSERT_TRUE(engine.add(request_of(Ids(20, i), 2000)).ok());
+    }
+    for (int i = 0; i < 50; ++i) ASSERT_TRUE(engine.step(soon()).ok());
+    ASSERT_TRUE(engine.add(request_of(Ids(3500, 77), 1)).ok());
+    for (int i = 0; i < 20; ++i) ASSERT_TRUE(engine.step(soon()).ok());
+    slowness = factor;
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(engine.step(soon()).ok());
+    Pace pace;
+    for (int i = 0; i < 30; ++i) pace.take(*engine.step(soon()), pipeline.now());
+    const double alone = factor * (0.016 + 0.0025 * 4);
+    const double beside = median(pace.take_gaps());
+    EXPECT_LE(beside, 2.1 * alone) << factor;
+    EXPECT_GE(beside, 1.5 * alone) << factor << ": the prompt starves";
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Machines, StreamPace,
                          ::testing::Values(Setting{1, 1}, Setting{1, 4}, Setting{1, 16},
                                            Setting{1, 1, 0.004, 0.0001}, Setting{2, 1},
-                                           Setting{2, 8}, Setting{4, 2}, Setting{4, 16}));
+                                           Setting{2, 8}, Setting{4, 2}, Setting{4, 16},
+                                           Setting{1, 4, 0.016, 0.0025, 1e-6},
+                                           Setting{2, 4, 0.016, 0.0025, 1e-6}));
 
 }  // namespace
 }  // namespace tandem::scheduler

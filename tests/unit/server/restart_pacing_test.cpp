@@ -12,43 +12,50 @@ using std::chrono::seconds;
 
 constexpr Clock::time_point kStart{seconds(1000)};
 
-TEST(RestartPacing, TheFirstFailureIsAnsweredAtOnceAndWaitsDouble) {
+TEST(RestartPacing, TheFirstFailureIsAnsweredAtOnceAndWaitsDoubleForEver) {
   RestartPacing pacing(RestartLimits{});
   auto now = kStart;
-  EXPECT_EQ(pacing.failed(now), Clock::duration(0));
-  for (const int expected : {250, 500, 1000, 2000, 4000, 8000, 10000, 10000}) {
-    const auto wait = pacing.failed(now);
-    ASSERT_TRUE(wait.has_value());
-    EXPECT_EQ(*wait, milliseconds(expected));
-    now += *wait;
+  EXPECT_EQ(pacing.died(now).wait, Clock::duration(0));
+  for (const int expected : {250, 500, 1000, 2000, 2000, 2000}) {
+    const auto next = pacing.not_opened(now);
+    EXPECT_EQ(next.wait, milliseconds(expected));
+    EXPECT_FALSE(next.resting);
+    now += next.wait;
+  }
+  EXPECT_EQ(pacing.not_opened(now + std::chrono::hours(24)).wait, seconds(2));
+}
+
+TEST(RestartPacing, ATokenBeginsTheCountAnew) {
+  RestartPacing pacing(RestartLimits{});
+  for (int i = 0; i < 16; ++i) {  // each one survived
+    EXPECT_EQ(pacing.died(kStart + seconds(20 * i)).wait, Clock::duration(0));
+    pacing.got_on();
   }
 }
 
-TEST(RestartPacing, EndsWhenBothTimeAndTriesAreUsedUp) {
-  RestartPacing pacing({.patience = seconds(60), .tries = 3});
-  EXPECT_TRUE(pacing.failed(kStart).has_value());
-  EXPECT_TRUE(pacing.failed(kStart + seconds(100)).has_value()) << "a load may take longer";
-  EXPECT_TRUE(pacing.failed(kStart + seconds(200)).has_value());
-  EXPECT_FALSE(pacing.failed(kStart + seconds(300)).has_value());
-  RestartPacing quick({.patience = seconds(60), .tries = 3});
-  for (int i = 0; i < 50; ++i) {
-    EXPECT_TRUE(quick.failed(kStart + seconds(i)).has_value()) << "a short outage, many tries";
-  }
-  EXPECT_FALSE(quick.failed(kStart + seconds(60)).has_value());
+TEST(RestartPacing, ThreeDeathsInHalfAMinuteMakeItRest) {
+  RestartPacing pacing(RestartLimits{});
+  EXPECT_FALSE(pacing.died(kStart).resting);
+  pacing.got_on();
+  EXPECT_FALSE(pacing.died(kStart + seconds(10)).resting);
+  const auto third = pacing.died(kStart + seconds(20));
+  EXPECT_TRUE(third.resting);
+  EXPECT_EQ(third.wait, seconds(30));
+  EXPECT_FALSE(pacing.died(kStart + seconds(60)).resting) << "counted anew";
 }
 
-TEST(RestartPacing, ACalmTimeEndsTheRow) {
-  RestartPacing pacing({.patience = seconds(10), .tries = 1, .calm = seconds(60)});
-  EXPECT_EQ(pacing.failed(kStart), Clock::duration(0));
-  pacing.opened(kStart + seconds(1));
-  EXPECT_EQ(pacing.failed(kStart + seconds(61)), Clock::duration(0)) << "a new row";
-  pacing.opened(kStart + seconds(62));
-  EXPECT_FALSE(pacing.failed(kStart + seconds(100)).has_value()) << "the same row";
-}
-
-TEST(RestartPacing, WithoutPatienceTheFirstFailureIsTheEnd) {
-  RestartPacing pacing({.patience = seconds(0)});
-  EXPECT_FALSE(pacing.failed(kStart).has_value());
+TEST(RestartPacing, RequestsWaitForItsTimeoutFromTheFirstFailureToTheFirstToken) {
+  RestartPacing pacing({.recovery_timeout = seconds(60)});
+  EXPECT_FALSE(pacing.overdue(kStart));
+  pacing.died(kStart);
+  pacing.not_opened(kStart + seconds(30));
+  EXPECT_FALSE(pacing.overdue(kStart + seconds(59)));
+  EXPECT_TRUE(pacing.overdue(kStart + seconds(60)));
+  pacing.got_on();
+  EXPECT_FALSE(pacing.overdue(kStart + seconds(61)));
+  RestartPacing patient({.recovery_timeout = seconds(0)});
+  patient.died(kStart);
+  EXPECT_FALSE(patient.overdue(kStart + std::chrono::hours(1000)));
 }
 
 }  // namespace
