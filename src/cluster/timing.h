@@ -75,13 +75,15 @@ inline constexpr std::chrono::hours kForever{24 * 365};
 inline constexpr milliseconds kComputeSilence{2000};
 /// Shortest time after which a tick counts as stuck, once ticks like it were measured.
 inline constexpr milliseconds kStepFloor{2000};
-/// A tick may take this many times what the slowest tick of its size took.
+/// A tick may take this many times what one of its rows and depth should (src/cost).
 inline constexpr int kStepFactor = 8;
-/// First tick of a size: compiling kernels, touching cold weights.
-inline constexpr seconds kWarmUp{60};
-/// What the first tick of a size may take on top for each of its tokens (a 70B model prefilled by
+/// First tick of a kind (its rows to a power of two, its depth to one of eight): compiling kernels,
+/// which takes minutes on a GPU of a new kind, and touching cold weights. One that hangs in a loop
+/// of ours is noticed by kComputeSilence.
+inline constexpr seconds kFirstTick{300};
+/// What the first tick of a kind may take on top for each of its tokens (a 70B model prefilled by
 /// one slow core).
-inline constexpr seconds kWarmUpPerToken{2};
+inline constexpr seconds kFirstTickPerToken{2};
 /// Handing a frame to the successor, whose queue is full.
 inline constexpr seconds kSend{30};
 /// One wait for a frame, after which a rank looks whether it should stop.

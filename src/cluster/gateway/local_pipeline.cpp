@@ -26,12 +26,13 @@ class LocalState {
   void begin(Clock::time_point now) {
     const std::lock_guard lock(mutex_);
     meter_.turn_to(WorkMeter::Doing::kComputing, now);
+    began_ = now;
   }
 
-  void end(Clock::time_point now, std::uint64_t tokens, std::uint64_t kv_bytes) {
+  void end(Clock::time_point now, const cost::TickLoad& load, std::uint64_t kv_bytes) {
     const std::lock_guard lock(mutex_);
     meter_.turn_to(WorkMeter::Doing::kWaiting, now);
-    meter_.ticked(tokens);
+    meter_.ticked(load, now - began_);
     kv_bytes_ = kv_bytes;
     window_.note(meter_.work(now));
   }
@@ -53,6 +54,7 @@ class LocalState {
  private:
   std::mutex mutex_;
   WorkMeter meter_;
+  Clock::time_point began_{};
   RankWindow window_;
   std::uint64_t kv_bytes_ = 0;
 };
@@ -102,12 +104,10 @@ class LocalPipeline final : public Pipeline {
 
  private:
   Result<stage::StageOutput> run(const Tick& tick) {
-    std::uint64_t tokens = 0;
-    for (const TickEntry& entry : tick.entries) tokens += entry.tokens.size();
     state_.begin(Clock::now());
     auto output = stage_->run(tick, {});
     const std::uint64_t held = stage_->memory_bytes();
-    state_.end(Clock::now(), tokens, held - std::min(held, info_.weight_bytes));
+    state_.end(Clock::now(), cost::load_of(tick), held - std::min(held, info_.weight_bytes));
     return output;
   }
 

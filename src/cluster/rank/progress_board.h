@@ -9,7 +9,6 @@
 
 #include "cluster/rank/rank_work.h"
 #include "cluster/rank/silence.h"
-#include "cluster/rank/step_budget.h"
 #include "tandem.pb.h"
 #include "tandem/deadline.h"
 #include "tandem/error.h"
@@ -26,9 +25,9 @@ class ProgressBoard {
   void set_state(v1::WorkerState state);
   /// Ticks are counted anew, and none runs; work goes on being summed.
   void begin_epoch();
-  /// The computing thread begins and ends a tick of `tokens` tokens. `progress` is asked, by the
+  /// The computing thread begins and ends a tick of `load`. `progress` is asked, by the
   /// control thread, until end().
-  void begin(std::uint64_t number, std::uint64_t tokens, Clock::time_point now,
+  void begin(std::uint64_t number, const cost::TickLoad& load, Clock::time_point now,
              Progress progress = nullptr);
   /// `kv_bytes`: what the stage now holds of KV.
   void end(Clock::time_point now, std::uint64_t kv_bytes = 0);
@@ -37,14 +36,15 @@ class ProgressBoard {
   /// It has passed on a frame.
   void sent(std::uint64_t bytes);
   /// ticks_started is the number of the last begun tick, ticks_done of the last ended one. When a
-  /// tick overruns its budget or makes no progress for timing::kComputeSilence, state is FAILED and
-  /// error says so. Memory and link are left to the caller. Call it at each heartbeat: after a gap
-  /// (this process was stopped) the silence is counted anew.
+  /// tick takes kStepFactor times what one of its rows and depth should, or makes no progress for
+  /// timing::kComputeSilence, state is FAILED and error says so. Memory and link are left to the
+  /// caller. Call it at each heartbeat: after a gap (this process was stopped) the silence is
+  /// counted anew.
   v1::HeartbeatReply report(Clock::time_point now);
 
  private:
   struct Running {
-    std::uint64_t tokens;
+    cost::TickLoad load;
     Clock::time_point since;
     Progress progress;
     std::optional<std::uint64_t> seen;
@@ -52,13 +52,13 @@ class ProgressBoard {
   };
 
   std::string overdue(Clock::time_point now);
+  Clock::duration allowed(const cost::TickLoad& load) const;
 
   mutable std::mutex mutex_;
   v1::WorkerState state_ = v1::WORKER_STATE_IDLE;
   std::uint64_t started_ = 0;
   std::uint64_t done_ = 0;
   std::optional<Running> running_;
-  StepBudget budget_;
   WorkMeter meter_;
   std::uint64_t kv_bytes_ = 0;
 };

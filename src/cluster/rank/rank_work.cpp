@@ -33,9 +33,10 @@ void WorkMeter::turn_to(Doing doing, Clock::time_point now) {
   since_ = now;
 }
 
-void WorkMeter::ticked(std::uint64_t tokens) {
+void WorkMeter::ticked(const cost::TickLoad& load, Clock::duration took) {
   ++ticks_;
-  tokens_ += tokens;
+  tokens_ += load.rows;
+  cost_.observe(load, std::chrono::duration<double>(took).count());
 }
 
 RankWork WorkMeter::work(Clock::time_point now) const {

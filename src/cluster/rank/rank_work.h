@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 
+#include "cost/tick_cost.h"
 #include "tandem/deadline.h"
 #include "tandem/rank_info.h"
 
@@ -16,8 +17,10 @@ class WorkMeter {
 
   /// From `now` on the rank does something else.
   void turn_to(Doing doing, Clock::time_point now);
-  /// A tick of `tokens` rows is done.
-  void ticked(std::uint64_t tokens);
+  /// A tick of `load` is done, and took `took`.
+  void ticked(const cost::TickLoad& load, Clock::duration took);
+  /// What ticks have cost so far.
+  const cost::TickCost& cost() const { return cost_; }
   void sent(std::uint64_t bytes) { sent_bytes_ += bytes; }
 
   /// As of `now`, what is being done counted in.
@@ -33,6 +36,7 @@ class WorkMeter {
   std::uint64_t ticks_ = 0;
   std::uint64_t tokens_ = 0;
   std::uint64_t sent_bytes_ = 0;
+  cost::TickCost cost_;
 };
 
 /// Makes rates of what one rank says again and again. What it says is not trusted: counters that

@@ -11,12 +11,6 @@
 namespace tandem::cluster {
 namespace {
 
-std::uint64_t token_count(const Tick& tick) {
-  std::uint64_t count = 0;
-  for (const TickEntry& entry : tick.entries) count += entry.tokens.size();
-  return count;
-}
-
 Frame failure_frame(const RankPlace& place, std::uint64_t number, Error error) {
   Frame frame;
   frame.tick.epoch = place.epoch;
@@ -26,7 +20,7 @@ Frame failure_frame(const RankPlace& place, std::uint64_t number, Error error) {
 }
 
 Frame compute(Frame in, stage::Stage& stage, const RankPlace& place, ProgressBoard& board) {
-  board.begin(in.tick.number, token_count(in.tick), Clock::now(),
+  board.begin(in.tick.number, cost::load_of(in.tick), Clock::now(),
               [&stage] { return stage.progress(); });
   auto output = stage.run(in.tick, in.hidden);
   const std::uint64_t held = stage.memory_bytes();

@@ -1,5 +1,5 @@
-// The pure parts of failure detection: silence, step budgets, and what the heartbeat thread may
-// say.
+// The pure parts of failure detection: silence, lost ticks, what a step may take, and what the
+// heartbeat thread may say.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,7 +11,6 @@
 #include "cluster/gateway/lost_tick.h"
 #include "cluster/rank/progress_board.h"
 #include "cluster/rank/silence.h"
-#include "cluster/rank/step_budget.h"
 #include "cluster/timing.h"
 
 namespace tandem::cluster {
@@ -98,47 +97,66 @@ TEST_F(Lost, WorkAndTheWatchersOwnPauseBeginTheCountAnew) {
   EXPECT_EQ(watch_until(now_ + milliseconds(1950), 13), 0) << "the gateway itself was paused";
 }
 
-TEST(StepBudget, AFirstTickMayCompileAndTouchColdWeights) {
-  const StepBudget budget;
-  EXPECT_EQ(budget.allowed(1), timing::kWarmUp + timing::kWarmUpPerToken);
-  EXPECT_EQ(budget.allowed(2048), timing::kWarmUp + 2048 * timing::kWarmUpPerToken);
+/// `rows` rows that follow `before` others of their sequence.
+cost::TickLoad rows_of(std::uint64_t rows, std::uint64_t before = 0) {
+  cost::TickLoad load;
+  load.add_rows(rows, before);
+  return load;
 }
 
-TEST(StepBudget, IsAMultipleOfWhatTicksOfThatSizeTook) {
-  StepBudget budget;
-  budget.observe(1, milliseconds(900));
-  budget.observe(1, milliseconds(400));
-  EXPECT_EQ(budget.allowed(1), 8 * milliseconds(400)) << "the first tick's warm-up is forgotten";
-  budget.observe(1, milliseconds(1000));
-  EXPECT_EQ(budget.allowed(1), 8 * milliseconds(1000));
-  for (int i = 0; i < 200; ++i) budget.observe(1, milliseconds(1));
-  EXPECT_EQ(budget.allowed(1), timing::kStepFloor) << "a slow tick fades, down to the floor";
+/// What a board allows a tick, to a tenth of a second.
+class Budget : public testing::Test {
+ protected:
+  void took(const cost::TickLoad& load, Clock::duration time) {
+    board_.begin(++number_, load, now_);
+    board_.end(now_ += time);
+  }
+  double allowed(const cost::TickLoad& load) {
+    board_.set_state(v1::WORKER_STATE_RUNNING);
+    board_.begin(++number_, load, now_);
+    double low = 0;
+    double high = 1e6;
+    while (high - low > 0.1) {
+      const double middle = (low + high) / 2;
+      const auto later = std::chrono::duration<double>(middle);
+      const auto report = board_.report(now_ + std::chrono::duration_cast<Clock::duration>(later));
+      (report.state() == v1::WORKER_STATE_FAILED ? high : low) = middle;
+    }
+    return high;
+  }
+  ProgressBoard board_;
+  std::uint64_t number_ = 0;
+  Clock::time_point now_{seconds(1000)};
+};
+
+TEST_F(Budget, AFirstTickOfAKindMayCompileForMinutes) {
+  EXPECT_NEAR(allowed(rows_of(1)), 302, 0.2);
+  EXPECT_NEAR(allowed(rows_of(2048)), 300 + 2 * (2048 + 2049), 0.2) << "rows, and their depth";
+  for (int i = 0; i < 3; ++i) took(rows_of(1, 100), milliseconds(20));
+  EXPECT_NEAR(allowed(rows_of(1, 100)), 2, 0.2);
+  EXPECT_GE(allowed(rows_of(512)), 300) << "of other rows";
 }
 
-TEST(StepBudget, SizesAreJudgedApart) {
-  StepBudget budget;
-  for (int i = 0; i < 3; ++i) budget.observe(1, milliseconds(1));
-  EXPECT_EQ(budget.allowed(1), timing::kStepFloor);
-  EXPECT_GE(budget.allowed(2048), timing::kWarmUp);
-  budget.observe(2047, seconds(20));
-  EXPECT_EQ(budget.allowed(1500), seconds(160)) << "of the same power of two";
-  EXPECT_EQ(budget.allowed(1), timing::kStepFloor);
+TEST_F(Budget, AHealthyTickAtAGreatDepthIsNotKilled) {
+  // A prefix of 40,000 tokens was found: 1 ms a thousand positions.
+  for (std::uint64_t i = 0; i < 50; ++i) took(rows_of(1, i), milliseconds(20));
+  EXPECT_GE(allowed(rows_of(1, 40000)), 300);
+  for (std::uint64_t i = 0; i < 3; ++i) took(rows_of(1, 40000 + i), seconds(4));
+  EXPECT_NEAR(allowed(rows_of(1, 40003)), 32, 2);
+  EXPECT_NEAR(allowed(rows_of(1, 40)), 2, 0.2) << "and a shallow one may take no longer";
 }
 
-TEST(StepBudget, TakesAnyTokenCount) {
-  StepBudget budget;
-  budget.observe(0, milliseconds(0));
-  EXPECT_EQ(budget.allowed(0), timing::kStepFloor);
-  budget.observe(~std::uint64_t{0}, seconds(1));
-  EXPECT_EQ(budget.allowed(~std::uint64_t{0}), seconds(8));
-  EXPECT_GT(StepBudget().allowed(~std::uint64_t{0}), seconds(60));
+TEST_F(Budget, ALastingSlownessIsFollowed) {
+  for (std::uint64_t i = 0; i < 100; ++i) took(rows_of(1, i), seconds(1));
+  for (std::uint64_t i = 100; i < 110; ++i) took(rows_of(1, i), seconds(7));
+  EXPECT_NEAR(allowed(rows_of(1, 110)), 56, 6);
 }
 
 TEST(ProgressBoard, CountsTicksAndTheirTime) {
   ProgressBoard board;
   const Clock::time_point start{seconds(10)};
   board.set_state(v1::WORKER_STATE_RUNNING);
-  board.begin(1, 4, start);
+  board.begin(1, rows_of(4), start);
   auto report = board.report(start + milliseconds(30));
   EXPECT_EQ(report.ticks_started(), 1);
   EXPECT_EQ(report.ticks_done(), 0);
@@ -155,10 +173,10 @@ TEST(ProgressBoard, ATickPastItsBudgetIsAFailureThatNamesIt) {
   Clock::time_point now{seconds(10)};
   board.set_state(v1::WORKER_STATE_RUNNING);
   for (int i = 1; i <= 2; ++i) {
-    board.begin(i, 1, now);
+    board.begin(i, rows_of(1), now);
     board.end(now += milliseconds(5));
   }
-  board.begin(3, 1, now);
+  board.begin(3, rows_of(1), now);
   EXPECT_EQ(board.report(now + milliseconds(1990)).state(), v1::WORKER_STATE_RUNNING);
   const auto report = board.report(now + milliseconds(2300));
   EXPECT_EQ(report.state(), v1::WORKER_STATE_FAILED);
@@ -170,7 +188,7 @@ class Progress : public testing::Test {
  protected:
   void SetUp() override {
     board_.set_state(v1::WORKER_STATE_RUNNING);
-    board_.begin(7, 1, start_, [this] { return steps_; });
+    board_.begin(7, rows_of(1), start_, [this] { return steps_; });
   }
   // Heartbeats until `end`; the first report of a failure.
   std::optional<v1::HeartbeatReply> watch_until(Clock::time_point end, std::uint64_t step) {
@@ -198,11 +216,11 @@ TEST_F(Progress, AFirstTickThatHangsIsNoticedLongBeforeItsBudget) {
 }
 
 TEST_F(Progress, ATickThatGetsOnMayTakeItsWholeBudget) {
-  const auto budget = StepBudget().allowed(1);
+  const auto budget = timing::kFirstTick + timing::kFirstTickPerToken;
   EXPECT_FALSE(watch_until(start_ + budget, 1).has_value());
   const auto failure = watch_until(start_ + budget + seconds(1), 1);
   ASSERT_TRUE(failure.has_value());
-  EXPECT_THAT(failure->error().message(), testing::HasSubstr("more than the 62.0 s"));
+  EXPECT_THAT(failure->error().message(), testing::HasSubstr("more than the 302.0 s"));
 }
 
 TEST_F(Progress, WhatNobodyCountsHasOnlyItsBudget) {
@@ -220,7 +238,7 @@ TEST_F(Progress, APauseOfTheWholeProcessIsNotHeldAgainstTheTick) {
 TEST_F(Progress, IsAskedOnlyWhileTheTickRuns) {
   board_.end(start_ + milliseconds(1));
   EXPECT_FALSE(watch_until(start_ + seconds(100), 0).has_value());
-  board_.begin(8, 1, now_, [this] { return steps_; });
+  board_.begin(8, rows_of(1), now_, [this] { return steps_; });
   EXPECT_FALSE(watch_until(now_ + milliseconds(1500), 0).has_value()) << "counted from its begin";
 }
 

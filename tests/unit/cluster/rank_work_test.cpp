@@ -26,7 +26,7 @@ TEST(WorkMeter, CountsWhatIsUnderWayToo) {
   meter.turn_to(WorkMeter::Doing::kComputing, kStart + milliseconds(100));
   EXPECT_EQ(meter.work(kStart + milliseconds(130)).busy_us, 30'000U);
   meter.turn_to(WorkMeter::Doing::kOther, kStart + milliseconds(150));
-  meter.ticked(7);
+  meter.ticked({.rows = 7}, milliseconds(50));
   meter.sent(64);
   meter.turn_to(WorkMeter::Doing::kWaiting, kStart + milliseconds(160));
   const RankWork work = meter.work(kStart + milliseconds(200));
@@ -120,7 +120,7 @@ TEST(RoundTrips, OneIsTimedAtATimeAndALostOneIsForgotten) {
 TEST(ProgressBoard, ReportsWorkAndTheMemoryOfContexts) {
   ProgressBoard board;
   board.wait(kStart);
-  board.begin(1, 30, kStart + milliseconds(40));
+  board.begin(1, {.rows = 30}, kStart + milliseconds(40));
   EXPECT_EQ(board.report(kStart + milliseconds(50)).work().busy_us(), 10'000U);
   board.end(kStart + milliseconds(60), 4096);
   board.sent(500);
