@@ -172,7 +172,7 @@ TEST_F(StageRun, AnEntryThatALaterStageRefusesIsGoneFromThereOn) {
   const auto last = load({1, kLayers});
   Hidden two = *middle->hidden;
   two.rows = 2;
-  two.bytes.resize(2 * two.bytes.size() / 72);
+  two.bytes = SharedBytes(two.bytes.owner(), {two.bytes.data(), 2 * two.bytes.size() / 72});
   const auto result = last->run(both, two);
   ASSERT_TRUE(result.ok()) << result.error().message;
   EXPECT_EQ(result->result->entries[1].error->message, "layers [0, 1): KV memory");
@@ -267,7 +267,7 @@ TEST_F(StageRun, HiddenStatesAreCheckedAgainstThePlan) {
   wrong.dtype = DType::kBF16;
   expect_broken(*last, step, wrong, "columns of BF16");
   wrong = hidden(2);
-  wrong.bytes.pop_back();
+  wrong.bytes = SharedBytes(wrong.bytes.owner(), {wrong.bytes.data(), wrong.bytes.size() - 1});
   expect_broken(*last, step, wrong, "511 bytes came");
   wrong = hidden(2);
   wrong.rows = -2;
@@ -281,7 +281,9 @@ TEST_F(StageRun, LogitsThatAreNoNumbersEndTheirSequenceOnly) {
   both.entries.push_back(tick(2, 0, {1}).entries[0]);
   Hidden broken = hidden(2);
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  std::memcpy(broken.bytes.data(), &nan, 4);
+  std::vector<std::byte> rows(broken.bytes.data(), broken.bytes.data() + broken.bytes.size());
+  std::memcpy(rows.data(), &nan, 4);
+  broken.bytes = SharedBytes(std::move(rows));
   const auto output = last->run(both, broken);
   ASSERT_TRUE(output.ok()) << output.error().message;
   const EntryResult& bad = output->result->entries[0];
