@@ -29,6 +29,7 @@ struct StageInfo {
   std::uint64_t weight_bytes_per_token = 0;  // read for one token
   std::vector<StateGroup> states;  // what it keeps of a sequence; no two of one kind and window
   std::uint64_t kv_bytes_max = 0;  // of all sequences together
+  bool pages_shared = true;        // else a fork copies what it takes over
 
   /// Of a token whose pages are all there, rounded up.
   std::uint64_t kv_bytes_per_token() const {

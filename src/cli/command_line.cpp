@@ -106,6 +106,24 @@ void add_serve(CLI::App& app, ServeOptions& options) {
   add_serve_flags(sub, options);
 }
 
+/// What this machine's owner lets a rank have.
+void add_place_flags(CLI::App& app, cluster::WorkerPlace& place) {
+  value_flag(app, "--device", "What ranks compute on here",
+             [&place](const std::string& text) -> Status {
+               if (text != "cpu" && text != "gpu") {
+                 return invalid("must be cpu or gpu, not " + in_quotes(text));
+               }
+               place.gpu = text == "gpu";
+               return {};
+             })
+      ->type_name("cpu|gpu [gpu where MLX has one, else cpu]");
+  value_flag(app, "--memory", "Most memory for weights, steps and KV, such as 12G",
+             [&place](const std::string& text) { return read_size(text, place.memory_bytes); })
+      ->type_name("SIZE [what is free]");
+  integer_flag(app, "--threads", place.threads, 0, limits::kThreadsMax,
+               "Most threads of a rank; 0: as many as the gateway says");
+}
+
 void add_worker(CLI::App& app, cluster::WorkerOptions& options) {
   CLI::App& sub =
       *add_command(app, "worker", "This machine's side of a cluster: waits for a gateway",
@@ -125,6 +143,7 @@ void add_worker(CLI::App& app, cluster::WorkerOptions& options) {
                return {};
              })
       ->type_name("PORT [0]");
+  add_place_flags(sub, options.place);
   add_security_flags(sub, options.security);
   sub.add_flag("--parent", options.parent)
       ->disable_flag_override()

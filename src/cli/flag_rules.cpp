@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace tandem::cli {
@@ -47,7 +48,7 @@ Status check_model_options(const CLI::App& app, const ModelOptions& options) {
   if (options.mlx_kernels && options.kv_bits != 0) {
     return invalid("--kv-bits: cannot be used together with --mlx-kernels");
   }
-  const bool gpu = options.device == Device::kGpu;
+  const bool gpu = std::ranges::find(options.devices, Device::kGpu) != options.devices.end();
   if (gpu && options.isa != kernels::Isa::kBest) {
     return without_meaning("--cpu-isa", "with --device gpu");
   }

@@ -2,12 +2,31 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstddef>
+
 #include "cli/values.h"
 #include "config/hosts.h"
 #include "config/json.h"
+#include "config/sizes.h"
 
 namespace tandem::cli {
 namespace {
+
+/// "cpu", or "cpu,gpu": one for each rank.
+Status read_devices(const std::string& text, std::vector<Device>& devices) {
+  devices.clear();
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    const std::string name = text.substr(begin, end - begin);
+    if (name != "cpu" && name != "gpu") {
+      return invalid("must be cpu, gpu, or one of them for each rank, not " + in_quotes(text));
+    }
+    devices.push_back(name == "gpu" ? Device::kGpu : Device::kCpu);
+    begin = end + 1;
+  }
+  return {};
+}
 
 void add_placement_flags(CLI::App& app, ModelOptions& options) {
   value_flag(app, "--ranks", "Ranks that the layers are split over; local processes unless --hosts",
@@ -26,6 +45,14 @@ void add_placement_flags(CLI::App& app, ModelOptions& options) {
                return {};
              })
       ->type_name("LIST");
+  value_flag(app, "--layers", "Layers of each rank, first to last: 0-19,20-27",
+             [&options](const std::string& text) -> Status {
+               auto ranges = config::parse_layer_list(text);
+               if (!ranges) return ranges.error();
+               options.layers = std::move(*ranges);
+               return {};
+             })
+      ->type_name("LIST [an even split]");
   app.add_option("--hostfile", options.hostfile, "Workers from a JSON file, as mlx.launch's")
       ->type_name("FILE");
   add_transport_flags(app, options.transport, options.mlx_backend);
@@ -36,9 +63,13 @@ void add_compute_flags(CLI::App& app, ModelOptions& options) {
                "Threads of each rank; 0: physical cores, shared between local ranks");
   integer_flag(app, "--prefill-step-size", options.prefill_step_size, 1, limits::kPrefillStepMax,
                "Prompt tokens in one step");
-  choice_flag<Device>(app, "--device", "gpu: Metal or CUDA [gpu where MLX has one, else cpu]",
-                      {{"cpu", Device::kCpu}, {"gpu", Device::kGpu}},
-                      [&options](Device device) { options.device = device; });
+  value_flag(app, "--device",
+             "gpu: Metal or CUDA [gpu where MLX has one, else cpu]; a list: of each rank",
+             [&options](const std::string& text) { return read_devices(text, options.devices); })
+      ->type_name("cpu|gpu");
+  value_flag(app, "--kv-memory", "Most memory for KV of each rank, such as 500M or 4G",
+             [&options](const std::string& text) { return read_size(text, options.kv_bytes); })
+      ->type_name("SIZE [what weights and steps leave]");
   choice_flag<kernels::Activations>(
       app, "--activations", "Precision between operations [int8 on cpu, bf16 on gpu]",
       {{"f32", kernels::Activations::kF32},
@@ -61,6 +92,14 @@ void add_compute_flags(CLI::App& app, ModelOptions& options) {
 }
 
 }  // namespace
+
+Status read_size(const std::string& text, std::uint64_t& bytes) {
+  auto size = config::parse_bytes(text);
+  if (!size) return size.error();
+  if (*size == 0) return invalid("must be more than 0");
+  bytes = *size;
+  return {};
+}
 
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& help,
                       const std::string& examples) {

@@ -45,6 +45,8 @@ CLI::Option* choice_flag(CLI::App& app, const std::string& names, const std::str
                          std::vector<std::pair<std::string, T>> choices,
                          std::function<void(T)> store);
 
+/// A size such as 500M or 4G, more than 0.
+Status read_size(const std::string& text, std::uint64_t& bytes);
 /// --transport and --mlx-backend.
 void add_transport_flags(CLI::App& app, cluster::TransportKind& transport, std::string& backend);
 /// MODEL, --ranks, --hosts, --device and what else every command that loads a model takes.

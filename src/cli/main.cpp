@@ -77,6 +77,7 @@ int run(int argc, char** argv) {
   // What the program starts itself; not for people, so not in the help.
   const std::string_view only = argc == 2 ? argv[1] : "";
   if (only == cluster::kComputeCommand) return cluster::run_compute_child();
+  if (only == cluster::kDeviceCommand) return cluster::run_device_child();
   if (only == cluster::kLinkPeerCommand) return cluster::run_link_peer();
   Console console;
   const auto command =

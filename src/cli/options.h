@@ -16,6 +16,7 @@
 #include "kernels/context.h"
 #include "kernels/isa.h"
 #include "server/serving/gateway.h"
+#include "tandem/stage_info.h"
 #include "tandem/tick.h"
 
 namespace tandem::cli {
@@ -34,7 +35,9 @@ struct ModelOptions {
   cluster::SecurityOptions security;
   int threads = 0;  // of each rank; 0: physical cores shared between local ranks
   int prefill_step_size = limits::kPrefillStepDefault;
-  Device device = Device::kAuto;
+  std::vector<Device> devices;     // one for all ranks, or one a rank; empty: kAuto
+  std::vector<LayerRange> layers;  // one a rank; empty: the split's
+  std::uint64_t kv_bytes = 0;      // most KV of each rank; 0: what its memory leaves
   std::optional<kernels::Activations> activations;  // absent: int8 on the CPU, bf16 on the GPU
   int kv_bits = 0;  // of a KV element: 8, or 0: as precise as activations or checkpoint
   kernels::Isa isa = kernels::Isa::kBest;

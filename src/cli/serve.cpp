@@ -186,7 +186,6 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
     step = static_cast<int>(
         stage::fitting_step(pipeline->stage, pipeline->ranks, static_cast<std::uint32_t>(step)));
   }
-  wanted->engine.engine.paged_kv = stage::keeps_pages(pipeline->stage);
   if (const std::string note = models::head_note(*folder); !note.empty()) {
     console.note("note: " + note + '\n');
   }

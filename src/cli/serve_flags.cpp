@@ -6,6 +6,7 @@
 
 #include "cli/flags.h"
 #include "cli/values.h"
+#include "config/sizes.h"
 
 namespace tandem::cli {
 namespace {
@@ -84,7 +85,7 @@ void add_limit_flags(CLI::App& app, ServeOptions& options) {
       app, "--prompt-cache-bytes",
       "KV kept for prompts that begin alike, all ranks together, such as 500M or 4G; 0: none",
       [&gateway](const std::string& text) -> Status {
-        auto bytes = parse_bytes(text);
+        auto bytes = config::parse_bytes(text);
         if (!bytes) return bytes.error();
         gateway.engine.engine.prefix_bytes = *bytes;
         return {};

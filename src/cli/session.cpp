@@ -29,14 +29,10 @@ Result<std::vector<config::Host>> wanted_hosts(const ModelOptions& options) {
 
 }  // namespace
 
-Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
-                                                  const std::filesystem::path& folder, int cores,
-                                                  bool gpu) {
-  cluster::PipelineOptions out;
-  out.version = TANDEM_VERSION;
-  auto hosts = wanted_hosts(options);
-  if (!hosts) return hosts.error();
-  out.hosts = std::move(*hosts);
+namespace {
+
+/// How many ranks there are, by --ranks, the hosts, and lists that name something of each rank.
+Status count_ranks(const ModelOptions& options, cluster::PipelineOptions& out) {
   if (!out.hosts.empty() && options.ranks) {
     const auto ranks = static_cast<std::size_t>(*options.ranks);
     if (ranks > out.hosts.size()) {
@@ -45,20 +41,65 @@ Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
     }
     out.hosts.resize(ranks);
   }
-  out.ranks = out.hosts.empty() ? options.ranks.value_or(1) : static_cast<int>(out.hosts.size());
-  if (options.device == Device::kGpu && !gpu && out.hosts.empty()) {
+  const std::size_t devices = options.devices.size() > 1 ? options.devices.size() : 0;
+  const auto listed = static_cast<int>(std::max(options.layers.size(), devices));
+  out.ranks = static_cast<int>(out.hosts.size());
+  if (out.hosts.empty()) out.ranks = options.ranks.value_or(std::max(1, listed));
+  const auto ranks = static_cast<std::size_t>(out.ranks);
+  if (!options.layers.empty() && options.layers.size() != ranks) {
+    return invalid(fmt::format("--layers: {} ranges, and {} ranks", options.layers.size(), ranks));
+  }
+  if (devices != 0 && devices != ranks) {
+    return invalid(fmt::format("--device: {} devices, and {} ranks", devices, ranks));
+  }
+  return {};
+}
+
+/// What each rank computes on. `gpu`: MLX has one here.
+Status choose_devices(const ModelOptions& options, bool gpu, cluster::PipelineOptions& out) {
+  const auto wanted = [&](Device device) {
+    return device == Device::kGpu ||
+           (device == Device::kAuto && gpu && options.isa == kernels::Isa::kBest);
+  };
+  const std::vector<Device>& devices = options.devices;
+  const bool any = std::ranges::find(devices, Device::kGpu) != devices.end();
+  if (any && !gpu && out.hosts.empty()) {
     return invalid("--device: no GPU of this machine runs this model");
   }
+  const bool local = out.hosts.empty();
+  out.stage.gpu = any || (local && devices.empty() && wanted(Device::kAuto));
+  // One for all, or one a rank; hosts choose for themselves when nobody says.
+  for (int rank = 0; !devices.empty() && (!local || devices.size() > 1) && rank < out.ranks;
+       ++rank) {
+    out.gpus.push_back(wanted(devices[devices.size() > 1 ? static_cast<std::size_t>(rank) : 0]));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
+                                                  const std::filesystem::path& folder, int cores,
+                                                  bool gpu) {
+  cluster::PipelineOptions out;
+  out.version = TANDEM_VERSION;
+  auto hosts = wanted_hosts(options);
+  if (!hosts) return hosts.error();
+  out.hosts = std::move(*hosts);
+  if (auto counted = count_ranks(options, out); !counted) return counted.error();
+  if (auto chosen = choose_devices(options, gpu, out); !chosen) return chosen.error();
+  out.layers = options.layers;
   out.stage.folder = folder;
-  out.stage.gpu = options.device == Device::kGpu ||
-                  (options.device == Device::kAuto && gpu && options.isa == kernels::Isa::kBest);
   out.stage.mlx_kernels = options.mlx_kernels;
+  // One for all ranks: hidden states travel in the activations' type.
+  out.activations_given = options.activations.has_value();
   out.stage.activations = options.activations.value_or(out.stage.gpu ? kernels::Activations::kBF16
                                                                      : kernels::Activations::kInt8);
   if (options.kv_bits != 0 && out.stage.gpu) {
     return invalid("--kv-bits: only the CPU's kernels keep KV in 8 bits: needs --device cpu");
   }
   out.stage.kv_bits = options.kv_bits;
+  out.stage.kv_bytes_max = options.kv_bytes;
   out.stage.isa = options.isa;
   out.stage.threads = options.threads;
   if (options.threads == 0 && out.hosts.empty()) out.stage.threads = std::max(1, cores / out.ranks);
@@ -96,10 +137,8 @@ Result<Session> Session::open(const ModelOptions& options, const std::filesystem
   }
   if (!quiet) console.note(rank_table(session.pipeline_->ranks()));
   session.engine_ = std::make_unique<scheduler::Engine>(
-      *session.pipeline_,
-      scheduler::EngineOptions{.prefill_step_size = step,
-                               .sequences_max = limits::kBenchConcurrencyMax,
-                               .paged_kv = stage::keeps_pages(wanted->stage)});
+      *session.pipeline_, scheduler::EngineOptions{.prefill_step_size = step,
+                                                   .sequences_max = limits::kBenchConcurrencyMax});
   return session;
 }
 

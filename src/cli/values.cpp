@@ -38,16 +38,6 @@ std::size_t utf8_length(std::string_view text, std::size_t i) {
   return length;
 }
 
-/// What a unit of sizes stands for, upper or lower case; 0 when it is none.
-double bytes_of(std::string_view unit) {
-  constexpr std::string_view kUnits = "KMGT";
-  if (unit.empty()) return 1;
-  const std::size_t power = kUnits.find(static_cast<char>(unit[0] & ~0x20));
-  const bool whole = unit.size() == 1 || unit.substr(1) == "B" || unit.substr(1) == "b";
-  if (power == std::string_view::npos || !whole) return 0;
-  return std::pow(1000.0, static_cast<double>(power + 1));
-}
-
 bool is_decimal(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789+-.eE") == std::string_view::npos;
 }
@@ -66,17 +56,6 @@ Result<std::int64_t> parse_integer(std::string_view text, std::int64_t min, std:
   if (failure == std::errc{} && stop == end && value >= min && value <= max) return value;
   return invalid(
       fmt::format("must be a whole number in [{}, {}], not {}", min, max, in_quotes(text)));
-}
-
-Result<std::uint64_t> parse_bytes(std::string_view text) {
-  const std::size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
-  const auto count = parse_real(text.substr(0, digits), 0, 9e18);
-  const double bytes = count ? *count * bytes_of(text.substr(digits)) : 0;
-  if (count && bytes_of(text.substr(digits)) > 0 && bytes < 9e18) {
-    return static_cast<std::uint64_t>(bytes);
-  }
-  return invalid(
-      fmt::format("must be a size such as 4000000, 500M or 1.5G, not {}", in_quotes(text)));
 }
 
 Result<double> parse_real(std::string_view text, double min, double max) {

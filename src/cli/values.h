@@ -14,8 +14,6 @@ namespace tandem::cli {
 Result<std::int64_t> parse_integer(std::string_view text, std::int64_t min, std::int64_t max);
 /// A decimal number in [min, max]; no inf, nan or hexadecimal.
 Result<double> parse_real(std::string_view text, double min, double max);
-/// A size in bytes below 2^63, as mlx-lm reads them: "4000000", "1.5G", "500MB"; decimal units.
-Result<std::uint64_t> parse_bytes(std::string_view text);
 /// Any 64-bit seed.
 Result<std::uint64_t> parse_seed(std::string_view text);
 /// "1,2,3", at most limits::kIdsMax ids of [0, 2^31).

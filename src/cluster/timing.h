@@ -14,6 +14,8 @@ using std::chrono::seconds;
 inline constexpr seconds kWorkerStart{20};
 /// Reaching a worker that should run already: connect, handshake, Hello. A lost SYN costs 1 s.
 inline constexpr seconds kHello{5};
+/// What a machine says of itself. MLX on a GPU takes a second to start, on a busy machine more.
+inline constexpr seconds kDescribe{30};
 /// Looking up a host name. Resolvers ask the next server after 5 s.
 inline constexpr seconds kResolve{12};
 /// A compute child's start, as kWorkerStart.

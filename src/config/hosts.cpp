@@ -6,11 +6,13 @@
 #include <array>
 #include <charconv>
 #include <set>
+#include <span>
 #include <system_error>
 #include <utility>
 
 #include "config/json.h"
 #include "config/message.h"
+#include "config/sizes.h"
 
 namespace tandem::config {
 namespace {
@@ -97,7 +99,7 @@ Status check_duplicates(const std::vector<Host>& hosts) {
   return {};
 }
 
-Status check_keys(const nlohmann::json& object, std::initializer_list<std::string_view> known,
+Status check_keys(const nlohmann::json& object, std::span<const std::string_view> known,
                   const std::string& where) {
   for (const auto& [key, value] : object.items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
@@ -118,9 +120,57 @@ Status check_rdma(const nlohmann::json& entry, const std::string& where) {
   return invalid(where + ": rdma: tandem uses no RDMA devices; leave it out");
 }
 
+constexpr std::array<std::string_view, 3> kFileKeys = {"backend", "envs", "hosts"};
+constexpr std::array<std::string_view, 10> kHostKeys = {
+    "ssh", "ips", "rdma", "port", "model", "device", "memory", "kv_memory", "threads", "layers"};
+constexpr int kMaxThreads = 4096;
+
+/// What the host's rank computes on and with how much.
+Status read_place(const nlohmann::json& entry, const std::string& where, Host& host) {
+  FieldReader reader(entry, where);
+  const std::string device = reader.string_or("device", "");
+  if (!device.empty() && device != "cpu" && device != "gpu") {
+    reader.fail("device", "must be cpu or gpu");
+  }
+  if (!device.empty()) host.gpu = device == "gpu";
+  const auto size = [&](const char* key) -> std::uint64_t {
+    if (!reader.has(key)) return 0;
+    const auto bytes = parse_bytes(reader.string_or(key, ""));
+    if (!bytes) reader.fail(key, bytes.error().message);
+    if (bytes && *bytes == 0) reader.fail(key, "must be more than 0");
+    return bytes ? *bytes : 0;
+  };
+  host.memory_bytes = size("memory");
+  host.kv_bytes = size("kv_memory");
+  host.threads = reader.integer_or("threads", 0, 0, kMaxThreads);
+  if (reader.has("layers")) {
+    const auto range = parse_layers(reader.string_or("layers", ""));
+    if (!range) reader.fail("layers", range.error().message);
+    if (range) host.layers = *range;
+  }
+  return reader.status();
+}
+
+/// Layers of all hosts, one behind the other, or of none.
+Status check_layers(const std::vector<Host>& hosts) {
+  int next = 0;
+  for (std::size_t i = 0; i < hosts.size(); ++i) {
+    if (hosts[i].layers.has_value() != hosts.front().layers.has_value()) {
+      return invalid(fmt::format("hosts[{}]: layers must be there for all hosts or for none", i));
+    }
+    if (!hosts[i].layers) continue;
+    if (hosts[i].layers->first != next) {
+      return invalid(fmt::format("hosts[{}]: layers must begin with {}, not {}", i, next,
+                                 hosts[i].layers->first));
+    }
+    next = hosts[i].layers->last;
+  }
+  return {};
+}
+
 Result<Host> read_entry(const nlohmann::json& entry, const std::string& where) {
   if (!entry.is_object()) return invalid(where + " must be an object");
-  if (auto keys = check_keys(entry, {"ssh", "ips", "rdma", "port", "model"}, where); !keys) {
+  if (auto keys = check_keys(entry, kHostKeys, where); !keys) {
     return keys.error();
   }
   if (auto rdma = check_rdma(entry, where); !rdma) return rdma.error();
@@ -141,6 +191,7 @@ Result<Host> read_entry(const nlohmann::json& entry, const std::string& where) {
   }
   if (reader.has("port")) host.port = static_cast<std::uint16_t>(port);
   host.model = model;
+  if (auto placed = read_place(entry, where, host); !placed) return placed.error();
   return std::move(host);
 }
 
@@ -181,7 +232,7 @@ Result<HostFile> parse_hostfile(std::string_view text, std::string_view file) {
   HostFile result;
   const nlohmann::json* list = &*json;
   if (json->is_object()) {
-    if (auto keys = check_keys(*json, {"backend", "envs", "hosts"}, name); !keys) {
+    if (auto keys = check_keys(*json, kFileKeys, name); !keys) {
       return keys.error();
     }
     FieldReader reader(*json, name);
@@ -208,6 +259,9 @@ Result<HostFile> parse_hostfile(std::string_view text, std::string_view file) {
   }
   if (auto unique = check_duplicates(result.hosts); !unique) {
     return invalid(name + ": " + unique.error().message);
+  }
+  if (auto follow = check_layers(result.hosts); !follow) {
+    return invalid(name + ": " + follow.error().message);
   }
   return result;
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tandem/error.h"
+#include "tandem/stage_info.h"
 
 namespace tandem::config {
 
@@ -24,7 +25,12 @@ inline constexpr std::size_t kMaxHostFileBytes = 1U << 20;
 struct Host {
   std::string name;  // an IPv4 or IPv6 address (no brackets) or a host name
   std::uint16_t port = kDefaultWorkerPort;
-  std::string model;  // the model folder on that host; empty: the gateway's path
+  std::string model;               // the model folder on that host; empty: the gateway's path
+  std::optional<bool> gpu = {};    // what it computes on; absent: as the worker likes
+  std::uint64_t memory_bytes = 0;  // most for weights, steps and KV; 0: what the worker says
+  std::uint64_t kv_bytes = 0;      // most KV; 0: --kv-memory's
+  int threads = 0;                 // 0: --threads'
+  std::optional<LayerRange> layers = {};  // of all hosts or of none
   bool operator==(const Host&) const = default;
 };
 
@@ -42,10 +48,11 @@ std::string to_string(const Host& host);
 Result<Host> parse_host(std::string_view text);
 /// --hosts a:port,b:port. Empty entries and duplicates are errors that name them.
 Result<std::vector<Host>> parse_hosts(std::string_view list);
-/// Strict JSON: [{"ips": ["10.0.0.1"], "port": 4820, "ssh": "name", "rdma": [...], "model":
-/// "/path"}]. The address is ips[0], or ssh without ips; "port" defaults to kDefaultWorkerPort. An
-/// unknown key, a duplicate address or a bad port is an error that names it. `file` is for
-/// messages.
+/// Strict JSON: [{"ips": ["10.0.0.1"], "port": 4820, "ssh": "name", "model": "/path",
+/// "device": "gpu", "memory": "12G", "kv_memory": "2G", "threads": 8, "layers": "0-19"}]. The
+/// address is ips[0], or ssh without ips; "port" defaults to kDefaultWorkerPort, and so may all the
+/// others be left out. An unknown key, a duplicate address or a bad value is an error that names
+/// it. `file` is for messages.
 Result<HostFile> parse_hostfile(std::string_view text, std::string_view file);
 Result<HostFile> load_hostfile(const std::filesystem::path& file);
 

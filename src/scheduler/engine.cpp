@@ -25,6 +25,8 @@ PipelineLimits limits_of(const std::vector<RankInfo>& ranks) {
   limits.rows_max = tick_rows_max(static_cast<std::uint64_t>(std::max(first.hidden_size, 0)) *
                                   size_of(first.hidden_dtype));
   limits.kv = KvShape::of(ranks);
+  limits.pages_shared =
+      std::ranges::all_of(ranks, [](const RankInfo& rank) { return rank.stage.pages_shared; });
   limits.kv_tokens = limits.kv.length_max();
   return limits;
 }
@@ -35,7 +37,7 @@ Engine::State::State(Pipeline& stages, EngineOptions wanted, PipelineLimits offe
     : pipeline(stages), options(std::move(wanted)), limits(offered), memory(kv_limits()) {}
 
 KvLimits Engine::State::kv_limits() const {
-  return {.shape = limits.kv, .sharing = options.paged_kv, .idle_bytes = options.prefix_bytes};
+  return {.shape = limits.kv, .sharing = limits.pages_shared, .idle_bytes = options.prefix_bytes};
 }
 
 std::uint64_t Engine::State::length_max() const {

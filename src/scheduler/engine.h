@@ -27,9 +27,6 @@ struct EngineOptions {
   /// KV of ended sequences that stays for prompts that begin alike, bytes of all ranks together; 0:
   /// none. It gives way to running ones, so by default it is all the memory that these leave.
   std::uint64_t prefix_bytes = std::numeric_limits<std::uint64_t>::max();
-  /// Whether the stages keep KV in pages, which sequences can share: the CPU's kernels do. Else
-  /// (MLX's operations) a prefix is handed on or counts once for each sequence that has it.
-  bool paged_kv = true;
   /// What time it is, for measuring ticks.
   std::function<Clock::time_point()> now = Clock::now;
 };

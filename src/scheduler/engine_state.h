@@ -23,6 +23,9 @@ struct PipelineLimits {
   std::int32_t context_max = 0;  // the model's
   std::uint32_t rows_max = 1;    // tokens of one tick
   KvShape kv;
+  /// Whether all stages let sequences share pages: the CPU's kernels do. Else (MLX's operations) a
+  /// prefix is handed on or counts once for each sequence that has it.
+  bool pages_shared = true;
   std::uint64_t kv_tokens = 0;  // that one sequence by itself may have
 };
 

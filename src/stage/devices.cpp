@@ -30,11 +30,6 @@ bool gpu_runs(const StageOptions& options) {
   return mx::is_available(mx::Device(mx::Device::gpu)) || why_no_cuda_stage(options).empty();
 }
 
-bool keeps_pages(const StageOptions& options) {
-  if (options.mlx_kernels) return false;
-  return !options.gpu || why_no_cuda_stage(options).empty();
-}
-
 std::uint64_t free_memory(bool gpu) {
   if (!gpu) return platform::free_memory_bytes();
   if (!mx::is_available(mx::Device(mx::Device::gpu))) {

@@ -1,5 +1,5 @@
 #pragma once
-// The memory of what computes on this machine.
+// What computes on this machine, and its memory.
 
 #include <cstdint>
 
@@ -9,9 +9,6 @@ struct StageOptions;
 
 /// Whether this machine's GPU computes such a stage: by our own kernels or by MLX's operations.
 bool gpu_runs(const StageOptions& options);
-
-/// Whether a stage of these options keeps KV in pages, which sequences share.
-bool keeps_pages(const StageOptions& options);
 
 /// Bytes that the device has free now: of the CPU the machine's or the cgroup's, of a CUDA GPU its
 /// own, of Metal the working set that it recommends less what this process holds of it. 0 for a GPU

@@ -115,6 +115,7 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
   info.weight_bytes = (*decoder)->weight_bytes();
   info.weight_bytes_per_token = (*decoder)->weight_bytes_per_token();
   info.kv_bytes_max = *kv_bytes;
+  info.pages_shared = !mlx;
   return std::unique_ptr<Stage>(std::make_unique<DecoderStage>(
       StageParts{info, std::move(pool), *context, std::move(*decoder)}));
 }

@@ -23,7 +23,7 @@ Result<std::unique_ptr<Pipeline>> Launcher::open(const PipelineOptions& options,
   if (options.ranks < 1) return invalid("--ranks must be at least 1");
   if (options.hosts.empty() && options.ranks == 1) {
     stage::StageOptions alone = options.stage;
-    alone.layers = {};
+    alone.layers = options.layers.empty() ? LayerRange{} : options.layers.front();
     return local_pipeline(alone, progress);
   }
   ++name_.epoch;

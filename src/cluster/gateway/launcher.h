@@ -27,10 +27,15 @@ struct GatewayName {
 /// What `generate`, `chat`, `score`, `bench` and `serve` open.
 struct PipelineOptions {
   std::string version;  // of this program, for people
-  /// folder, gpu, mlx_kernels, activations, isa, threads (of each rank) and kv_bytes_max (of each
-  /// rank); layers is ignored, the partition fills it in.
+  /// folder, gpu (of local ranks), mlx_kernels, activations, isa, threads (of each rank) and
+  /// kv_bytes_max (of each rank); layers is ignored, the partition fills it in.
   stage::StageOptions stage;
-  int ranks = 1;                    // local processes, when hosts is empty; at least 1
+  /// Whether stage.activations is wanted; else hosts get what all their devices compute well: bf16
+  /// if any has a GPU, else int8. It is one for all, the type in which hidden states travel.
+  bool activations_given = false;
+  std::vector<LayerRange> layers;  // of each rank; empty: the partition's
+  std::vector<bool> gpus;  // of each rank; empty: local ones as stage.gpu says, hosts as they like
+  int ranks = 1;           // local processes, when hosts is empty; at least 1
   std::vector<config::Host> hosts;  // workers that run already, in rank order
   TransportKind transport = TransportKind::kGrpc;
   std::string mlx_backend = "ring";  // with kMlx: "ring", "mpi", "nccl", "jaccl"

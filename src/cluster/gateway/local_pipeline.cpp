@@ -2,6 +2,8 @@
 
 #include "cluster/gateway/local_pipeline.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <deque>
@@ -132,6 +134,10 @@ Result<std::unique_ptr<Pipeline>> local_pipeline(const stage::StageOptions& opti
     if (progress) progress(0, done, total);
   });
   if (!loaded) return loaded.error();
+  if (const StageInfo& info = (*loaded)->info(); info.layers.last != info.layer_count) {
+    return invalid(fmt::format("--layers: the model has {} layers, not {}", info.layer_count,
+                               info.layers.last));
+  }
   return std::unique_ptr<Pipeline>(
       std::make_unique<LocalPipeline>(std::move(*loaded), device_name(options)));
 }

@@ -45,20 +45,29 @@ Result<std::vector<std::uint64_t>> memory_shares(const models::ModelBytes& model
 }
 
 Status share_memory(Members& members, const stage::StageOptions& options) {
-  std::vector<LayerRange> ranges;
-  std::uint64_t held = 0;
-  for (const Member& member : members) {
-    ranges.push_back(member.layers);
-    // A stage on a GPU may keep nothing. Processes that have loaded take no more for themselves.
-    const std::uint64_t weights = options.gpu ? 0 : member.client->hello().held_bytes();
-    if (weights != 0) held += weights + kProcesses;
+  for (const bool gpu : {false, true}) {
+    std::vector<LayerRange> ranges;
+    std::uint64_t held = 0;
+    for (const Member& member : members) {
+      if (member.gpu != gpu) continue;
+      ranges.push_back(member.layers);
+      // A stage on a GPU may keep nothing. Processes that have loaded take no more for themselves.
+      const std::uint64_t weights = gpu ? 0 : member.client->hello().held_bytes();
+      if (weights != 0) held += weights + kProcesses;
+    }
+    if (ranges.empty()) continue;
+    stage::StageOptions own = options;
+    own.gpu = gpu;
+    const auto model = stage::model_bytes_of(own);
+    if (!model) return model.error();
+    const auto shares =
+        memory_shares(*model, ranges, stage::memory_for(own, held), stage::kLeastRows);
+    if (!shares) return shares.error();
+    auto next = shares->begin();
+    for (Member& member : members) {
+      if (member.gpu == gpu) member.memory_share = *next++;
+    }
   }
-  const auto model = stage::model_bytes_of(options);
-  if (!model) return model.error();
-  const auto shares =
-      memory_shares(*model, ranges, stage::memory_for(options, held), stage::kLeastRows);
-  if (!shares) return shares.error();
-  for (std::size_t i = 0; i < members.size(); ++i) members[i].memory_share = (*shares)[i];
   return {};
 }
 

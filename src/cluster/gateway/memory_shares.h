@@ -19,8 +19,8 @@ Result<std::vector<std::uint64_t>> memory_shares(const models::ModelBytes& model
                                                  std::span<const LayerRange> ranges,
                                                  std::uint64_t memory, std::uint32_t rows);
 
-/// Fills in the members' shares of this machine's memory, as it is when they hold
-/// no weights.
+/// Fills in the members' shares of this machine's memory, or of its GPU's for those that compute
+/// there, as it is when they hold no weights.
 Status share_memory(Members& members, const stage::StageOptions& options);
 
 }  // namespace tandem::cluster

@@ -16,12 +16,12 @@
 #include <vector>
 
 #include "cluster/gateway/memory_shares.h"
+#include "cluster/gateway/placement.h"
 #include "cluster/gateway/rank_state.h"
 #include "cluster/gateway/ring_members.h"
 #include "cluster/gateway/ring_watch.h"
 #include "cluster/link/ring_end.h"
 #include "cluster/split/model_sizes.h"
-#include "cluster/split/partition.h"
 #include "cluster/timing.h"
 #include "cluster/trust/credentials.h"
 #include "cluster/trust/security.h"
@@ -228,16 +228,6 @@ void RemotePipeline::await_oldest() {
                      timing::kLostTick + std::chrono::seconds(bytes / kSlowestLink));
 }
 
-Status assign_layers(Members& members, const ModelSizes& sizes) {
-  const std::vector<double> shares(members.size(), 1.0);
-  auto ranges = partition(read_by_token(sizes), shares);
-  if (!ranges) return ranges.error();
-  for (std::size_t rank = 0; rank < members.size(); ++rank) {
-    members[rank].layers = (*ranges)[rank];
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Pipeline>> open_remote_pipeline(const PipelineOptions& options,
@@ -249,9 +239,7 @@ Result<std::unique_ptr<Pipeline>> open_remote_pipeline(const PipelineOptions& op
   if (!summary) return summary.error();
   // Before any process starts: more ranks than layers is the caller's mistake.
   const std::size_t ranks = local ? static_cast<std::size_t>(options.ranks) : options.hosts.size();
-  if (auto fits = partition(summary->sizes, std::vector<double>(ranks, 1.0)); !fits) {
-    return fits.error();
-  }
+  if (auto good = check_split(options, summary->sizes, ranks); !good) return good.error();
   auto credentials = read_security(options.security);
   if (!credentials) return credentials.error();
   if (local_workers.key.empty()) local_workers.key = make_nonce();
@@ -269,12 +257,12 @@ Result<std::unique_ptr<Pipeline>> open_remote_pipeline(const PipelineOptions& op
   plan.model_hash = summary->hash;
   auto members = gather(options, local_workers, *credentials);
   if (!members) return members.error();
-  if (auto assigned = assign_layers(*members, summary->sizes); !assigned) return assigned.error();
+  PipelineOptions own = options;
+  if (auto placed = place_layers(*members, own, summary->sizes); !placed) return placed.error();
   if (local) {
-    if (auto shared = share_memory(*members, options.stage); !shared) return shared.error();
+    if (auto shared = share_memory(*members, own.stage); !shared) return shared.error();
   }
 
-  PipelineOptions own = options;
   own.stage.folder = std::filesystem::absolute(options.stage.folder);
   auto pipeline = std::make_unique<RemotePipeline>(std::move(*members), std::move(plan));
   if (auto opened = pipeline->open(own, *credentials, progress); !opened) return opened.error();

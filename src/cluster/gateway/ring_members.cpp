@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <utility>
@@ -79,6 +80,36 @@ void cancel_all(Members& members) {
   }
 }
 
+// Which of its devices a host is asked for: flags go before the host file.
+v1::DeviceKind wanted_device(std::size_t rank, const config::Host& host,
+                             const PipelineOptions& options) {
+  std::optional<bool> gpu = host.gpu;
+  if (!options.gpus.empty()) gpu = options.gpus[rank];
+  // Only the CPU's own kernels have these.
+  const stage::StageOptions& stage = options.stage;
+  if (!gpu && (stage.kv_bits != 0 || stage.isa != kernels::Isa::kBest)) gpu = false;
+  if (!gpu) return v1::DEVICE_KIND_UNSPECIFIED;
+  return *gpu ? v1::DEVICE_KIND_GPU : v1::DEVICE_KIND_CPU;
+}
+
+Status describe(int rank, Member& member, const PipelineOptions& options) {
+  const auto wanted = wanted_device(static_cast<std::size_t>(rank), member.host, options);
+  const std::string own = std::filesystem::absolute(options.stage.folder).string();
+  auto described =
+      member.client->describe(wanted, member.host.model.empty() ? own : member.host.model);
+  if (!described) return explained(rank, member, described.error());
+  member.gpu = described->device() == v1::DEVICE_KIND_GPU;
+  member.memory_free = described->memory_bytes();
+  // Layers that it keeps are used again or dropped.
+  if (!member.gpu && member.memory_free != 0) {
+    member.memory_free += member.client->hello().held_bytes();
+  }
+  if (const std::uint64_t most = member.host.memory_bytes; most != 0) {
+    member.memory_free = member.memory_free == 0 ? most : std::min(member.memory_free, most);
+  }
+  return {};
+}
+
 // MLX's ring wants IP addresses, the gateway's first. Other backends find each other by themselves.
 Result<std::string> mlx_hostfile(const Members& members, const RingPlan& plan,
                                  const RingEnd& gateway) {
@@ -120,6 +151,9 @@ Result<Members> gather(const PipelineOptions& options, LocalWorkers& local,
   Members members;
   if (options.hosts.empty()) {
     if (auto started = start_local(members, options, local); !started) return started.error();
+    for (std::size_t rank = 0; rank < members.size(); ++rank) {
+      members[rank].gpu = options.gpus.empty() ? options.stage.gpu : options.gpus[rank];
+    }
   } else {
     if (auto good = check_hosts(options.hosts); !good) return good.error();
     for (const config::Host& host : options.hosts) members.emplace_back().host = host;
@@ -129,7 +163,7 @@ Result<Members> gather(const PipelineOptions& options, LocalWorkers& local,
     auto client = WorkerClient::connect(member.host, credentials, options.version);
     if (!client) return explained(rank, member, client.error());
     member.client = std::move(*client);
-    return {};
+    return member.process ? Status() : describe(rank, member, options);
   };
   Crew crew;
   if (auto greeted = crew.run(static_cast<int>(members.size()), greet, [] {}, {}); !greeted) {
@@ -144,7 +178,10 @@ Status load_all(Members& members, const stage::StageOptions& options, const Ring
     Member& member = members[static_cast<std::size_t>(rank)];
     stage::StageOptions own = options;
     own.layers = member.layers;
-    own.memory_bytes = member.memory_share;
+    own.gpu = member.gpu;
+    own.memory_bytes = member.process ? member.memory_share : member.host.memory_bytes;
+    if (member.host.kv_bytes != 0) own.kv_bytes_max = member.host.kv_bytes;
+    if (member.host.threads != 0) own.threads = member.host.threads;
     if (!member.host.model.empty()) own.folder = member.host.model;
     v1::LoadRequest request;
     put(own, request);

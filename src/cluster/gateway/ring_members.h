@@ -25,6 +25,8 @@ struct Member {
   LocalWorker* process = nullptr;  // null: on a host
   std::unique_ptr<WorkerClient> client;
   LayerRange layers;
+  bool gpu = false;                // what it computes on
+  std::uint64_t memory_free = 0;   // of a host's device, before loading; 0: not known
   std::uint64_t memory_share = 0;  // of a machine that ranks share; 0: what its device has free
   StageInfo info;                  // after load_all()
   std::uint64_t memory_bytes = 0;

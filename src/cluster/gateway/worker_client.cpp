@@ -103,6 +103,19 @@ Status WorkerClient::say_hello(const std::string& version) {
   return signer_.accept(hello_);
 }
 
+Result<v1::DescribeReply> WorkerClient::describe(v1::DeviceKind device, const std::string& folder) {
+  v1::DescribeRequest request;
+  *request.mutable_auth() = signer_.sign("Describe");
+  request.set_device(device);
+  request.set_model(folder);
+  v1::DescribeReply reply;
+  Call call(*this, timing::kDescribe);
+  const grpc::Status status = stub_->Describe(&call.context, request, &reply);
+  if (!status.ok()) return ended(status);
+  if (reply.has_error()) return wire_error(reply.error());
+  return reply;
+}
+
 Result<v1::Loaded> WorkerClient::load(v1::LoadRequest request,
                                       const std::function<void(const v1::LoadProgress&)>& progress,
                                       std::function<void()> changed) {

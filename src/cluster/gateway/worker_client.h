@@ -49,6 +49,8 @@ class WorkerClient {
 
   const v1::HelloReply& hello() const { return hello_; }
 
+  /// What the machine has for a rank of the model in `folder`, on a device or as it likes.
+  Result<v1::DescribeReply> describe(v1::DeviceKind device, const std::string& folder);
   /// Loads a rank; `progress` is called from this thread. On success heartbeats begin, and
   /// `changed` is called (from another thread) whenever health() may have a failure.
   Result<v1::Loaded> load(v1::LoadRequest request,

@@ -26,8 +26,9 @@ enum class ControlKind : std::uint8_t {
   kFailed,      // compute -> worker: Error; the compute child ends after it
   kLeave,       // worker -> compute: out of the ring, or what there is of it
   kLeft,        // compute -> worker: Error; out of the ring, for that reason, layers are kept
+  kDevice,      // device child -> worker: decimal bytes that the GPU has free
 };
-inline constexpr ControlKind kLastControlKind = ControlKind::kLeft;
+inline constexpr ControlKind kLastControlKind = ControlKind::kDevice;
 
 /// Largest payload, bytes: a LoadRequest with paths, or a ring's host file.
 inline constexpr std::uint32_t kMaxControlBytes = 1U << 20;

@@ -164,7 +164,9 @@ Status serve(const WorkerOptions& options, StopSignals& signals, ControlChannel*
   Supervisor supervisor(executable->string(), pack(setup->secrets), setup->gateway_silence);
   // Of a local worker its gateway tells.
   WorkerLog log(parent == nullptr ? listening : WorkerLog::Sink());
-  WorkerService service(supervisor, {options.version, setup->secrets.credentials.key}, &log);
+  WorkerService service(
+      supervisor,
+      {options.version, setup->secrets.credentials.key, options.place, executable->string()}, &log);
   auto server = serve_grpc(service, setup->listen, setup->secrets.credentials);
   if (!server) return server.error();
   signals.watch(supervisor);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 
+#include "cluster/rank/worker_place.h"
 #include "cluster/trust/security.h"
 #include "config/hosts.h"
 #include "tandem/error.h"
@@ -23,6 +24,7 @@ struct WorkerOptions {
   config::Host listen{"127.0.0.1", config::kDefaultWorkerPort, {}};
   std::uint16_t data_port = 0;  // where ranks listen for frames; 0: any free one
   SecurityOptions security;
+  WorkerPlace place;
   /// Started by a gateway as `tandem worker --parent` (a hidden flag): listens on a free loopback
   /// port, reports it on kControlFd and ends when the parent does. The cluster key comes from there
   /// too, so it is never in argv. All other fields are ignored.

@@ -156,6 +156,26 @@ grpc::Status WorkerService::Hello(grpc::ServerContext* context, const v1::HelloR
   return grpc::Status::OK;
 }
 
+grpc::Status WorkerService::Describe(grpc::ServerContext* context,
+                                     const v1::DescribeRequest* request, v1::DescribeReply* reply) {
+  Status done = sessions_.check(request->auth(), "Describe");
+  if (done) {
+    auto described = describe_place(identity_.place, *request, identity_.executable);
+    if (described) *reply = std::move(*described);
+    if (!described) done = described.error();
+  }
+  done = told(*context, "a question", std::move(done));
+  if (!done) to_wire(done.error(), *reply->mutable_error());
+  return grpc::Status::OK;
+}
+
+Result<v1::Loaded> WorkerService::load_within(
+    v1::LoadRequest request, const std::function<void(const v1::LoadProgress&)>& progress,
+    const std::function<bool()>& cancelled) {
+  if (auto kept = keep_to(identity_.place, request); !kept) return kept.error();
+  return supervisor_.load(request, progress, cancelled);
+}
+
 grpc::Status WorkerService::Load(grpc::ServerContext* context, const v1::LoadRequest* request,
                                  grpc::ServerWriter<v1::LoadReply>* writer) {
   v1::LoadReply reply;
@@ -164,7 +184,7 @@ grpc::Status WorkerService::Load(grpc::ServerContext* context, const v1::LoadReq
     const std::string name = fmt::format("rank {} (layers {}..{})", request->rank(),
                                          request->first_layer(), request->last_layer() - 1);
     say(name + ": loading " + one_line(request->model(), kMaxReasonBytes));
-    auto loaded = supervisor_.load(
+    auto loaded = load_within(
         *request,
         [&](const v1::LoadProgress& progress) {
           v1::LoadReply news;

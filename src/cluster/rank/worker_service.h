@@ -4,12 +4,14 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <mutex>
 #include <string>
 
 #include "cluster/rank/supervisor.h"
 #include "cluster/rank/worker_log.h"
+#include "cluster/rank/worker_place.h"
 #include "cluster/trust/call_proof.h"
 #include "tandem.grpc.pb.h"
 
@@ -18,6 +20,8 @@ namespace tandem::cluster {
 struct WorkerIdentity {
   std::string version;  // of this program
   std::string key;      // cluster key; empty: none
+  WorkerPlace place = {};
+  std::string executable = {};  // this program's, for children that look at devices
 };
 
 /// Heartbeat streams that have not proved a call. Each holds a server thread, so the oldest gives
@@ -48,6 +52,8 @@ class WorkerService final : public v1::Worker::Service {
 
   grpc::Status Hello(grpc::ServerContext* context, const v1::HelloRequest* request,
                      v1::HelloReply* reply) override;
+  grpc::Status Describe(grpc::ServerContext* context, const v1::DescribeRequest* request,
+                        v1::DescribeReply* reply) override;
   grpc::Status Load(grpc::ServerContext* context, const v1::LoadRequest* request,
                     grpc::ServerWriter<v1::LoadReply>* writer) override;
   grpc::Status Start(grpc::ServerContext* context, const v1::StartRequest* request,
@@ -59,6 +65,10 @@ class WorkerService final : public v1::Worker::Service {
                     v1::StopReply* reply) override;
 
  private:
+  /// Loads within the owner's limits.
+  Result<v1::Loaded> load_within(v1::LoadRequest request,
+                                 const std::function<void(const v1::LoadProgress&)>& progress,
+                                 const std::function<bool()>& cancelled);
   /// The status; a line for a call that is refused before the supervisor hears of it.
   Status told(const grpc::ServerContext& context, const char* call, Status status);
   void say(const std::string& line);

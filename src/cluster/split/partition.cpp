@@ -27,11 +27,13 @@ std::vector<std::uint64_t> prefix_bytes(const ModelSizes& model) {
 struct Loads {
   const ModelSizes& model;
   std::span<const double> shares;
+  const Fits& fits;
   std::vector<std::uint64_t> prefix = prefix_bytes(model);
 
   int layers() const { return static_cast<int>(model.layers.size()); }
   int ranks() const { return static_cast<int>(shares.size()); }
   double of(int rank, int first, int last) const {
+    if (fits && !fits(static_cast<std::size_t>(rank), {first, last})) return kInfinite;
     std::uint64_t bytes = prefix[last] - prefix[first];
     if (first == 0) bytes += model.embedding;
     if (last == layers()) bytes += model.head;
@@ -72,7 +74,8 @@ std::uint64_t range_bytes(const ModelSizes& model, LayerRange range) {
   return bytes;
 }
 
-Result<std::vector<LayerRange>> partition(const ModelSizes& model, std::span<const double> shares) {
+Result<std::vector<LayerRange>> partition(const ModelSizes& model, std::span<const double> shares,
+                                          const Fits& fits) {
   const int count = static_cast<int>(model.layers.size());
   const int ranks = static_cast<int>(shares.size());
   if (ranks < 1) return invalid("a model needs at least 1 rank");
@@ -85,9 +88,12 @@ Result<std::vector<LayerRange>> partition(const ModelSizes& model, std::span<con
   for (const double share : shares) {
     if (!(share > 0) || share == kInfinite) return invalid("a rank's share must be positive");
   }
-  const Loads loads{model, shares};
+  const Loads loads{model, shares, fits};
   const double limit =
       least_costs(loads, [](double load, double rest) { return std::max(load, rest); })[0][0];
+  if (limit == kInfinite) {
+    return Error{ErrorCode::kResourceLimit, "no split of the layers fits every rank's memory"};
+  }
   const auto squares = [limit](double load, double rest) {
     const double relative = limit > 0 ? load / limit : 0;
     return load > limit ? kInfinite : relative * relative + rest;

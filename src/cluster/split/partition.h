@@ -1,7 +1,9 @@
 #pragma once
 // Which rank holds which layers.
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -27,9 +29,12 @@ ModelSizes read_by_token(ModelSizes model);
 /// range's load is its weight bytes (with embedding and head) and KV bytes divided by its rank's
 /// share; the largest load is as small as it can be, the others are as even as then possible, and
 /// of equal splits the one where earlier ranks hold more is taken. `shares`: one positive number a
-/// rank, bytes of memory for instance; all equal splits evenly. kInvalidArgument: no ranks, or more
-/// ranks than layers (both numbers named). Pure.
-Result<std::vector<LayerRange>> partition(const ModelSizes& model, std::span<const double> shares);
+/// rank, bytes of memory for instance; all equal splits evenly. Only ranges that `fits` says a rank
+/// has room for are taken; null: all. kInvalidArgument: no ranks, or more ranks than layers (both
+/// numbers named); kResourceLimit: no split fits. Pure if `fits` is.
+using Fits = std::function<bool(std::size_t rank, LayerRange range)>;
+Result<std::vector<LayerRange>> partition(const ModelSizes& model, std::span<const double> shares,
+                                          const Fits& fits = nullptr);
 
 /// Weight and KV bytes of a range, embedding and head included where they belong to it.
 std::uint64_t range_bytes(const ModelSizes& model, LayerRange range);

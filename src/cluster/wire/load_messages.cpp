@@ -109,6 +109,7 @@ void put(const StageInfo& info, v1::StageInfo& out) {
     to.set_page_bytes(group.page_bytes);
   }
   out.set_kv_bytes_max(info.kv_bytes_max);
+  out.set_pages_shared(info.pages_shared);
 }
 
 Result<StageInfo> take_info(const v1::StageInfo& in) {
@@ -132,6 +133,7 @@ Result<StageInfo> take_info(const v1::StageInfo& in) {
   info.weight_bytes = in.weight_bytes();
   info.weight_bytes_per_token = in.weight_bytes_per_token();
   info.kv_bytes_max = in.kv_bytes_max();
+  info.pages_shared = in.pages_shared();
   if (Status status = take_states(in, info.states); !status.ok()) return status.error();
   return info;
 }

@@ -124,7 +124,7 @@ TEST(CommandLine, GenerateReadsEveryFlag) {
   EXPECT_EQ(options.model.transport, cluster::TransportKind::kMlx);
   EXPECT_EQ(options.model.mlx_backend, "mpi");
   EXPECT_EQ(options.model.prefill_step_size, 64);
-  EXPECT_EQ(options.model.device, Device::kCpu);
+  EXPECT_EQ(options.model.devices, std::vector{Device::kCpu});
   EXPECT_EQ(*options.model.activations, kernels::Activations::kF32);
   EXPECT_EQ(options.model.kv_bits, 8);
   EXPECT_EQ(options.model.isa, kernels::Isa::kPortable);

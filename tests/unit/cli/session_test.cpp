@@ -41,10 +41,34 @@ TEST(PipelineOptions, PrecisionFollowsTheDevice) {
   const auto gpu = *pipeline_options(options, "m", 8, true);
   EXPECT_TRUE(gpu.stage.gpu);
   EXPECT_EQ(gpu.stage.activations, kernels::Activations::kBF16);
-  options.device = Device::kCpu;
+  options.devices = {Device::kCpu};
   EXPECT_FALSE(pipeline_options(options, "m", 8, true)->stage.gpu);
-  options.device = Device::kGpu;
+  options.devices = {Device::kGpu};
   EXPECT_THAT(pipeline_options(options, "m", 8, false).error().message, HasSubstr("--device"));
+}
+
+TEST(PipelineOptions, ListsAreOfEachRank) {
+  ModelOptions options;
+  options.devices = {Device::kCpu, Device::kGpu};
+  const auto mixed = *pipeline_options(options, "m", 8, true);
+  EXPECT_EQ(mixed.ranks, 2) << "a list says how many ranks there are";
+  EXPECT_EQ(mixed.gpus, (std::vector<bool>{false, true}));
+  EXPECT_EQ(mixed.stage.activations, kernels::Activations::kBF16) << "one type on the wire";
+  options.layers = {{0, 2}, {2, 5}};
+  EXPECT_EQ(pipeline_options(options, "m", 8, true)->layers, options.layers);
+  options.ranks = 3;
+  EXPECT_THAT(pipeline_options(options, "m", 8, true).error().message,
+              HasSubstr("--layers: 2 ranges, and 3 ranks"));
+  options.layers.clear();
+  EXPECT_THAT(pipeline_options(options, "m", 8, true).error().message,
+              HasSubstr("--device: 2 devices, and 3 ranks"));
+}
+
+TEST(PipelineOptions, KvMemoryReachesTheStages) {
+  ModelOptions options;
+  EXPECT_EQ(pipeline_options(options, "m", 8, false)->stage.kv_bytes_max, 0U);
+  options.kv_bytes = 500'000'000;
+  EXPECT_EQ(pipeline_options(options, "m", 8, false)->stage.kv_bytes_max, 500'000'000U);
 }
 
 TEST(PipelineOptions, KvBitsReachTheStagesOfCpus) {
@@ -53,7 +77,7 @@ TEST(PipelineOptions, KvBitsReachTheStagesOfCpus) {
   options.kv_bits = 8;
   EXPECT_EQ(pipeline_options(options, "m", 8, false)->stage.kv_bits, 8);
   EXPECT_THAT(pipeline_options(options, "m", 8, true).error().message, HasSubstr("--kv-bits"));
-  options.device = Device::kCpu;
+  options.devices = {Device::kCpu};
   EXPECT_EQ(pipeline_options(options, "m", 8, true)->stage.kv_bits, 8);
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -150,6 +151,52 @@ TEST(Partition, WeightlessModelIsStillSplit) {
   const auto ranges = partition(model, std::vector<double>(4, 1.0));
   ASSERT_TRUE(ranges.ok());
   EXPECT_EQ(ranges->back(), (LayerRange{3, 4}));
+}
+
+// The smallest largest load of the splits that fit, by trying every one; infinite: none.
+double best_fitting(const ModelSizes& model, const std::vector<std::uint64_t>& room,
+                    std::size_t rank, int first) {
+  const int count = static_cast<int>(model.layers.size());
+  const int left = static_cast<int>(room.size() - rank - 1);
+  double best = std::numeric_limits<double>::infinity();
+  for (int last = left == 0 ? count : first + 1; last <= count - left; ++last) {
+    if (range_bytes(model, {first, last}) > room[rank]) continue;
+    const double rest = left == 0 ? 0 : best_fitting(model, room, rank + 1, last);
+    best = std::min(best, std::max(load(model, {first, last}, 1), rest));
+  }
+  return best;
+}
+
+TEST(Partition, OnlyRangesThatFitAreTakenAndOfThoseTheBest) {
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  int refused = 0;
+  for (int round = 0; round < 300; ++round) {
+    const int layers = std::uniform_int_distribution(1, 9)(random);
+    const int ranks = std::uniform_int_distribution(1, std::min(layers, 4))(random);
+    const ModelSizes model = random_model(random, layers);
+    std::vector<std::uint64_t> room;
+    for (int i = 0; i < ranks; ++i) {
+      room.push_back(std::uniform_int_distribution<std::uint64_t>(0, 4000)(random));
+    }
+    const auto fits = [&](std::size_t rank, LayerRange range) {
+      return range_bytes(model, range) <= room[rank];
+    };
+    const std::vector<double> shares(room.size(), 1.0);
+    const auto ranges = partition(model, shares, fits);
+    const double best = best_fitting(model, room, 0, 0);
+    ASSERT_EQ(ranges.ok(), best < std::numeric_limits<double>::infinity());
+    if (!ranges) {
+      EXPECT_EQ(ranges.error().code, ErrorCode::kResourceLimit);
+      ++refused;
+      continue;
+    }
+    for (std::size_t i = 0; i < room.size(); ++i) EXPECT_TRUE(fits(i, (*ranges)[i]));
+    EXPECT_DOUBLE_EQ(worst(model, *ranges, shares), best);
+  }
+  EXPECT_GT(refused, 0);
+  EXPECT_LT(refused, 300);
 }
 
 }  // namespace

@@ -134,5 +134,41 @@ TEST(HostFile, AMissingFileIsNamed) {
   EXPECT_THAT(file.error().message, HasSubstr("hosts.json"));
 }
 
+TEST(HostFiles, SayWhatEachHostGives) {
+  const auto file = parse_hostfile(
+      R"([{"ips": ["10.0.0.1"], "device": "gpu", "memory": "12G", "layers": "0-19"},
+          {"ips": ["10.0.0.2"], "kv_memory": "2G", "threads": 8, "layers": "20-27"}])",
+      "h.json");
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  const Host& first = file->hosts[0];
+  EXPECT_EQ(first.gpu, true);
+  EXPECT_EQ(first.memory_bytes, 12'000'000'000U);
+  EXPECT_EQ(first.layers, (LayerRange{0, 20}));
+  const Host& second = file->hosts[1];
+  EXPECT_EQ(second.gpu, std::nullopt);
+  EXPECT_EQ(second.kv_bytes, 2'000'000'000U);
+  EXPECT_EQ(second.threads, 8);
+}
+
+TEST(HostFiles, BadPlacesAreRefusedByField) {
+  const struct {
+    const char* fields;
+    const char* words;
+  } cases[] = {{R"("device": "tpu")", "device"},
+               {R"("memory": "much")", "memory"},
+               {R"("kv_memory": "0")", "kv_memory"},
+               {R"("memory": 12)", "memory"},
+               {R"("threads": -1)", "threads"},
+               {R"("layers": "5-3")", "layers"},
+               {R"("layers": "1-3")", "must begin with 0"}};
+  for (const auto& [fields, words] : cases) {
+    const std::string text = std::string(R"([{"ips": ["10.0.0.1"], )") + fields + "}]";
+    EXPECT_THAT(refusal(parse_hostfile(text, "h.json")), HasSubstr(words)) << fields;
+  }
+  EXPECT_THAT(refusal(parse_hostfile(
+                  R"([{"ips": ["10.0.0.1"], "layers": "0-3"}, {"ips": ["10.0.0.2"]}])", "h.json")),
+              HasSubstr("for all hosts or for none"));
+}
+
 }  // namespace
 }  // namespace tandem::config

@@ -54,7 +54,7 @@ class Workload {
       limit_ = static_cast<std::uint64_t>(pick(0, 1000));
       options.prefix_bytes = limit_ * pipeline_.token_bytes();
     }
-    options.paged_kv = sharing_ = windowed_ || pick(0, 3) > 0;
+    pipeline_.info().pages_shared = sharing_ = windowed_ || pick(0, 3) > 0;
     options.now = [this] { return pipeline_.now(); };
     engine_.emplace(pipeline_, options);
   }

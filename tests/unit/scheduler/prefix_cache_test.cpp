@@ -174,7 +174,8 @@ TEST(PrefixCache, TheLongestUnusedGivesWayFromItsEnd) {
 
 TEST(PrefixCache, WithoutPagesABeginningIsHandedOnOrCountsTwice) {
   FakePipeline pipeline(1);
-  Engine engine(pipeline, {.paged_kv = false});
+  pipeline.info().pages_shared = false;
+  Engine engine(pipeline, {});
   const Ids prompt = tokens(640, 2);
   for (std::int32_t i = 0; i < 4; ++i) {
     ASSERT_TRUE(engine.add(request_of(joined(prompt, {i, i, i}), 100)).ok());
