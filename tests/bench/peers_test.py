@@ -24,6 +24,10 @@ DEMO = ROOT / "models" / "tandem-demo"
 SMALL = {
     "llama-1b": {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 4,
                  "num_key_value_heads": 2, "head_dim": 32},
+    "llama-8b": {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 4,
+                 "num_key_value_heads": 2, "head_dim": 32},
+    "qwen3-8b": {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 4,
+                 "num_key_value_heads": 2, "head_dim": 32},
     "qwen3-moe": {"hidden_size": 128, "intermediate_size": 256, "moe_intermediate_size": 64,
                   "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32},
     "deepseek-v3": {"hidden_size": 128, "intermediate_size": 256, "moe_intermediate_size": 64,

@@ -151,8 +151,11 @@ void Router::dispatch(const Route& route, HttpRequest request,
                          .code = "unsupported_media_type"});
   }
   if (route.generates) {
-    const HttpResponse state = health(service_->loop.view(), Clock::now(), Clock::duration::max());
-    if (state.status != 200) {
+    const EngineView view = service_->loop.view();
+    const HttpResponse state = health(view, Clock::now(), Clock::duration::max());
+    // While a lost pipeline is opened again requests wait, for as long as running ones do.
+    const bool waits = view.phase == Phase::kRestarting && !view.overdue;
+    if (state.status != 200 && !waits) {
       answer->record().error = "not ready";
       return answer->send(state);
     }
