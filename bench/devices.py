@@ -9,6 +9,7 @@ f32. The test of a GPU: exit code 1 where its f32 is off by more than 2 % of the
 by more than twice what the CPU's bf16 is. --bf16-only: for our own kernels, which have no f32.
 """
 import argparse
+import contextlib
 import json
 import math
 import random
@@ -49,28 +50,40 @@ def compare(reference, tokens):
     return rms, math.sqrt(sum((v - mean) ** 2 for v in values) / len(values)), same
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments(description):
+    """The command line that this and mixed_devices.py have in common."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--tandem", required=True)
     parser.add_argument("model")
     parser.add_argument("--tokens", type=int, default=400)
     parser.add_argument("--ids-below", type=int, default=8000, help="of the vocabulary")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bf16-only", action="store_true", help="no f32 on the GPU")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+@contextlib.contextmanager
+def random_ids(args):
+    """The name of a file with the ids to score."""
     rng = random.Random(args.seed)
-    failed = False
-    offs = {}
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump([rng.randrange(args.ids_below) for _ in range(args.tokens)], file)
         file.flush()
-        reference = score(args, file.name, "cpu", "f32")
+        yield file.name
+
+
+def main():
+    args = arguments(__doc__)
+    failed = False
+    offs = {}
+    with random_ids(args) as ids:
+        reference = score(args, ids, "cpu", "f32")
         if reference is None:
             sys.exit(1)
         for device, activations in RUNS:
             if args.bf16_only and (device, activations) == ("gpu", "f32"):
                 continue
-            tokens = score(args, file.name, device, activations)
+            tokens = score(args, ids, device, activations)
             if tokens is None:
                 failed = True
                 continue

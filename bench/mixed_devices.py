@@ -9,11 +9,7 @@ other. Prints how far the 20 likeliest candidates of each position are from the 
 code 1 where a mixed pipeline is off by more than devices.py allows a GPU alone. --bf16-only: for
 our own kernels, which have no f32.
 """
-import argparse
-import json
-import random
 import sys
-import tempfile
 
 import devices
 
@@ -21,21 +17,11 @@ ORDERS = ("cpu,gpu", "gpu,cpu")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tandem", required=True)
-    parser.add_argument("model")
-    parser.add_argument("--tokens", type=int, default=400)
-    parser.add_argument("--ids-below", type=int, default=8000, help="of the vocabulary")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--bf16-only", action="store_true", help="no f32 on the GPU")
-    args = parser.parse_args()
-    rng = random.Random(args.seed)
+    args = devices.arguments(__doc__)
     failed = False
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump([rng.randrange(args.ids_below) for _ in range(args.tokens)], file)
-        file.flush()
-        reference = devices.score(args, file.name, "cpu", "f32")
-        alone = devices.score(args, file.name, "cpu", "bf16")
+    with devices.random_ids(args) as ids:
+        reference = devices.score(args, ids, "cpu", "f32")
+        alone = devices.score(args, ids, "cpu", "bf16")
         if reference is None or alone is None:
             sys.exit(1)
         rms, spread, _ = devices.compare(reference, alone)
@@ -45,7 +31,7 @@ def main():
             del limits["f32"]
         for order in ORDERS:
             for activations, limit in limits.items():
-                tokens = devices.score(args, file.name, order, activations)
+                tokens = devices.score(args, ids, order, activations)
                 if tokens is None:
                     failed = True
                     continue

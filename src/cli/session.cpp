@@ -27,10 +27,6 @@ Result<std::vector<config::Host>> wanted_hosts(const ModelOptions& options) {
   return file->hosts;
 }
 
-}  // namespace
-
-namespace {
-
 /// How many ranks there are, by --ranks, the hosts, and lists that name something of each rank.
 Status count_ranks(const ModelOptions& options, cluster::PipelineOptions& out) {
   if (!out.hosts.empty() && options.ranks) {

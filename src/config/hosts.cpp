@@ -123,7 +123,6 @@ Status check_rdma(const nlohmann::json& entry, const std::string& where) {
 constexpr std::array<std::string_view, 3> kFileKeys = {"backend", "envs", "hosts"};
 constexpr std::array<std::string_view, 10> kHostKeys = {
     "ssh", "ips", "rdma", "port", "model", "device", "memory", "kv_memory", "threads", "layers"};
-constexpr int kMaxThreads = 4096;
 
 /// What the host's rank computes on and with how much.
 Status read_place(const nlohmann::json& entry, const std::string& where, Host& host) {

@@ -16,8 +16,6 @@
 namespace tandem::config {
 namespace {
 
-constexpr int kMaxLayers = 4096;
-
 /// What a unit of sizes stands for, upper or lower case; 0 when it is none.
 double bytes_of(std::string_view unit) {
   constexpr std::string_view kUnits = "KMGT";

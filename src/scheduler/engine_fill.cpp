@@ -110,7 +110,7 @@ PlanState Engine::State::plan_state() const {
   state.in_flight = static_cast<int>(flights.size());
   state.rows_max = limits.rows_max;
   cost::TickLoad streams;
-  std::uint64_t depth = 0;  // that the rows of prompts follow, at most
+  std::optional<std::uint64_t> depth;  // that the rows of prompts follow, at most; none: no prompt
   const auto stages = static_cast<std::uint32_t>(std::max(state.stages, 1));
   state.free_pages = memory.free_blocks();
   for (const auto& [rank, sequence] : running) {
@@ -129,17 +129,19 @@ PlanState Engine::State::plan_state() const {
       streams.add_rows(1, sequence.submitted);
       ++streams.draws;
     } else {
-      depth = std::max<std::uint64_t>(depth, sequence.submitted);
+      depth = std::max<std::uint64_t>(depth.value_or(0), sequence.submitted);
     }
   }
+  // Both are found by many predictions, which a tick without a prompt need not wait for.
+  if (!depth) return state;
   state.prefill_step_size =
       std::min(static_cast<std::uint32_t>(options.prefill_step_size),
-               std::max(times.prompt_rows(depth, limits.rows_max) / stages, kPipelinedChunkMin));
+               std::max(times.prompt_rows(*depth, limits.rows_max) / stages, kPipelinedChunkMin));
   if (options.mixed_rows > 0) {
     state.mixed_rows = static_cast<std::uint32_t>(options.mixed_rows);
   } else {
     state.mixed_rows =
-        std::max(times.mixed_rows(streams, depth, limits.rows_max) / stages, std::uint32_t{1});
+        std::max(times.mixed_rows(streams, *depth, limits.rows_max) / stages, std::uint32_t{1});
   }
   return state;
 }

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
+
+#include "config/message.h"
 
 namespace tandem::stage {
 namespace {
@@ -106,6 +109,43 @@ void Admitter::drop(std::uint64_t sequence) {
   const StateOp op = free_of(sequence);
   // Freeing what is there or not cannot fail.
   if (cache_.apply({&op, 1}, {}).ok()) note(op);
+}
+
+std::vector<std::int32_t> admitted_rows(const Tick& tick, const Admission& admission) {
+  std::vector<std::int32_t> rows;
+  std::int32_t row = 0;
+  auto next = admission.entries.begin();
+  for (std::size_t i = 0; i < tick.entries.size(); ++i) {
+    if (tick.entries[i].refused) continue;
+    const bool admitted = next != admission.entries.end() && next->index == i;
+    if (admitted) ++next;
+    for (std::size_t n = tick.entries[i].tokens.size(); n > 0; --n, ++row) {
+      if (admitted) rows.push_back(row);
+    }
+  }
+  return rows;
+}
+
+Error of_layers(LayerRange layers, const Error& error) {
+  return {error.code, config::one_line(fmt::format("layers [{}, {}): {}", layers.first, layers.last,
+                                                   error.message))};
+}
+
+void name_errors(LayerRange layers, const Admission& admission, TickResult& result) {
+  for (const Admitted& each : admission.entries) {
+    std::optional<Error>& error = result.entries[each.index].error;
+    if (error) error = of_layers(layers, *error);
+  }
+}
+
+Admission admit(const StageInfo& info, const Tick& tick, cache::KvCache& cache,
+                SequenceStates& states) {
+  const bool last = info.layers.last == info.layer_count;
+  const Drawn drawn = info.feeds_itself() ? Drawn::kKnown : Drawn::kUnknown;
+  Admitter admitter(cache, last ? &states : nullptr, {info.vocabulary, info.context_max}, drawn);
+  Admission admission = admitter.admit(tick);
+  for (Refusal& refusal : admission.refusals) refusal.error = of_layers(info.layers, refusal.error);
+  return admission;
 }
 
 }  // namespace tandem::stage

@@ -30,6 +30,15 @@ struct Admission {
   std::vector<Refusal> refusals;  // of entries that no stage before refused
 };
 
+/// Rows of the hidden states that came which belong to admitted entries, in order: those of an
+/// entry that this stage refuses are left out.
+std::vector<std::int32_t> admitted_rows(const Tick& tick, const Admission& admission);
+
+/// The error, with the layers of the stage that it is of.
+Error of_layers(LayerRange layers, const Error& error);
+/// Names the stage in the errors of admitted entries.
+void name_errors(LayerRange layers, const Admission& admission, TickResult& result);
+
 /// Whether a stage can know what was drawn.
 enum class Drawn { kKnown, kUnknown };
 
@@ -58,5 +67,10 @@ class Admitter {
   Admission admission_;
   std::vector<std::uint64_t> unwanted_;  // sequences of refused entries
 };
+
+/// What a stage of these layers admits of a tick; refusals name the stage. `states` are used by the
+/// last stage only.
+Admission admit(const StageInfo& info, const Tick& tick, cache::KvCache& cache,
+                SequenceStates& states);
 
 }  // namespace tandem::stage

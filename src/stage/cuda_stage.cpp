@@ -1,14 +1,11 @@
 #include "stage/cuda_stage.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <utility>
 
-#include "config/message.h"
 #include "stage/tick_check.h"
 
 namespace tandem::stage {
@@ -46,6 +43,7 @@ std::vector<std::byte> widened(std::span<const std::byte> bf16) {
   }
   return wide;
 }
+
 /// The likeliest for rows that the device does not draw.
 cuda::DrawArgs draw_of(const TickOutput& output, std::size_t row) {
   const auto draw = output.plain_draw(row);
@@ -68,25 +66,10 @@ std::uint64_t CudaStage::memory_bytes() const {
   return parts_.info.weight_bytes + cache_.bytes_held();
 }
 
-Error CudaStage::named(const Error& error) const {
-  const LayerRange& layers = parts_.info.layers;
-  return {error.code, config::one_line(fmt::format("layers [{}, {}): {}", layers.first, layers.last,
-                                                   error.message))};
-}
-
-Admission CudaStage::admit(const Tick& tick) {
-  const Drawn drawn = parts_.info.feeds_itself() ? Drawn::kKnown : Drawn::kUnknown;
-  Admitter admitter(cache_, last() ? &states_ : nullptr,
-                    {parts_.info.vocabulary, parts_.info.context_max}, drawn);
-  Admission admission = admitter.admit(tick);
-  for (Refusal& refusal : admission.refusals) refusal.error = named(refusal.error);
-  return admission;
-}
-
 Result<StageOutput> CudaStage::run(const Tick& tick, const Hidden& in) {
   const HiddenRules rules{first(), parts_.info.hidden_size, parts_.info.hidden_dtype};
   if (Status status = check_tick(tick, in, rules); !status.ok()) return named(status.error());
-  const Admission admission = admit(tick);
+  const Admission admission = admit(parts_.info, tick, cache_, states_);
   std::vector<cuda::BlockCopy> copies;
   for (const cache::BlockCopy& each : cache_.take_copies()) copies.push_back({each.from, each.to});
   if (Status status = parts_.executor->copy_blocks(copies); !status.ok()) {
@@ -112,17 +95,9 @@ Result<StageOutput> CudaStage::run(const Tick& tick, const Hidden& in) {
 std::vector<std::byte> CudaStage::received(const Tick& tick, const Admission& admission,
                                            const Hidden& in) const {
   std::vector<std::byte> rows;
-  rows.reserve(rows_of(admission) * static_cast<std::size_t>(in.cols) * 2);
-  std::size_t row = 0;
-  auto next = admission.entries.begin();
-  for (std::size_t i = 0; i < tick.entries.size(); ++i) {
-    if (tick.entries[i].refused) continue;
-    const bool admitted = next != admission.entries.end() && next->index == i;
-    if (admitted) ++next;
-    for (std::size_t n = tick.entries[i].tokens.size(); n > 0; --n, ++row) {
-      if (admitted) append_row(rows, in, row);
-    }
-  }
+  const auto kept = admitted_rows(tick, admission);
+  rows.reserve(kept.size() * static_cast<std::size_t>(in.cols) * 2);
+  for (const std::int32_t row : kept) append_row(rows, in, static_cast<std::size_t>(row));
   return rows;
 }
 
@@ -161,10 +136,7 @@ Result<TickResult> CudaStage::finish(const Tick& tick, const Admission& admissio
     if (!status.ok()) return status.error();
   }
   TickResult result = std::move(output).result();
-  for (const Admitted& each : admission.entries) {
-    std::optional<Error>& error = result.entries[each.index].error;
-    if (error) error = named(*error);
-  }
+  name_errors(parts_.info.layers, admission, result);
   return result;
 }
 

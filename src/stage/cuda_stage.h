@@ -34,8 +34,7 @@ class CudaStage final : public Stage {
  private:
   bool first() const { return parts_.info.layers.first == 0; }
   bool last() const { return parts_.info.layers.last == parts_.info.layer_count; }
-  Error named(const Error& error) const;
-  Admission admit(const Tick& tick);
+  Error named(const Error& error) const { return of_layers(parts_.info.layers, error); }
   Status forward(const Tick& tick, const Admission& admission, const Hidden& in);
   std::vector<std::byte> received(const Tick& tick, const Admission& admission,
                                   const Hidden& in) const;

@@ -7,7 +7,6 @@
 #include <exception>
 #include <utility>
 
-#include "config/message.h"
 #include "kernels/layout.h"
 #include "models/model_bytes.h"
 #include "stage/hidden.h"
@@ -62,12 +61,6 @@ std::optional<std::uint64_t> DecoderStage::progress() const {
   return parts_.pool->steps();
 }
 
-Error DecoderStage::named(const Error& error) const {
-  const LayerRange& layers = parts_.info.layers;
-  return {error.code, config::one_line(fmt::format("layers [{}, {}): {}", layers.first, layers.last,
-                                                   error.message))};
-}
-
 Result<StageOutput> DecoderStage::run(const Tick& tick, const Hidden& in) {
   const HiddenRules rules{first(), parts_.info.hidden_size, parts_.info.hidden_dtype};
   if (Status status = check_tick(tick, in, rules); !status.ok()) return named(status.error());
@@ -80,17 +73,8 @@ Result<StageOutput> DecoderStage::run(const Tick& tick, const Hidden& in) {
   }
 }
 
-Admission DecoderStage::admit(const Tick& tick) {
-  const Drawn drawn = parts_.info.feeds_itself() ? Drawn::kKnown : Drawn::kUnknown;
-  Admitter admitter(cache_, last() ? &states_ : nullptr,
-                    {parts_.info.vocabulary, parts_.info.context_max}, drawn);
-  Admission admission = admitter.admit(tick);
-  for (Refusal& refusal : admission.refusals) refusal.error = named(refusal.error);
-  return admission;
-}
-
 Result<StageOutput> DecoderStage::compute(const Tick& tick, const Hidden& in) {
-  const Admission admission = admit(tick);
+  const Admission admission = admit(parts_.info, tick, cache_, states_);
   StageOutput output;
   if (last()) {
     output.result = finish(tick, admission, in);
@@ -109,18 +93,7 @@ mx::array DecoderStage::received(const Tick& tick, const Admission& admission,
                                  const Hidden& in) const {
   mx::array hidden = to_array(parts_.context, in);
   if (admission.refusals.empty()) return hidden;
-  std::vector<std::int32_t> kept;
-  std::int32_t row = 0;
-  auto next = admission.entries.begin();
-  for (std::size_t i = 0; i < tick.entries.size(); ++i) {
-    if (tick.entries[i].refused) continue;
-    const bool admitted = next != admission.entries.end() && next->index == i;
-    if (admitted) ++next;
-    for (std::size_t n = tick.entries[i].tokens.size(); n > 0; --n, ++row) {
-      if (admitted) kept.push_back(row);
-    }
-  }
-  return mx::take(hidden, int_array(kept), 0, parts_.context.stream);
+  return mx::take(hidden, int_array(admitted_rows(tick, admission)), 0, parts_.context.stream);
 }
 
 mx::array DecoderStage::forward(const Tick& tick, const Admission& admission, const Hidden& in) {
@@ -152,10 +125,7 @@ TickResult DecoderStage::finish(const Tick& tick, const Admission& admission, co
   TickOutput output(tick, admission, states_, parts_.info.vocabulary, *parts_.pool);
   if (!admission.entries.empty()) take_logits(output, forward(tick, admission, in));
   TickResult result = std::move(output).result();
-  for (const Admitted& each : admission.entries) {
-    std::optional<Error>& error = result.entries[each.index].error;
-    if (error) error = named(*error);
-  }
+  name_errors(parts_.info.layers, admission, result);
   return result;
 }
 

@@ -45,9 +45,8 @@ class DecoderStage final : public Stage {
  private:
   bool first() const { return parts_.info.layers.first == 0; }
   bool last() const { return parts_.info.layers.last == parts_.info.layer_count; }
-  Error named(const Error& error) const;
+  Error named(const Error& error) const { return of_layers(parts_.info.layers, error); }
   Result<StageOutput> compute(const Tick& tick, const Hidden& in);
-  Admission admit(const Tick& tick);
   mx::array forward(const Tick& tick, const Admission& admission, const Hidden& in);
   mx::array received(const Tick& tick, const Admission& admission, const Hidden& in) const;
   TickResult finish(const Tick& tick, const Admission& admission, const Hidden& in);

@@ -38,9 +38,11 @@ struct Weighed {
   const models::ModelBytes& on(const Member& member) const { return *of[member.gpu ? 1 : 0]; }
 };
 
+/// Of a member whose memory is not known nothing is weighed: any part fits it.
 Result<Weighed> weigh(const Members& members, const stage::StageOptions& options) {
   Weighed weighed;
   for (const Member& member : members) {
+    if (member.memory_free == 0) continue;
     auto& bytes = weighed.of[member.gpu ? 1 : 0];
     if (bytes) continue;
     stage::StageOptions own = options;
@@ -54,9 +56,12 @@ Result<Weighed> weigh(const Members& members, const stage::StageOptions& options
 
 /// The error when no split fits: what all would need, and what each has.
 Error too_little(const Members& members, const Weighed& model) {
-  const auto layers = static_cast<int>(model.on(members.front()).layers.size());
+  // There is one: where no memory is known, every split fits.
+  const auto known =
+      std::ranges::find_if(members, [](const Member& m) { return m.memory_free != 0; });
+  const auto layers = static_cast<int>(model.on(*known).layers.size());
   const std::uint64_t wanted =
-      stage::least_memory(model.on(members.front()), {0, layers}, stage::kLeastRows);
+      stage::least_memory(model.on(*known), {0, layers}, stage::kLeastRows);
   std::uint64_t there = 0;
   std::string list;
   for (std::size_t i = 0; i < members.size(); ++i) {

@@ -44,7 +44,7 @@ void RingWatch::await_tick(std::uint64_t number, Clock::duration patience) {
 void RingWatch::link_broke(Error reason) {
   {
     const std::lock_guard lock(mutex_);
-    suspect(-1, std::move(reason), Clock::now());
+    suspect(std::move(reason), Clock::now());
     woken_ = true;
   }
   changed_.notify_all();
@@ -53,11 +53,6 @@ void RingWatch::link_broke(Error reason) {
 std::optional<Error> RingWatch::failure() const {
   const std::lock_guard lock(mutex_);
   return failure_;
-}
-
-int RingWatch::failed_rank() const {
-  const std::lock_guard lock(mutex_);
-  return failed_rank_;
 }
 
 std::optional<Error> RingWatch::wait_failure(Deadline deadline) const {
@@ -94,7 +89,6 @@ void RingWatch::run() {
 // unless no neighbour turns out to be dead.
 void RingWatch::inspect(Clock::time_point now) {
   for (std::size_t i = 0; i < ranks_.size(); ++i) {
-    const int rank = static_cast<int>(i);
     ranks_[i].client->beat(now);
     const WorkerHealth health = ranks_[i].client->health();
     const auto& reason = health.failure;
@@ -102,14 +96,14 @@ void RingWatch::inspect(Clock::time_point now) {
     Error named{reason->code, ranks_[i].name + " " + reason->message};
     if (reason->code == ErrorCode::kUnavailable) {
       const std::lock_guard lock(mutex_);
-      suspect(rank, std::move(named), now);
+      suspect(std::move(named), now);
       continue;
     }
     if (health.connection_lost) {
       named = explain(ranks_[i], std::move(named));
       named.code = ErrorCode::kUnavailable;  // a worker computes nothing that an input could harm
     }
-    settle(rank, std::move(named));
+    settle(std::move(named));
     return;
   }
   check_lost_tick(now);
@@ -118,7 +112,7 @@ void RingWatch::inspect(Clock::time_point now) {
     const std::lock_guard lock(mutex_);
     if (suspicion_ && now - suspicion_->since >= timing::kBlame) ripe = suspicion_;
   }
-  if (ripe) settle(ripe->rank, ripe->error);
+  if (ripe) settle(ripe->error);
 }
 
 // A broken connection to a local worker: its exit status says more.
@@ -150,27 +144,24 @@ void RingWatch::check_lost_tick(Clock::time_point now) {
   if (lost == 0) return;
   for (std::size_t i = 0; i < ranks_.size(); ++i) {
     if (last[i] >= lost) continue;
-    settle(static_cast<int>(i),
-           {ErrorCode::kUnavailable,
+    settle({ErrorCode::kUnavailable,
             fmt::format("tick {} was lost on its way to {}", lost, ranks_[i].name)});
     return;
   }
-  settle(static_cast<int>(ranks_.size()) - 1,
-         {ErrorCode::kUnavailable, fmt::format("the result of tick {} was lost on its way from {}",
+  settle({ErrorCode::kUnavailable, fmt::format("the result of tick {} was lost on its way from {}",
                                                lost, ranks_.back().name)});
 }
 
-void RingWatch::suspect(int rank, Error error, Clock::time_point now) {
-  if (!suspicion_) suspicion_ = Suspicion{rank, std::move(error), now};
+void RingWatch::suspect(Error error, Clock::time_point now) {
+  if (!suspicion_) suspicion_ = Suspicion{std::move(error), now};
 }
 
-void RingWatch::settle(int rank, Error error) {
+void RingWatch::settle(Error error) {
   if (error.code == ErrorCode::kCancelled) error.code = ErrorCode::kUnavailable;
   {
     const std::lock_guard lock(mutex_);
     if (failure_) return;
     failure_ = std::move(error);
-    failed_rank_ = rank;
   }
   changed_.notify_all();
 }

@@ -48,14 +48,11 @@ class RingWatch {
   void link_broke(Error reason);
 
   std::optional<Error> failure() const;
-  /// The rank that failed; -1: not known.
-  int failed_rank() const;
   /// Waits for failure() until `deadline`.
   std::optional<Error> wait_failure(Deadline deadline) const;
 
  private:
   struct Suspicion {
-    int rank = -1;
     Error error;
     Clock::time_point since;
   };
@@ -64,8 +61,8 @@ class RingWatch {
   void inspect(Clock::time_point now);
   Error explain(const WatchedRank& rank, Error broken) const;
   void check_lost_tick(Clock::time_point now);
-  void settle(int rank, Error error);
-  void suspect(int rank, Error error, Clock::time_point now);
+  void settle(Error error);
+  void suspect(Error error, Clock::time_point now);
 
   const std::vector<WatchedRank> ranks_;
   const std::function<void()> on_failure_;
@@ -77,7 +74,6 @@ class RingWatch {
   LostTick lost_tick_;
   std::optional<Suspicion> suspicion_;
   std::optional<Error> failure_;
-  int failed_rank_ = -1;
   std::thread thread_;
 };
 

@@ -14,6 +14,7 @@
 
 #include "config/json.h"
 #include "config/model_config.h"
+#include "config/sizes.h"
 #include "models/architecture.h"
 #include "models/meaning.h"
 #include "tandem/dtype.h"
@@ -21,8 +22,6 @@
 
 namespace tandem::cluster {
 namespace {
-
-constexpr int kMaxLayers = 4096;
 
 class Sha256 {
  public:
@@ -101,7 +100,7 @@ Result<ModelSummary> summarize_model(const std::filesystem::path& folder) {
   auto config = config::ModelConfig::load(folder);
   if (!config) return config.error();
   config::FieldReader reader = config->reader();
-  const int layers = reader.integer("num_hidden_layers", 1, kMaxLayers);
+  const int layers = reader.integer("num_hidden_layers", 1, config::kMaxLayers);
   if (auto status = reader.status(); !status) return status.error();
   auto model = models::architecture_of(*config);
   if (!model) return model.error();

@@ -6,16 +6,17 @@
 #include <string_view>
 #include <utility>
 
+#include "config/sizes.h"
 #include "kernels/isa.h"
 
 namespace tandem::cluster {
 namespace {
 
-constexpr int kMaxThreads = 4096;
-constexpr int kMaxLayers = 4096;
 constexpr std::uint32_t kMaxWindow = 1U << 30;
 constexpr std::uint64_t kMaxPageBytes = 1ULL << 40;
 
+using config::kMaxLayers;
+using config::kMaxThreads;
 using kernels::Activations;
 constexpr std::array<std::pair<Activations, std::string_view>, 3> kActivations = {
     {{Activations::kF32, "f32"}, {Activations::kBF16, "bf16"}, {Activations::kInt8, "int8"}}};
