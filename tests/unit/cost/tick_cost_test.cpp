@@ -38,8 +38,10 @@ TickLoad prompt(std::uint64_t rows, std::uint64_t before) {
 
 TEST(TickLoad, ARowReadsItselfAndWhatIsBeforeIt) {
   Tick tick;
-  tick.entries.push_back({.sequence = 1, .position = 10, .tokens = {1, 2, 3}});
-  tick.entries.push_back({.sequence = 2, .position = 0, .tokens = {1}});
+  tick.entries.push_back(
+      {.sequence = 1, .position = 10, .tokens = {1, 2, 3}, .wants = {}, .sampling = {}});
+  tick.entries.push_back(
+      {.sequence = 2, .position = 0, .tokens = {1}, .wants = {}, .sampling = {}});
   const TickLoad load = load_of(tick);
   EXPECT_EQ(load.rows, 4U);
   EXPECT_EQ(load.draws, 0U);
@@ -51,8 +53,10 @@ TEST(TickLoad, TheHeadRunsOnceForARowOfWhichSeveralThingsAreWanted) {
   const Want score{Want::Kind::kScore, 0, 2};
   tick.entries.push_back({.sequence = 1,
                           .tokens = {1, 2},
-                          .wants = {score, {Want::Kind::kScore, 1, 3}, {Want::Kind::kDraw, 1}}});
-  tick.entries.push_back({.sequence = 2, .tokens = {1}, .wants = {{Want::Kind::kDraw, 0}}});
+                          .wants = {score, {Want::Kind::kScore, 1, 3}, {Want::Kind::kDraw, 1}},
+                          .sampling = {}});
+  tick.entries.push_back(
+      {.sequence = 2, .tokens = {1}, .wants = {{Want::Kind::kDraw, 0}}, .sampling = {}});
   EXPECT_EQ(load_of(tick).draws, 3U);
 }
 
@@ -61,6 +65,7 @@ TEST(TickLoad, ARefusedEntryCostsNothing) {
   tick.entries.push_back({.sequence = 1,
                           .tokens = {1, 2},
                           .wants = {{Want::Kind::kDraw, 1}},
+                          .sampling = {},
                           .refused = Error{ErrorCode::kResourceLimit, "no memory"}});
   EXPECT_EQ(load_of(tick).rows, 0U);
   EXPECT_EQ(load_of(tick).draws, 0U);
