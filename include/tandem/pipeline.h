@@ -33,7 +33,8 @@ class Pipeline {
   /// the pipeline, which is dead then: a computation that failed names its rank, a rank that died
   /// or stalled is noticed without waiting for `deadline`.
   virtual Result<TickResult> next(Deadline deadline) = 0;
-  /// Why the pipeline is dead, known also while no tick is in flight. The thread of next().
+  /// Why the pipeline is dead, known also while no tick is in flight: kUnavailable when no input
+  /// can have caused it (a rank was killed, a host or a link is gone). The thread of next().
   virtual std::optional<Error> failure() { return std::nullopt; }
 };
 

@@ -13,10 +13,11 @@ namespace tandem {
 struct RankWork {
   std::uint64_t clock_us = 0;  // when it was read, by the rank's own steady clock
   std::uint64_t ticks = 0;
-  std::uint64_t tokens = 0;      // rows of these ticks, of prompts and of answers
-  std::uint64_t busy_us = 0;     // inside the stage
-  std::uint64_t waiting_us = 0;  // for a frame
-  std::uint64_t sent_bytes = 0;  // frames passed on; 0 where there is no link
+  std::uint64_t tokens = 0;        // rows of these ticks, of prompts and of answers
+  std::uint64_t busy_us = 0;       // inside the stage
+  std::uint64_t waiting_us = 0;    // for a frame
+  std::uint64_t sent_bytes = 0;    // frames passed on; 0 where there is no link
+  std::uint64_t predicted_us = 0;  // what busy_us was expected to be (src/cost)
 };
 
 /// Over the last seconds.

@@ -12,10 +12,13 @@ using std::chrono::seconds;
 
 /// A local worker's start: exec, map the libraries, bind. 0.2 s here; a cold disk needs more.
 inline constexpr seconds kWorkerStart{20};
-/// Reaching a worker that should run already: connect, handshake, Hello. A lost SYN costs 1 s.
-inline constexpr seconds kHello{5};
 /// What a machine says of itself. MLX on a GPU takes a second to start, on a busy machine more.
 inline constexpr seconds kDescribe{30};
+/// Reaching a worker that should run already: connect, TLS, HTTP/2's settings, Hello: six round
+/// trips, of half a second or more around the world. A lost SYN costs 1 s.
+inline constexpr seconds kHello{10};
+/// One try to connect to a neighbour, as far as HTTP/2's settings: four round trips.
+inline constexpr seconds kConnect{5};
 /// Looking up a host name. Resolvers ask the next server after 5 s.
 inline constexpr seconds kResolve{12};
 /// A compute child's start, as kWorkerStart.
@@ -33,8 +36,9 @@ inline constexpr milliseconds kLeave{1000};
 /// How long a worker keeps layers for a gateway whose ring broke, as long as nobody else wants the
 /// worker: a gateway waits as long for a machine that is gone.
 inline constexpr seconds kKeepLayers{300};
-/// Joining the ring: both neighbours dial at the same time.
-inline constexpr seconds kRingStart{15};
+/// Joining the ring: both neighbours dial at the same time. Time for five tries (kConnect); who
+/// died meanwhile is noticed sooner, by heartbeats.
+inline constexpr seconds kRingStart{30};
 /// From a load's end to the gateway's first heartbeat; then the worker is free for others.
 inline constexpr seconds kLease{10};
 
@@ -55,6 +59,9 @@ inline constexpr seconds kGatewaySilence{10};
 /// sooner by heartbeats; shorter probes would only break the ring of a gateway that was paused.
 inline constexpr milliseconds kKeepalive{5000};
 inline constexpr milliseconds kKeepaliveTimeout{10000};
+/// The same on the links of a ring, where a probe waits behind a long prompt: 4 MB at 30 kB/s take
+/// 2 minutes.
+inline constexpr milliseconds kLinkKeepaliveTimeout{180'000};
 /// Between processes of one machine: never, so to say.
 inline constexpr milliseconds kNoKeepalive = std::chrono::hours(24);
 /// How often watchers look at the clock.
@@ -62,8 +69,12 @@ inline constexpr milliseconds kWatch{50};
 /// A watcher that itself slept this much longer than asked (suspended machine, stopped process) has
 /// no evidence about others and begins its count anew.
 inline constexpr milliseconds kOwnPause{500};
-/// A tick that no rank works on and that no rank passes on for so long is lost.
+/// A tick that no rank works on, and of which no byte reaches a rank for so long, is lost. The
+/// delay that was measured of the links comes on top. A piece of a frame has 16 KiB on a slow link
+/// (link_pace.h), so this is for links of 8 KiB/s and more.
 inline constexpr seconds kLostTick{2};
+/// The same where the transport does not say which bytes came: 2048 rows of 16 KB at 1 MB/s.
+inline constexpr seconds kLostMlxTick{32};
 /// How long a failed link waits for the reason (an exit status, a stall) before it is the reason.
 inline constexpr milliseconds kBlame{120};
 

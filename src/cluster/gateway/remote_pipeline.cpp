@@ -31,9 +31,6 @@
 namespace tandem::cluster {
 namespace {
 
-// Slowest link that a tick's frames are given time for, bytes per second.
-constexpr std::int64_t kSlowestLink = 1 << 20;
-
 std::uint64_t random_number() {
   std::random_device device;
   const std::uint64_t high = device();
@@ -45,7 +42,6 @@ struct Outstanding {
   std::uint64_t epoch = 0;
   std::uint64_t number = 0;
   std::uint64_t ring_number = 0;
-  std::int64_t tokens = 0;
 };
 
 class RemotePipeline final : public Pipeline {
@@ -65,7 +61,7 @@ class RemotePipeline final : public Pipeline {
 
  private:
   Error broken(Error reason);
-  Error late(std::string reason);
+  Error late(Error reason);
   Error stage_error(const StageFailure& failure);
   Result<TickResult> take(Frame frame);
   void await_oldest();
@@ -90,8 +86,9 @@ RemotePipeline::~RemotePipeline() {
   ring_.reset();  // while the ranks live: mlx says goodbye to them
   const bool keep = dead_ || (watch_ && watch_->failure());  // found while no tick was under way
   std::vector<std::thread> stops;
-  for (Member& member : members_) {
-    const bool lost = !member.client || member.client->health().worker_lost;
+  for (int rank = 0; rank < stages(); ++rank) {
+    Member& member = members_[static_cast<std::size_t>(rank)];
+    const bool lost = !member.client || (watch_ && !watch_->answers(rank));
     if (lost && member.process != nullptr) member.process->end(Clock::now());
     if (lost) continue;
     stops.emplace_back([&member, keep] { member.client->stop(keep); });
@@ -120,7 +117,8 @@ Status RemotePipeline::open(const PipelineOptions& options, const Credentials& c
   const auto look = [this] {
     if (joined_) ring_->transport().probe();
   };
-  watch_ = std::make_unique<RingWatch>(std::move(watched), failed, look);
+  const auto received = [this] { return joined_ ? ring_->transport().received_bytes() : 0; };
+  watch_ = std::make_unique<RingWatch>(std::move(watched), failed, look, received);
   auto ready = load_all(members_, options.stage, plan_, *watch_, progress);
   if (ready) ready = join_all(members_, plan_, *ring_, *watch_);
   if (!ready) dead_ = ready.error();
@@ -150,10 +148,7 @@ Status RemotePipeline::submit(Tick tick) {
     return Error{ErrorCode::kResourceLimit,
                  fmt::format("{} ticks are in flight already", kMaxQueuedFrames)};
   }
-  Outstanding sent{tick.epoch, tick.number, ++last_number_, 0};
-  for (const TickEntry& entry : tick.entries) {
-    sent.tokens += static_cast<std::int64_t>(entry.tokens.size());
-  }
+  const Outstanding sent{tick.epoch, tick.number, ++last_number_};
   Frame frame;
   frame.tick = std::move(tick);
   frame.tick.epoch = plan_.epoch;
@@ -162,8 +157,9 @@ Status RemotePipeline::submit(Tick tick) {
   auto done = ring_->transport().send(encode(frame), after(timing::kSend));
   if (done) return {};
   if (done.error().code != ErrorCode::kDeadlineExceeded) return broken(done.error());
-  return late(fmt::format("{} takes no frames: tick {} was not sent in time",
-                          name_of(0, members_.front()), sent.number));
+  return late(
+      {ErrorCode::kUnavailable, fmt::format("{} takes no frames: tick {} was not sent in time",
+                                            name_of(0, members_.front()), sent.number)});
 }
 
 Result<TickResult> RemotePipeline::next(Deadline deadline) {
@@ -174,7 +170,8 @@ Result<TickResult> RemotePipeline::next(Deadline deadline) {
   watch_->await_tick(0, {});
   if (!bytes && bytes.error().code == ErrorCode::kDeadlineExceeded) {
     return late(
-        fmt::format("tick {} has no result before its deadline", outstanding_.front().number));
+        {ErrorCode::kDeadlineExceeded,
+         fmt::format("tick {} has no result before its deadline", outstanding_.front().number)});
   }
   if (!bytes) return broken(bytes.error());
   auto frame = decode(*bytes);
@@ -205,9 +202,9 @@ Error RemotePipeline::broken(Error reason) {
 }
 
 // A deadline passed; what the watch may have found by now says more.
-Error RemotePipeline::late(std::string reason) {
+Error RemotePipeline::late(Error reason) {
   dead_ = watch_->failure();
-  if (!dead_) dead_ = Error{ErrorCode::kDeadlineExceeded, std::move(reason)};
+  if (!dead_) dead_ = std::move(reason);
   return *dead_;
 }
 
@@ -220,12 +217,16 @@ Error RemotePipeline::stage_error(const StageFailure& failure) {
   return *dead_;
 }
 
+// What a frame's bytes take on their way is progress that ranks report; what rests is the delay of
+// the way itself, there and, for a heartbeat that tells of it, back.
 void RemotePipeline::await_oldest() {
-  std::int64_t tokens = 0;
-  for (const Outstanding& tick : outstanding_) tokens += tick.tokens;
-  const std::int64_t bytes = tokens * members_.front().info.hidden_size * 4;
-  watch_->await_tick(outstanding_.front().ring_number,
-                     timing::kLostTick + std::chrono::seconds(bytes / kSlowestLink));
+  Clock::duration patience = plan_.transport == "mlx" ? timing::kLostMlxTick : timing::kLostTick;
+  for (const Member& member : members_) {
+    const WorkerHealth health = member.client->health();
+    patience += 2 * health.round_trip.value_or(Clock::duration(0));
+    patience += 2 * link_round_trip(health).value_or(Clock::duration(0));
+  }
+  watch_->await_tick(outstanding_.front().ring_number, patience);
 }
 
 }  // namespace

@@ -1,20 +1,39 @@
 #include "cluster/gateway/ring_watch.h"
 
-#include <fmt/format.h>
-
+#include <algorithm>
 #include <cstddef>
 #include <utility>
+#include <variant>
 
 #include "cluster/timing.h"
 
 namespace tandem::cluster {
+namespace {
+
+std::vector<FailureMachine::Watched> watched(const std::vector<WatchedRank>& ranks) {
+  std::vector<FailureMachine::Watched> out;
+  for (const WatchedRank& rank : ranks) out.push_back({rank.name, rank.process != nullptr});
+  return out;
+}
+
+RankReport report_of(const WorkerHealth& health) {
+  return {health.running,
+          health.heard,
+          health.last.ticks_started(),
+          health.last.ticks_done(),
+          health.last.received_bytes(),
+          health.loss};
+}
+
+}  // namespace
 
 RingWatch::RingWatch(std::vector<WatchedRank> ranks, std::function<void()> on_failure,
-                     std::function<void()> on_look)
+                     std::function<void()> on_look, std::function<std::uint64_t()> received)
     : ranks_(std::move(ranks)),
       on_failure_(std::move(on_failure)),
       on_look_(std::move(on_look)),
-      lost_tick_(timing::kOwnPause),
+      received_(std::move(received)),
+      machine_(watched(ranks_)),
       thread_([this] { run(); }) {}
 
 RingWatch::~RingWatch() { end(); }
@@ -37,133 +56,74 @@ void RingWatch::wake() {
 }
 
 void RingWatch::await_tick(std::uint64_t number, Clock::duration patience) {
-  const std::lock_guard lock(mutex_);
-  lost_tick_.await(number, patience, Clock::now());
+  feed(TickAwaited{number, patience});
 }
 
 void RingWatch::link_broke(Error reason) {
-  {
-    const std::lock_guard lock(mutex_);
-    suspect(std::move(reason), Clock::now());
-    woken_ = true;
-  }
-  changed_.notify_all();
+  feed(LinkBroke{std::move(reason)});
+  wake();
 }
 
 std::optional<Error> RingWatch::failure() const {
   const std::lock_guard lock(mutex_);
-  return failure_;
+  return failed_ ? std::optional(failed_->error) : std::nullopt;
+}
+
+bool RingWatch::answers(int rank) const {
+  const std::lock_guard lock(mutex_);
+  return !failed_ || std::ranges::find(failed_->unreachable, rank) == failed_->unreachable.end();
 }
 
 std::optional<Error> RingWatch::wait_failure(Deadline deadline) const {
   std::unique_lock lock(mutex_);
-  changed_.wait_until(lock, deadline, [&] { return failure_.has_value(); });
-  return failure_;
+  changed_.wait_until(lock, deadline, [&] { return failed_.has_value(); });
+  return failed_ ? std::optional(failed_->error) : std::nullopt;
 }
 
 void RingWatch::run() {
   Deadline next_look{};
   std::unique_lock lock(mutex_);
-  while (!ending_ && !failure_) {
+  while (!ending_ && !failed_) {
     lock.unlock();
-    const auto now = Clock::now();
-    inspect(now);
-    if (now >= next_look) {
-      next_look = now + timing::kLook;
+    look();
+    if (Clock::now() >= next_look) {
+      next_look = after(timing::kLook);
       on_look_();
     }
     lock.lock();
-    if (failure_) break;
+    if (failed_) break;
     changed_.wait_for(lock, timing::kWatch, [&] { return ending_ || woken_; });
     woken_ = false;
   }
-  const bool failed = failure_.has_value() && !ending_;
+  const bool failed = failed_.has_value() && !ending_;
   lock.unlock();
   if (failed) on_failure_();
 }
 
-// The code is the verdict: kUnavailable for what comes from outside (a rank says kCancelled when it
-// was killed or stopped), any other for what an input may have caused.
-//
-// A rank's own death or stall explains everything else; that it lost a neighbour explains nothing
-// unless no neighbour turns out to be dead.
-void RingWatch::inspect(Clock::time_point now) {
-  for (std::size_t i = 0; i < ranks_.size(); ++i) {
-    ranks_[i].client->beat(now);
-    const WorkerHealth health = ranks_[i].client->health();
-    const auto& reason = health.failure;
-    if (!reason) continue;
-    Error named{reason->code, ranks_[i].name + " " + reason->message};
-    if (reason->code == ErrorCode::kUnavailable) {
-      const std::lock_guard lock(mutex_);
-      suspect(std::move(named), now);
-      continue;
-    }
-    if (health.connection_lost) {
-      named = explain(ranks_[i], std::move(named));
-      named.code = ErrorCode::kUnavailable;  // a worker computes nothing that an input could harm
-    }
-    settle(std::move(named));
-    return;
-  }
-  check_lost_tick(now);
-  std::optional<Suspicion> ripe;
-  {
-    const std::lock_guard lock(mutex_);
-    if (suspicion_ && now - suspicion_->since >= timing::kBlame) ripe = suspicion_;
-  }
-  if (ripe) settle(ripe->error);
-}
-
-// A broken connection to a local worker: its exit status says more.
-Error RingWatch::explain(const WatchedRank& rank, Error broken) const {
-  if (rank.process == nullptr) return broken;
-  if (const auto death = rank.process->death(after(timing::kBlame))) {
-    broken.message = rank.name + " " + *death;
-  }
-  return broken;
-}
-
-// Every rank answers, none computes, nothing moves, and still an awaited tick has not come back.
-void RingWatch::check_lost_tick(Clock::time_point now) {
-  std::uint64_t done = 0;
-  bool computing = false;
-  std::vector<std::uint64_t> last;
+void RingWatch::look() {
+  const auto now = Clock::now();
+  Looked seen{{}, received_()};
   for (const WatchedRank& rank : ranks_) {
-    const WorkerHealth health = rank.client->health();
-    if (!health.running) return;
-    computing = computing || health.last.ticks_started() != health.last.ticks_done();
-    done += health.last.ticks_done();
-    last.push_back(health.last.ticks_done());
+    rank.client->beat(now);
+    seen.ranks.push_back(report_of(rank.client->health()));
   }
-  std::uint64_t lost = 0;
-  {
-    const std::lock_guard lock(mutex_);
-    lost = lost_tick_.check(done, computing, now);
+  const RingAction action = feed(std::move(seen));
+  if (const auto* ask = std::get_if<AskHowItEnded>(&action)) {
+    LocalWorker& process = *ranks_[static_cast<std::size_t>(ask->rank)].process;
+    feed(ProcessEnded{ask->rank, process.death(after(timing::kBlame))});
   }
-  if (lost == 0) return;
-  for (std::size_t i = 0; i < ranks_.size(); ++i) {
-    if (last[i] >= lost) continue;
-    settle({ErrorCode::kUnavailable,
-            fmt::format("tick {} was lost on its way to {}", lost, ranks_[i].name)});
-    return;
-  }
-  settle({ErrorCode::kUnavailable, fmt::format("the result of tick {} was lost on its way from {}",
-                                               lost, ranks_.back().name)});
 }
 
-void RingWatch::suspect(Error error, Clock::time_point now) {
-  if (!suspicion_) suspicion_ = Suspicion{std::move(error), now};
-}
-
-void RingWatch::settle(Error error) {
-  if (error.code == ErrorCode::kCancelled) error.code = ErrorCode::kUnavailable;
+RingAction RingWatch::feed(const RingEvent& event) {
+  RingAction action;
   {
     const std::lock_guard lock(mutex_);
-    if (failure_) return;
-    failure_ = std::move(error);
+    if (failed_) return GoOn{};
+    action = machine_.on(event, Clock::now());
+    if (const auto* failed = std::get_if<RingFailed>(&action)) failed_ = *failed;
   }
-  changed_.notify_all();
+  if (std::holds_alternative<RingFailed>(action)) changed_.notify_all();
+  return action;
 }
 
 }  // namespace tandem::cluster

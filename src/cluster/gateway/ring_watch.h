@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "cluster/gateway/failure_machine.h"
 #include "cluster/gateway/local_worker.h"
-#include "cluster/gateway/lost_tick.h"
 #include "cluster/gateway/worker_client.h"
 #include "tandem/deadline.h"
 #include "tandem/error.h"
@@ -25,14 +25,14 @@ struct WatchedRank {
   std::string name;                // "rank 1 (127.0.0.1:4001, layers 8..15)"
 };
 
-/// A thread that beats and watches from start() on. The first failure is final: a rank's death or
-/// stall at once; a lost link after kBlame, when nothing better explains it. All methods may be
-/// called from any thread.
+/// A thread that beats from its making on, and feeds a FailureMachine, whose first verdict is
+/// final. All methods may be called from any thread.
 class RingWatch {
  public:
-  /// Both are called from the watch's thread: `on_failure` once, `on_look` every kLook until then.
+  /// All are called from the watch's thread: `on_failure` once, `on_look` every kLook until then;
+  /// `received` says how many bytes of frames the gateway has received.
   RingWatch(std::vector<WatchedRank> ranks, std::function<void()> on_failure,
-            std::function<void()> on_look);
+            std::function<void()> on_look, std::function<std::uint64_t()> received);
   ~RingWatch();
   RingWatch(const RingWatch&) = delete;
   RingWatch& operator=(const RingWatch&) = delete;
@@ -48,32 +48,26 @@ class RingWatch {
   void link_broke(Error reason);
 
   std::optional<Error> failure() const;
+  /// False when failure() found that the rank's worker is gone or silent: it is asked nothing more.
+  bool answers(int rank) const;
   /// Waits for failure() until `deadline`.
   std::optional<Error> wait_failure(Deadline deadline) const;
 
  private:
-  struct Suspicion {
-    Error error;
-    Clock::time_point since;
-  };
-
   void run();
-  void inspect(Clock::time_point now);
-  Error explain(const WatchedRank& rank, Error broken) const;
-  void check_lost_tick(Clock::time_point now);
-  void settle(Error error);
-  void suspect(Error error, Clock::time_point now);
+  void look();
+  RingAction feed(const RingEvent& event);
 
   const std::vector<WatchedRank> ranks_;
   const std::function<void()> on_failure_;
   const std::function<void()> on_look_;
+  const std::function<std::uint64_t()> received_;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   bool ending_ = false;
   bool woken_ = false;
-  LostTick lost_tick_;
-  std::optional<Suspicion> suspicion_;
-  std::optional<Error> failure_;
+  FailureMachine machine_;
+  std::optional<RingFailed> failed_;
   std::thread thread_;
 };
 

@@ -29,6 +29,17 @@ Error wire_error(const v1::Error& error) {
   return from_wire(error).value_or(Error{ErrorCode::kInternal, "failed without a reason"});
 }
 
+LossCause cause_of(const v1::HeartbeatReply& reply) {
+  switch (reply.cause()) {
+    case v1::FAILURE_CAUSE_LINK:
+      return LossCause::kLink;
+    case v1::FAILURE_CAUSE_OUTSIDE:
+      return LossCause::kOutside;
+    default:
+      return LossCause::kCompute;
+  }
+}
+
 }  // namespace
 
 // Registers its context for cancel() while it lives.
@@ -137,8 +148,7 @@ Result<v1::Loaded> WorkerClient::load(v1::LoadRequest request,
     }
     status = stream->Finish();
   }
-  const std::optional<Error> failure = health().failure;
-  if (failure) return *failure;
+  if (const auto loss = health().loss) return loss->error;
   if (error) return *error;
   if (!loaded) return ended(status);
   begin_heartbeats();
@@ -150,7 +160,7 @@ Status WorkerClient::join(v1::StartRequest request) {
   v1::StartReply reply;
   Call call(*this, timing::kRingStart + timing::kHello);
   const grpc::Status status = stub_->Start(&call.context, request, &reply);
-  if (const auto failure = health().failure) return *failure;
+  if (const auto loss = health().loss) return loss->error;
   if (!status.ok()) return ended(status);
   if (reply.has_error()) return wire_error(reply.error());
   return {};
@@ -191,7 +201,8 @@ void WorkerClient::read_heartbeats() {
   v1::HeartbeatReply reply;
   while (heartbeats_->Read(&reply)) {
     heard();
-    if (reply.state() == v1::WORKER_STATE_FAILED) fail(wire_error(reply.error()), Loss::kRank);
+    if (reply.state() == v1::WORKER_STATE_FAILED)
+      fail({cause_of(reply), wire_error(reply.error())});
     const auto now = Clock::now();
     const std::lock_guard lock(mutex_);
     trips_.end(reply.request(), now);
@@ -201,7 +212,7 @@ void WorkerClient::read_heartbeats() {
     health_.memory_peak = std::max(health_.memory_peak, reply.memory_bytes());
     health_.last = std::move(reply);
   }
-  fail(ended(heartbeats_->Finish()), Loss::kConnection);
+  fail({LossCause::kConnection, ended(heartbeats_->Finish())});
 }
 
 // The connection's end: kInternal as opposed to a rank's report about its neighbours.
@@ -214,42 +225,29 @@ Error WorkerClient::ended(const grpc::Status& status) {
 void WorkerClient::heard() {
   const auto now = Clock::now();
   const std::lock_guard lock(mutex_);
-  if (!silence_) silence_.emplace(now, timing::kSilence, timing::kOwnPause);
-  silence_->heard(now);
+  health_.heard = now;
 }
 
-void WorkerClient::fail(Error reason, Loss loss) {
+void WorkerClient::fail(RankLoss loss) {
   {
     const std::lock_guard lock(mutex_);
-    if (health_.failure || cancelled_) return;  // what cancel() breaks says nothing about the rank
-    health_.failure = std::move(reason);
-    health_.connection_lost = loss == Loss::kConnection;
-    health_.worker_lost = loss != Loss::kRank;
+    if (health_.loss || cancelled_) return;  // what cancel() breaks says nothing about the rank
+    health_.loss = std::move(loss);
     for (grpc::ClientContext* context : calls_) context->TryCancel();
   }
   if (changed_) changed_();
 }
 
 void WorkerClient::beat(Clock::time_point now) {
-  std::optional<Clock::duration> silent;
-  {
-    const std::lock_guard lock(mutex_);
-    if (health_.failure || cancelled_) return;
-    if (silence_) silent = silence_->check(now);
-    if (!silent && health_.running && now >= next_beat_) {
-      next_beat_ = now + timing::kHeartbeat;
-      v1::HeartbeatRequest request;
-      request.set_epoch(epoch_);
-      request.set_number(++last_beat_);
-      *request.mutable_auth() = signer_.sign("Heartbeat");
-      trips_.begin(last_beat_, now);
-      heartbeats_->Write(request);
-    }
-  }
-  if (!silent) return;
-  fail({ErrorCode::kCancelled, fmt::format("stopped answering for {:.1f} s",
-                                           std::chrono::duration<double>(*silent).count())},
-       Loss::kSilence);
+  const std::lock_guard lock(mutex_);
+  if (health_.loss || cancelled_ || !health_.running || now < next_beat_) return;
+  next_beat_ = now + timing::kHeartbeat;
+  v1::HeartbeatRequest request;
+  request.set_epoch(epoch_);
+  request.set_number(++last_beat_);
+  *request.mutable_auth() = signer_.sign("Heartbeat");
+  trips_.begin(last_beat_, now);
+  heartbeats_->Write(request);
 }
 
 WorkerHealth WorkerClient::health() const {

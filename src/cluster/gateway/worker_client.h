@@ -10,9 +10,9 @@
 #include <string>
 #include <thread>
 
+#include "cluster/gateway/failure_machine.h"
 #include "cluster/link/round_trips.h"
 #include "cluster/rank/rank_work.h"
-#include "cluster/rank/silence.h"
 #include "cluster/trust/call_proof.h"
 #include "cluster/trust/credentials.h"
 #include "config/hosts.h"
@@ -29,9 +29,8 @@ struct WorkerHealth {
   std::uint64_t memory_peak = 0;              // bytes, of all heartbeats
   RankRates rates;                            // over the last seconds
   std::optional<Clock::duration> round_trip;  // of a heartbeat: the shortest of the last few
-  std::optional<Error> failure;  // the rank failed, the stream broke or the worker is silent
-  bool connection_lost = false;  // the failure is a broken stream: its cause may be known elsewhere
-  bool worker_lost = false;      // the worker itself is gone or silent, not just its rank
+  std::optional<Clock::time_point> heard;     // its last word, from the load's first reply on
+  std::optional<RankLoss> loss;               // the rank failed, or its stream broke
 };
 
 /// Errors read as the end of a sentence that begins with the worker's name: "is busy: ...". Calls
@@ -52,7 +51,7 @@ class WorkerClient {
   /// What the machine has for a rank of the model in `folder`, on a device or as it likes.
   Result<v1::DescribeReply> describe(v1::DeviceKind device, const std::string& folder);
   /// Loads a rank; `progress` is called from this thread. On success heartbeats begin, and
-  /// `changed` is called (from another thread) whenever health() may have a failure.
+  /// `changed` is called (from another thread) whenever health() may have a loss.
   Result<v1::Loaded> load(v1::LoadRequest request,
                           const std::function<void(const v1::LoadProgress&)>& progress,
                           std::function<void()> changed);
@@ -63,7 +62,7 @@ class WorkerClient {
   /// Ends every call under way; after it only stop() is of use.
   void cancel();
 
-  /// Sends a heartbeat and looks at the clock. Every kHeartbeat or more often.
+  /// Sends a heartbeat when one is due. Every kHeartbeat or more often.
   void beat(Clock::time_point now);
   WorkerHealth health() const;
 
@@ -76,8 +75,7 @@ class WorkerClient {
   void begin_heartbeats();
   void read_heartbeats();
   void heard();
-  enum class Loss { kRank, kConnection, kSilence };
-  void fail(Error reason, Loss loss);
+  void fail(RankLoss loss);
   Error ended(const grpc::Status& status);
 
   std::unique_ptr<v1::Worker::Stub> stub_;
@@ -88,7 +86,6 @@ class WorkerClient {
 
   mutable std::mutex mutex_;
   WorkerHealth health_;
-  std::optional<SilenceDetector> silence_;  // from the load's first reply on
   Deadline next_beat_{};
   std::uint64_t last_beat_ = 0;  // its number
   RoundTrips trips_;

@@ -191,6 +191,7 @@ void PredecessorLink::on_frame_piece() {
     state_.fail({why.code, why.message + " from " + rank_name(state_.member.predecessor())});
     return finish();
   }
+  if (*ours) state_.stats.bytes_received += size;
   if (!*ours) ++state_.stats.frames_dropped;
   if (frame) {
     ++state_.stats.frames_received;

@@ -81,7 +81,9 @@ void SuccessorLink::on_answer() {
       in_.Length() == kProbeBytes ? read_probe(to_string(in_), state_.member.epoch) : std::nullopt;
   if (probe && *probe > answered_probe_ && *probe <= last_probe_) {
     answered_probe_ = *probe;
-    trips_.end(*probe, Clock::now());
+    const auto now = Clock::now();
+    trips_.end(*probe, now);
+    pace_.answered(*probe, now, trips_.shortest());
     return StartRead(&in_);
   }
   state_.fail({ErrorCode::kInternal,
@@ -136,17 +138,24 @@ void SuccessorLink::write_next() {
     if (probe_wanted_ && !frames_ended_) write_probe();
     return;
   }
+  write_piece();
+}
+
+void SuccessorLink::write_piece() {
   const Owner& frame = outbox_.front();
-  const std::size_t size = std::min(kMaxChunkBytes, frame->size() - offset_);
+  const std::size_t size = std::min(pace_.piece(), frame->size() - offset_);
   const auto remaining = static_cast<std::uint32_t>(frame->size() - offset_ - size);
   const ChunkHeader header = make_chunk_header(state_.member.epoch, remaining);
   const grpc::ByteBuffer message = message_of(header, frame, offset_, size);
   offset_ += size;
   piece_out_ = true;
+  piece_bytes_ = size;
+  piece_began_ = Clock::now();
   write(message);
 }
 
-// Frames go first, and the next one is not kept waiting.
+// Frames go first, and the next one is not kept waiting. (The probe behind a piece, which tells how
+// fast the link is, goes with it.)
 void SuccessorLink::write_probe() {
   probe_wanted_ = false;
   trips_.begin(++last_probe_, Clock::now());
@@ -164,12 +173,18 @@ void SuccessorLink::OnWriteDone(bool ok) {
   writing_ = false;
   out_.Clear();     // lets go of the frame
   if (!ok) return;  // the read ends too and says so
-  if (std::exchange(piece_out_, false) && offset_ == outbox_.front()->size()) {
+  const bool piece = std::exchange(piece_out_, false);
+  if (piece && offset_ == outbox_.front()->size()) {
     outbox_.pop_front();
     offset_ = 0;
     ++state_.stats.frames_sent;
   }
-  write_next();
+  if (piece && pace_.tells(piece_bytes_) && !ended_ && !frames_ended_) {
+    pace_.sent(piece_bytes_, piece_began_, ++last_probe_);
+    write(to_buffer(make_probe(state_.member.epoch, last_probe_)));
+  } else {
+    write_next();
+  }
   state_.moved.notify_all();
 }
 

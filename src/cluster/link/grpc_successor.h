@@ -16,6 +16,7 @@
 
 #include "cluster/link/grpc_ring_state.h"
 #include "cluster/link/link_handshake.h"
+#include "cluster/link/link_pace.h"
 #include "cluster/link/round_trips.h"
 #include "cluster/wire/encoded_frame.h"
 #include "tandem/deadline.h"
@@ -62,6 +63,7 @@ class SuccessorLink final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
   void on_welcome();
   void on_answer();
   void write_next();
+  void write_piece();
   void write_probe();
   void write(const grpc::ByteBuffer& message);
   void end();
@@ -83,7 +85,10 @@ class SuccessorLink final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
   std::uint64_t last_probe_ = 0;
   std::uint64_t answered_probe_ = 0;
   RoundTrips trips_;
-  bool ended_ = false;  // the hold is gone: no more Start calls from outside
+  LinkPace pace_;
+  std::size_t piece_bytes_ = 0;      // of the piece that is being written
+  Clock::time_point piece_began_{};  // when its writing began
+  bool ended_ = false;               // the hold is gone: no more Start calls from outside
   bool done_ = false;
   std::string reason_;
   std::optional<Error> refusal_;

@@ -31,18 +31,21 @@ struct GrpcLinkOptions {
   Credentials credentials;
   std::chrono::milliseconds keepalive_every{1000};
   std::chrono::milliseconds keepalive_timeout{2000};
+  /// The destructor waits so long for gRPC's threads; what they still hold ends after them.
+  std::chrono::milliseconds end_within{10'000};
 };
 
 /// Counts since listen().
 struct LinkStats {
   std::uint64_t frames_sent = 0;
   std::uint64_t frames_received = 0;
+  std::uint64_t bytes_received = 0;  // of frames, whole or not
   std::uint64_t frames_dropped = 0;  // of another epoch
   std::uint64_t peers_refused = 0;   // streams that failed the handshake
 };
 
 /// listen(), tell the predecessor address(), connect(), then Transport's calls. Owns its threads'
-/// work: the destructor closes and waits for it.
+/// work: the destructor closes and waits for it, up to end_within.
 class GrpcTransport final : public Transport {
  public:
   /// Errors: kInvalidArgument for bad options or an address that needs secrets (check_exposure);
@@ -62,6 +65,7 @@ class GrpcTransport final : public Transport {
   void close() override;
   void probe() override;
   std::optional<Clock::duration> round_trip() const override;
+  std::uint64_t received_bytes() const override;
 
   LinkStats stats() const;
 

@@ -112,7 +112,7 @@ Result<std::unique_ptr<RingEnd>> RingEnd::open(const RingOptions& options) {
   // On one machine a socket tells all there is to know, and a gateway may be stopped for long (^Z).
   const bool near = is_loopback_name(host_of(options.listen));
   link.keepalive_every = near ? timing::kNoKeepalive : timing::kKeepalive;
-  link.keepalive_timeout = timing::kKeepaliveTimeout;
+  link.keepalive_timeout = timing::kLinkKeepaliveTimeout;
   auto transport = GrpcTransport::listen(link);
   if (!transport) return transport.error();
   return std::unique_ptr<RingEnd>(std::make_unique<GrpcRingEnd>(std::move(*transport)));

@@ -1,6 +1,7 @@
 #pragma once
 // One rank's end of the ring gateway -> stage 0 -> ... -> stage S-1 -> gateway.
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +39,9 @@ class Transport {
   virtual void probe() {}
   /// The shortest of the last few probes; nullopt before the first answer.
   virtual std::optional<Clock::duration> round_trip() const { return std::nullopt; }
+  /// Bytes of frames that came, also of one that is not whole yet. Any thread, after joining. mlx
+  /// exchanges whole frames at once: nothing is counted.
+  virtual std::uint64_t received_bytes() const { return 0; }
 };
 
 inline constexpr int kMaxQueuedFrames = 64;

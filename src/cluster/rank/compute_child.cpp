@@ -109,6 +109,7 @@ void ComputeChild::pong() {
   v1::HeartbeatReply reply = board_.report(now);
   reply.set_memory_bytes(platform::resident_bytes());
   reply.set_memory_free_bytes(memory_free_);
+  if (ring) reply.set_received_bytes(ring->transport().received_bytes());
   if (const auto trip = ring ? ring->transport().round_trip() : std::nullopt) {
     const auto micros = std::chrono::ceil<std::chrono::microseconds>(*trip);
     reply.set_link_us(static_cast<std::uint64_t>(micros.count()));

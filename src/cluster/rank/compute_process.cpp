@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <csignal>
-#include <iterator>
 #include <utility>
 
 #include "cluster/rank/silence.h"
@@ -16,10 +14,12 @@
 namespace tandem::cluster {
 namespace {
 
-// Whether someone ended a process by a signal; else it ended of itself.
-bool from_outside(const ExitStatus& status) {
-  const int outside[] = {SIGKILL, SIGTERM, SIGINT, SIGHUP, SIGQUIT};
-  return std::find(std::begin(outside), std::end(outside), status.signal) != std::end(outside);
+// Why a rank ended that says `error` itself. One that lost its link, or was told to leave its ring,
+// computed well.
+v1::FailureCause cause_of(const v1::Error& error) {
+  if (error.code() == v1::ERROR_CODE_UNAVAILABLE) return v1::FAILURE_CAUSE_LINK;
+  if (error.code() == v1::ERROR_CODE_CANCELLED) return v1::FAILURE_CAUSE_OUTSIDE;
+  return v1::FAILURE_CAUSE_COMPUTE;
 }
 
 bool is_failed(const v1::HeartbeatReply& reply) { return reply.state() == v1::WORKER_STATE_FAILED; }
@@ -95,7 +95,7 @@ Result<v1::Loaded> ComputeProcess::load(
     }
     if (!reason) continue;
     lock.unlock();
-    fail(std::move(*reason));
+    fail(*reason);
     lock.lock();
   }
   if (load != loads_) return Error{ErrorCode::kCancelled, "was loaded anew by its gateway"};
@@ -154,20 +154,21 @@ bool ComputeProcess::wait_left(Deadline deadline) const {
   return !dead_ && !in_use_;
 }
 
-void ComputeProcess::fail(Error reason) {
+void ComputeProcess::fail(const Error& reason, v1::FailureCause cause) {
   {
     const std::lock_guard lock(mutex_);
     if (dead_) return;
     dead_ = true;
-    set_failed_locked(reason);
+    set_failed_locked(reason, cause);
   }
   child_->kill();
   changed_.notify_all();
 }
 
-void ComputeProcess::set_failed_locked(const Error& reason) {
+void ComputeProcess::set_failed_locked(const Error& reason, v1::FailureCause cause) {
   if (is_failed(last_)) return;
   last_.set_state(v1::WORKER_STATE_FAILED);
+  last_.set_cause(cause);
   to_wire(reason, *last_.mutable_error());
 }
 
@@ -191,9 +192,8 @@ void ComputeProcess::pump() {
       handle(std::move(*message));
     } else if (message.error().code != ErrorCode::kDeadlineExceeded) {
       const auto status = child_->wait(after(timing::kReap));
-      const bool outside = status && from_outside(*status);
-      fail({outside ? ErrorCode::kCancelled : ErrorCode::kInternal,
-            status ? describe(*status) : "closed its control socket"});
+      fail({ErrorCode::kInternal, status ? describe(*status) : "closed its control socket"},
+           status && from_outside(*status) ? v1::FAILURE_CAUSE_OUTSIDE : v1::FAILURE_CAUSE_COMPUTE);
       return;
     }
     const auto silent = silence.check(now);
@@ -217,14 +217,15 @@ void ComputeProcess::handle(ControlMessage message) {
       v1::Error error;
       good = parse(error);
       const Error unknown{ErrorCode::kInternal, "failed"};
-      if (good) fail(from_wire(error).value_or(unknown));
+      if (good) fail(from_wire(error).value_or(unknown), cause_of(error));
       break;
     }
     case ControlKind::kLeft: {
       v1::Error error;
       good = parse(error);
       const std::lock_guard lock(mutex_);
-      set_failed_locked(from_wire(error).value_or(Error{ErrorCode::kInternal, "left its ring"}));
+      set_failed_locked(from_wire(error).value_or(Error{ErrorCode::kInternal, "left its ring"}),
+                        cause_of(error));
       in_use_ = false;
       break;
     }
@@ -247,18 +248,22 @@ void ComputeProcess::handle(ControlMessage message) {
     default:
       good = false;
   }
-  if (!good) fail({ErrorCode::kInternal, "sent a control message that cannot be read"});
+  if (!good) {
+    fail({ErrorCode::kInternal, "sent a control message that cannot be read"},
+         v1::FAILURE_CAUSE_COMPUTE);
+  }
   changed_.notify_all();
 }
 
 void ComputeProcess::handle_pong(const std::string& payload) {
   v1::HeartbeatReply reply;
   if (!reply.ParseFromString(payload)) {
-    fail({ErrorCode::kInternal, "sent a heartbeat that cannot be read"});
+    fail({ErrorCode::kInternal, "sent a heartbeat that cannot be read"}, v1::FAILURE_CAUSE_COMPUTE);
     return;
   }
   if (is_failed(reply)) {
-    fail(from_wire(reply.error()).value_or(Error{ErrorCode::kInternal, "failed"}));
+    fail(from_wire(reply.error()).value_or(Error{ErrorCode::kInternal, "failed"}),
+         v1::FAILURE_CAUSE_COMPUTE);
     return;
   }
   const std::lock_guard lock(mutex_);

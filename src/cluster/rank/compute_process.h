@@ -59,7 +59,7 @@ class ComputeProcess {
   /// The process is gone, and with it what it held.
   bool ended() const { return child_->wait(Clock::now()).has_value(); }
   /// Ends the child as failed for `reason`, unless its rank failed before: then for that one.
-  void fail(Error reason);
+  void fail(const Error& reason, v1::FailureCause cause = v1::FAILURE_CAUSE_OUTSIDE);
 
  private:
   explicit ComputeProcess(std::unique_ptr<ChildProcess> child);
@@ -67,7 +67,7 @@ class ComputeProcess {
   void handle(ControlMessage message);
   void handle_pong(const std::string& payload);
   Error failure_locked() const;
-  void set_failed_locked(const Error& reason);
+  void set_failed_locked(const Error& reason, v1::FailureCause cause);
 
   std::unique_ptr<ChildProcess> child_;
   ControlChannel channel_;

@@ -85,6 +85,19 @@ std::string describe(const ExitStatus& status) {
   return "exited with code " + std::to_string(status.code);
 }
 
+bool from_outside(const ExitStatus& status) {
+  switch (status.signal) {
+    case SIGKILL:
+    case SIGTERM:
+    case SIGINT:
+    case SIGHUP:
+    case SIGQUIT:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // The lock orders kill() and the reaping, after which the pid may be another process's.
 struct ChildProcess::State {
   pid_t pid = -1;

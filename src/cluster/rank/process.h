@@ -24,6 +24,8 @@ struct ExitStatus {
 
 /// "was killed by signal 9", "exited with code 3".
 std::string describe(const ExitStatus& status);
+/// Whether someone ended it by a signal (SIGKILL, SIGTERM and the like); else it ended of itself.
+bool from_outside(const ExitStatus& status);
 
 /// A running child of this binary, with a stream socket to it: `control()` here, kControlFd there.
 /// The destructor kills and reaps it, so no child outlives its owner. On Linux a child also dies

@@ -17,7 +17,7 @@ std::uint64_t microseconds(Clock::duration time) {
 bool follows(const RankWork& next, const RankWork& last) {
   return next.clock_us >= last.clock_us && next.ticks >= last.ticks && next.tokens >= last.tokens &&
          next.busy_us >= last.busy_us && next.waiting_us >= last.waiting_us &&
-         next.sent_bytes >= last.sent_bytes;
+         next.sent_bytes >= last.sent_bytes && next.predicted_us >= last.predicted_us;
 }
 
 }  // namespace
@@ -33,10 +33,13 @@ void WorkMeter::turn_to(Doing doing, Clock::time_point now) {
   since_ = now;
 }
 
+// A tick that nothing is known of is expected to take what it took.
 void WorkMeter::ticked(const cost::TickLoad& load, Clock::duration took) {
   ++ticks_;
   tokens_ += load.rows;
-  cost_.observe(load, std::chrono::duration<double>(took).count());
+  const double seconds = std::chrono::duration<double>(took).count();
+  predicted_ += cost_.predict(load).value_or(seconds);
+  cost_.observe(load, seconds);
 }
 
 RankWork WorkMeter::work(Clock::time_point now) const {
@@ -45,7 +48,8 @@ RankWork WorkMeter::work(Clock::time_point now) const {
           tokens_,
           microseconds(of(Doing::kComputing, busy_, now)),
           microseconds(of(Doing::kWaiting, waiting_, now)),
-          sent_bytes_};
+          sent_bytes_,
+          static_cast<std::uint64_t>(predicted_ * 1e6)};
 }
 
 void RankWindow::note(const RankWork& work) {

@@ -37,6 +37,7 @@ class WorkMeter {
   std::uint64_t tokens_ = 0;
   std::uint64_t sent_bytes_ = 0;
   cost::TickCost cost_;
+  double predicted_ = 0;  // seconds
 };
 
 /// Makes rates of what one rank says again and again. What it says is not trusted: counters that

@@ -1,6 +1,7 @@
 #pragma once
 // When is a process that says nothing stalled? Pure: the clock is a parameter.
 
+#include <algorithm>
 #include <optional>
 
 #include "tandem/deadline.h"
@@ -17,8 +18,8 @@ class SilenceDetector {
   SilenceDetector(Clock::time_point now, Clock::duration limit, Clock::duration own_pause)
       : heard_(now), checked_(now), limit_(limit), own_pause_(own_pause) {}
 
-  /// The peer spoke.
-  void heard(Clock::time_point now) { heard_ = now; }
+  /// The peer spoke at `now`, which may be a while ago.
+  void heard(Clock::time_point now) { heard_ = std::max(heard_, now); }
 
   /// How long the peer has been silent, when that is too long.
   std::optional<Clock::duration> check(Clock::time_point now) {

@@ -24,6 +24,7 @@ constexpr std::size_t kMaxReasonBytes = 1000;
 v1::HeartbeatReply not_held() {
   v1::HeartbeatReply reply;
   reply.set_state(v1::WORKER_STATE_FAILED);
+  reply.set_cause(v1::FAILURE_CAUSE_OUTSIDE);
   reply.mutable_error()->set_code(v1::ERROR_CODE_UNAVAILABLE);
   reply.mutable_error()->set_message("holds no rank of this gateway any more");
   return reply;

@@ -146,10 +146,12 @@ void put(const RankWork& work, v1::RankWork& out) {
   out.set_busy_us(work.busy_us);
   out.set_waiting_us(work.waiting_us);
   out.set_sent_bytes(work.sent_bytes);
+  out.set_predicted_us(work.predicted_us);
 }
 
 RankWork take_work(const v1::RankWork& in) {
-  return {in.clock_us(), in.ticks(), in.tokens(), in.busy_us(), in.waiting_us(), in.sent_bytes()};
+  return {in.clock_us(),   in.ticks(),      in.tokens(),      in.busy_us(),
+          in.waiting_us(), in.sent_bytes(), in.predicted_us()};
 }
 
 }  // namespace tandem::cluster

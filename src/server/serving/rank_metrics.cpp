@@ -65,6 +65,9 @@ void rank_counters(std::string& out, const Ranks& ranks) {
           [](const Work& work) { return work.tokens; });
   counter("tandem_rank_busy_seconds_total", "Time that a rank has computed.",
           [&](const Work& work) { return seconds(work.busy_us); });
+  counter("tandem_rank_expected_seconds_total",
+          "What tandem_rank_busy_seconds_total was expected to be.",
+          [&](const Work& work) { return seconds(work.predicted_us); });
   counter("tandem_rank_waiting_seconds_total", "Time that a rank has had nothing to compute.",
           [&](const Work& work) { return seconds(work.waiting_us); });
   counter("tandem_rank_sent_bytes_total", "Bytes of frames that a rank has passed on.",

@@ -1,4 +1,4 @@
-// The pure parts of failure detection: silence, lost ticks, what a step may take, and what the
+// The pure parts of failure detection on a rank: silence, what a step may take, and what the
 // heartbeat thread may say.
 
 #include <gmock/gmock.h>
@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <optional>
 
-#include "cluster/gateway/lost_tick.h"
 #include "cluster/rank/progress_board.h"
 #include "cluster/rank/silence.h"
 #include "cluster/timing.h"
@@ -55,46 +54,6 @@ TEST_F(Silence, TheWatchersOwnPauseIsNotHeldAgainstThePeer) {
   const auto noticed = watch_until(awake + seconds(10));
   ASSERT_TRUE(noticed.has_value());
   EXPECT_GT(*noticed, awake + milliseconds(1500)) << "the count began anew";
-}
-
-class Lost : public testing::Test {
- protected:
-  // The watcher looks every 50 ms until `end`; the first tick that it calls lost, else 0.
-  std::uint64_t watch_until(Clock::time_point end, std::uint64_t done, bool computing = false) {
-    for (; now_ < end; now_ += milliseconds(50)) {
-      if (const std::uint64_t lost = tick_.check(done, computing, now_); lost != 0) return lost;
-    }
-    return 0;
-  }
-  Clock::time_point start_{seconds(1000)};
-  Clock::time_point now_ = start_;
-  LostTick tick_{milliseconds(500)};
-};
-
-TEST_F(Lost, AnAwaitedTickThatRestsTooLongIsNamed) {
-  tick_.await(7, seconds(2), now_);
-  EXPECT_EQ(watch_until(start_ + milliseconds(1950), 12), 0);
-  EXPECT_EQ(watch_until(start_ + seconds(3), 12), 7);
-  EXPECT_LE(now_, start_ + milliseconds(2050));
-}
-
-TEST_F(Lost, AGatewayThatPausesBetweenTicksIsNotToldThatOneIsLost) {
-  tick_.await(7, seconds(2), now_);
-  EXPECT_EQ(watch_until(start_ + seconds(1), 12), 0);
-  tick_.await(0, {}, now_);  // the result came; the next one's lies in the inbox
-  EXPECT_EQ(watch_until(start_ + seconds(60), 14), 0) << "a chat waits for its user";
-  tick_.await(8, seconds(2), now_);
-  EXPECT_EQ(watch_until(start_ + milliseconds(61900), 14), 0) << "the count began with the wait";
-  EXPECT_EQ(watch_until(start_ + seconds(63), 14), 8);
-}
-
-TEST_F(Lost, WorkAndTheWatchersOwnPauseBeginTheCountAnew) {
-  tick_.await(7, seconds(2), now_);
-  EXPECT_EQ(watch_until(start_ + seconds(30), 12, true), 0) << "a rank computes";
-  EXPECT_EQ(watch_until(start_ + milliseconds(31500), 12), 0);
-  EXPECT_EQ(watch_until(start_ + milliseconds(33000), 13), 0) << "a rank finished it";
-  now_ += seconds(60);
-  EXPECT_EQ(watch_until(now_ + milliseconds(1950), 13), 0) << "the gateway itself was paused";
 }
 
 /// `rows` rows that follow `before` others of their sequence.

@@ -92,6 +92,16 @@ TEST(GrpcTransport, TheTwoPiecesOfAFrameArriveAsOneAndAreLetGo) {
   EXPECT_FALSE(held());
 }
 
+TEST(GrpcTransport, EndsAlsoWhenItsThreadsTakeLongerThanTheyAreGiven) {
+  for (int round = 0; round < 5; ++round) {
+    auto options = link_options(0, 1);
+    options.end_within = milliseconds(0);
+    auto end = GrpcTransport::listen(options);
+    ASSERT_TRUE(end.ok());
+    EXPECT_FALSE((*end)->connect("127.0.0.1:1", after(milliseconds(100))).ok());
+  }  // what gRPC still does ends behind our back
+}
+
 TEST(GrpcTransport, AnEmptyFrameIsAFrame) {
   auto ring = make_ring(1);
   ASSERT_TRUE(ring[0]->send("", after(seconds(1))).ok());

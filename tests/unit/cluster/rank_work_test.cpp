@@ -33,6 +33,7 @@ TEST(WorkMeter, CountsWhatIsUnderWayToo) {
   EXPECT_EQ(work.ticks, 1U);
   EXPECT_EQ(work.tokens, 7U);
   EXPECT_EQ(work.sent_bytes, 64U);
+  EXPECT_NEAR(static_cast<double>(work.predicted_us), 50'000, 1);
   EXPECT_EQ(work.busy_us, 50'000U);
   EXPECT_EQ(work.waiting_us, 140'000U);
   EXPECT_EQ(meter.work(kStart).waiting_us, 100'000U) << "a clock that is behind takes nothing away";
