@@ -108,9 +108,11 @@ PlanState Engine::State::plan_state() const {
   PlanState state;
   state.stages = pipeline.stages();
   state.in_flight = static_cast<int>(flights.size());
+  state.turn = turn;
   state.rows_max = limits.rows_max;
   cost::TickLoad streams;
   std::optional<std::uint64_t> depth;  // that the rows of prompts follow, at most; none: no prompt
+  bool replays = false;
   const auto stages = static_cast<std::uint32_t>(std::max(state.stages, 1));
   state.free_pages = memory.free_blocks();
   for (const auto& [rank, sequence] : running) {
@@ -130,6 +132,7 @@ PlanState Engine::State::plan_state() const {
       ++streams.draws;
     } else {
       depth = std::max<std::uint64_t>(depth.value_or(0), sequence.submitted);
+      replays = replays || (sequence.replays && view.pending() > 0);
     }
   }
   // Both are found by many predictions, which a tick without a prompt need not wait for.
@@ -142,6 +145,10 @@ PlanState Engine::State::plan_state() const {
   } else {
     state.mixed_rows =
         std::max(times.mixed_rows(streams, *depth, limits.rows_max) / stages, std::uint32_t{1});
+    if (replays) {
+      state.mixed_rows =
+          std::max(state.mixed_rows, times.replay_rows(streams, *depth, limits.rows_max) / stages);
+    }
   }
   return state;
 }
@@ -215,6 +222,7 @@ Status Engine::State::fill() {
     admit();
     const auto planned = plan_tick();
     if (planned.empty()) return {};
+    turn.took(by_kv.at(planned.front().sequence)->suspicions > 0);
     Tick tick;
     tick.number = next_tick;
     Flight flight;

@@ -68,6 +68,7 @@ void Engine::State::rebuild(const Error& reason, PipelineLimits offered) {
   while (!running.empty()) {
     auto node = running.extract(running.begin());
     node.mapped().lose_kv(next_id++);
+    node.mapped().replays = true;
     waiting.insert(std::move(node));
   }
   waiting.merge(held);

@@ -41,6 +41,7 @@ struct Engine::State {
   TickTimes times;
   std::uint64_t next_id = 1;
   std::uint64_t next_tick = 1;
+  Turn turn;
   Sequences waiting;
   Sequences running;
   Sequences held;  // wait until another one is found innocent of a pipeline's failure

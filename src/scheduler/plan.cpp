@@ -43,19 +43,39 @@ class Planner {
 
   Plan run() {
     if (state_.in_flight >= state_.stages) return {};
-    add_suspect();
-    if (entries_.empty()) {
-      add_decodes();
-      add_chunks();
-    }
+    // What is on its way is all of a suspect or all of others.
+    const Turn& turn = state_.turn;
+    const bool suspect_fits = state_.in_flight == 0 || turn.suspects;
+    const bool others_fit = state_.in_flight == 0 || !turn.suspects;
+    const auto stages = static_cast<std::uint64_t>(state_.stages);
+    const std::uint64_t most = turn.suspects ? stages : kTurnTicks * stages;
+    const bool suspect_first = turn.suspects == (turn.ticks < most);
+    if (suspect_first) add_suspect();
+    if (entries_.empty() && !preempt_) add_others();
+    if (entries_.empty() && !preempt_) add_suspect();
     if (preempt_) return {{}, preempt_};
+    const bool alone = !entries_.empty() && is_suspect(entries_.front());
+    if (alone ? !suspect_fits : !others_fit) return {};
     return {std::move(entries_), {}};
   }
 
  private:
-  /// The first that has to be alone in its tick and can go on.
+  bool is_suspect(const PlannedEntry& entry) const {
+    return std::ranges::any_of(state_.sequences, [&](const SequenceView& each) {
+      return each.alone && each.id == entry.sequence;
+    });
+  }
+
+  void add_others() {
+    const Room room = room_;
+    add_decodes();
+    add_chunks();
+    if (entries_.empty()) room_ = room;
+  }
+
+  /// The first suspect that can go on.
   void add_suspect() {
-    const std::uint64_t rows = room_.rows;
+    const Room room = room_;
     for (std::size_t i = 0; i < state_.sequences.size() && entries_.empty() && !preempt_; ++i) {
       const SequenceView& sequence = state_.sequences[i];
       if (!sequence.alone || sequence.pending() == 0) continue;
@@ -66,7 +86,7 @@ class Planner {
         add_chunk(i, 0);
       }
     }
-    if (entries_.empty()) room_.rows = rows;
+    if (entries_.empty()) room_ = room;
   }
 
   void limit_rows(std::uint32_t budget) {

@@ -14,6 +14,9 @@ inline constexpr std::uint32_t kPipelinedChunkMin = 128;
 /// Chunks a stage that the waiting prompts are cut into; the pipeline's fill and drain then cost
 /// under a quarter of the prefill.
 inline constexpr std::uint32_t kChunksPerStage = 4;
+/// Ticks a stage in a turn of those that are no suspects; a suspect's turn has one a stage. Its
+/// ticks are chunks of a prompt, theirs are short.
+inline constexpr std::uint64_t kTurnTicks = 4;
 
 /// What plan() knows of one running sequence.
 struct SequenceView {
@@ -23,7 +26,7 @@ struct SequenceView {
   bool answering = false;       // it has drawn a token: with one token left it decodes
   bool samples = true;          // its last known token is followed by a draw
   bool scored = false;          // rows of its prompt have results
-  bool alone = false;           // shares no tick: a pipeline failed with it on its way
+  bool alone = false;           // a suspect: a pipeline failed with it on its way
   bool copies_page = false;     // its next token takes a copy of a page that others use
   std::uint64_t let_go = 0;     // pages that its pending tokens take and give back on the way
   std::uint32_t to_stop = 0;    // a chunk has no more tokens, for what is kept there; 0: no limit
@@ -39,10 +42,22 @@ struct SequenceView {
   bool is_prompt() const { return pending() > 0 && !decodes() && !alone; }
 };
 
+/// Whose ticks the last ones were, and how many in a row.
+struct Turn {
+  bool suspects = false;
+  std::uint64_t ticks = 0;
+
+  void took(bool suspect) {
+    ticks = suspect == suspects ? ticks + 1 : 1;
+    suspects = suspect;
+  }
+};
+
 struct PlanState {
   std::vector<SequenceView> sequences;  // in the order of service: the first gets memory first
   int stages = 1;
   int in_flight = 0;  // ticks
+  Turn turn;
   std::uint32_t prefill_step_size = 2048;
   std::uint32_t mixed_rows = 8;  // rows of prompts in a tick while any sequence decodes, at least 1
   std::uint32_t rows_max = std::numeric_limits<std::uint32_t>::max();    // tokens of one tick
@@ -81,7 +96,9 @@ std::uint32_t tick_rows_max(std::uint64_t row_bytes);
 /// decodes, mixed_rows. Both parts are in every tick, so neither can starve the other. Rows, the
 /// bytes of the tick and of its answer, and pages stay within their limits. Pages go by the order
 /// of service: who passes others leaves what these need, and who is first gets a page even if the
-/// last one in order has to be preempted for it.
+/// last one in order has to be preempted for it. While there is a suspect it and the others take
+/// turns: nothing else is on its way with it, so that the next failure tells whose fault it is, and
+/// streams go on meanwhile.
 Plan plan(const PlanState& state);
 
 }  // namespace tandem::scheduler

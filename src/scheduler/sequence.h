@@ -25,6 +25,7 @@ struct Sequence {
   std::uint32_t returned = 0;   // tokens whose tick came back
   std::uint64_t last_tick = 0;  // number of the last tick it took part in; 0: none
   bool scoring = false;         // the prompt's rows have results
+  bool replays = false;         // its stages failed: a stream stands until it is computed again
   std::int64_t passed = 0;      // see PromptQueue::Prompt
 
   std::uint32_t prompt_done = 0;  // reported of the prompt
@@ -53,6 +54,7 @@ struct Sequence {
     returned = 0;
     last_tick = 0;
     passed = 0;
+    replays = false;
     scoring = request.score && scored < prompt();
   }
 

@@ -74,4 +74,10 @@ std::uint32_t TickTimes::prompt_rows(std::uint64_t before, std::uint32_t most) c
   return rows_within({}, before, kPromptSeconds, most);
 }
 
+std::uint32_t TickTimes::replay_rows(const cost::TickLoad& streams, std::uint64_t before,
+                                     std::uint32_t most) const {
+  if (!prompts_seen_) return std::min(kPromptRowsFirst, most);
+  return rows_within(streams, before, kReplaySeconds, most);
+}
+
 }  // namespace tandem::scheduler

@@ -14,7 +14,10 @@ inline constexpr double kMixedSlowdown = 1.95;
 inline constexpr std::uint32_t kMixedRowsFirst = 8;
 /// What a tick of prompts alone may take, seconds: so long who arrives then may have to wait.
 inline constexpr double kPromptSeconds = 0.5;
-/// Rows of such a tick as long as nothing was measured.
+/// What a tick may take, seconds, while streams are computed again that a failure interrupted:
+/// those that are back go on, at this pace, and the others come back nearly as soon as they can.
+inline constexpr double kReplaySeconds = 0.25;
+/// Rows of such ticks as long as nothing was measured.
 inline constexpr std::uint32_t kPromptRowsFirst = 256;
 
 /// How far a tick strays from what is expected, as a factor, as long as nothing was measured.
@@ -33,6 +36,9 @@ class TickTimes {
                            std::uint32_t most) const;
   /// Rows of prompts that may be on their way where nothing decodes, in [1, most].
   std::uint32_t prompt_rows(std::uint64_t before, std::uint32_t most) const;
+  /// Rows that may be on their way beside `streams` while interrupted streams come back, likewise.
+  std::uint32_t replay_rows(const cost::TickLoad& streams, std::uint64_t before,
+                            std::uint32_t most) const;
   const cost::TickCost& cost() const { return cost_; }
 
  private:

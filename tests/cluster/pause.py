@@ -1,9 +1,10 @@
 """How long streams stand still when a rank is lost: --tandem PROGRAM [--model FOLDER] [--rounds N].
 
 `kill` is SIGKILL of rank 1's compute process, `cut` ends the connections between ranks that live.
-Prints seconds from the fault until the pipeline is open again, and until the last stream has its
-next token, which takes the replay of prompts and answers. A server for each round: after faults in
-a row it waits before it opens."""
+Prints seconds from the fault until the pipeline is open again, and until the first and the last
+stream have their next token, which takes the replay of prompts and answers; and the longest that a
+stream which is back then waits for a token, until the last one is. A server for each round: after
+faults in a row a rank gets no work for a while."""
 
 import argparse
 import http.client
@@ -52,12 +53,14 @@ class Stream(threading.Thread):
             if b'"error"' in line:
                 raise SystemExit(f"stream {self.body['seed']}: {line}")
 
-    def gap(self, fault):
-        """Seconds from the fault to the first token of the new pipeline; None: not there yet."""
-        later = [when for when in self.times if when > fault - 1]
-        gaps = [(b - a, b) for a, b in zip(later, later[1:])]
-        longest = max(gaps, default=(0, 0))
-        return longest[1] - fault if longest[0] > 0.05 and longest[1] > fault else None
+    def back(self, opened):
+        """When its first token of the new pipeline came."""
+        return next(when for when in self.times if when > opened)
+
+    def longest_wait(self, begin, end):
+        """Between two tokens of that time, or between one and its end."""
+        times = [when for when in self.times if begin <= when <= end] + [end]
+        return max(b - a for a, b in zip(times, times[1:])) if len(times) > 1 else 0
 
 
 def start(options):
@@ -80,7 +83,8 @@ def start(options):
 
 
 def strike(options, fault):
-    """Seconds from one fault until the pipeline is open again, and until all streams go on."""
+    """Seconds from one fault: until the pipeline is open again, the first and the last stream are
+    back; and the longest wait of one that is."""
     server, workers, links = start(options)
     try:
         streams = [Stream(server, i, options.prompt) for i in range(options.streams)]
@@ -96,7 +100,9 @@ def strike(options, fault):
         after = [len(stream.times) for stream in streams]
         harness.wait_until(lambda: all(len(stream.times) > count + 5
                                        for stream, count in zip(streams, after)), 120, "again")
-        return opened, max(stream.gap(now) or 0 for stream in streams)
+        back = [stream.back(now + opened) for stream in streams]
+        wait = max(stream.longest_wait(when, max(back)) for stream, when in zip(streams, back))
+        return opened, min(back) - now, max(back) - now, wait
     finally:
         server.kill()
         for worker in workers:
@@ -106,7 +112,7 @@ def strike(options, fault):
 
 def measure(options, fault):
     rounds = [strike(options, fault) for _ in range(options.rounds)]
-    for what, values in zip(("open", "streams"), zip(*rounds)):
+    for what, values in zip(("open", "first back", "last back", "wait between"), zip(*rounds)):
         print(f"{fault}: {what}: least {min(values):.2f}, median {statistics.median(values):.2f}, "
               f"most {max(values):.2f} s", flush=True)
 

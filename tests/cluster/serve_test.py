@@ -201,6 +201,12 @@ class Recovery(ServeTest):
         server.wait_for(r"Z rank 1 .* was killed by signal 9; the model is loaded again$")
         self.check_loads(server, [1, 2])
 
+    def test_crashed_compute_process(self):
+        """An input may have caused it: streams are computed again one after the other."""
+        server = self.serve("--ranks", 2)
+        self.check(server, lambda: self.strike(server, signal.SIGSEGV, 1, False))
+        server.wait_for(r"Z rank 1 .* was killed by signal 11; the model is loaded again$")
+
     def test_killed_while_nothing_is_asked(self):
         server = self.serve("--ranks", 2)
         self.strike(server, signal.SIGKILL, 0, False)

@@ -187,10 +187,23 @@ TEST(Plan, ALostSequenceIsRebuiltLikeAPrompt) {
 TEST(Plan, ASuspectHasATickToItself) {
   SequenceView suspect = decoding(2, 1);
   suspect.alone = true;
-  EXPECT_THAT(entries_of(state_of({decoding(1, 1), suspect, prompt(3, 10)}, 1, 0, 8)),
-              ElementsAre(PlannedEntry{.sequence = 2, .count = 1, .decode = true, .sample = true}));
-  suspect.submitted = suspect.total;  // in flight
-  EXPECT_EQ(entries_of(state_of({decoding(1, 1), suspect, prompt(3, 10)}, 2, 1, 8)).size(), 2U);
+  PlanState state = state_of({decoding(1, 1), suspect, prompt(3, 10)}, 2, 0, 8);
+  const PlannedEntry own{.sequence = 2, .count = 1, .decode = true, .sample = true};
+  EXPECT_EQ(entries_of(state).size(), 2U) << "the others' turn";
+  state.turn = {.suspects = false, .ticks = 8};
+  EXPECT_THAT(entries_of(state), ElementsAre(own));
+  state.in_flight = 1;
+  EXPECT_THAT(entries_of(state), IsEmpty()) << "the others' tick is on its way";
+  state.turn = {.suspects = true, .ticks = 1};
+  EXPECT_THAT(entries_of(state), ElementsAre(own));
+  state.turn.ticks = 2;
+  EXPECT_THAT(entries_of(state), IsEmpty()) << "the others' turn, when it has come back";
+  state.in_flight = 0;
+  EXPECT_EQ(entries_of(state).size(), 2U);
+  state.sequences[1].submitted = state.sequences[1].total;  // on its way
+  state.turn = {.suspects = true, .ticks = 1};
+  state.in_flight = 1;
+  EXPECT_THAT(entries_of(state), IsEmpty());
 }
 
 TEST(Plan, MasksAndParametersCountAgainstTheFrame) {
