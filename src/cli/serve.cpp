@@ -189,7 +189,8 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   if (const std::string note = models::head_note(*folder); !note.empty()) {
     console.note("note: " + note + '\n');
   }
-  cluster::Launcher launcher;  // outlives the pipelines, which the gateway owns
+  // Outlives the pipelines, which the gateway owns.
+  cluster::Launcher launcher([&log](const std::string& line) { log.event(line); });
   auto gateway = server::Gateway::start(*wanted);
   if (!gateway) return gateway.error();
   const std::string url = (*gateway)->url();

@@ -78,6 +78,11 @@ inline constexpr seconds kLostMlxTick{32};
 /// How long a failed link waits for the reason (an exit status, a stall) before it is the reason.
 inline constexpr milliseconds kBlame{120};
 
+/// A rank that died several times within this gets no work for as long as the second: more pauses
+/// of all streams would be worth less than what it adds.
+inline constexpr seconds kDeathsWithin{30};
+inline constexpr seconds kQuarantine{30};
+
 /// The heartbeat stream itself, which other deadlines end: longer than any process lives.
 inline constexpr std::chrono::hours kForever{24 * 365};
 

@@ -265,6 +265,23 @@ class Recovery(ServeTest):
         late[0].join(api_server.DEADLINE)
         self.assertEqual((late[0].error, late[0].finish), (None, "length"))
 
+    def test_a_host_that_dies_again_and_again_is_left_out(self):
+        """Its layers go to the other one, and streams go on to the same tokens."""
+        server = self.two_hosts()
+        expected = self.answers(server)
+
+        def strike():
+            for times in range(1, 4):
+                os.kill(harness.children(self.workers[1].pid)[0], signal.SIGKILL)
+                harness.wait_until(
+                    lambda: server.request("GET", "/cluster")[2]["restarts"] == times,
+                    harness.DEADLINE, "the model is loaded again")
+        self.assertEqual(self.answers(server, strike), expected)
+        server.wait_for(rf"Z {self.places[1]} died too often within 30 s and gets no work for 30 s"
+                        ": the model runs without it$")
+        ranks = self.ready(server)["ranks"]
+        self.assertEqual([rank["host"] for rank in ranks], [self.places[0]])
+
     def test_requests_wait_for_their_timeout_and_the_server_for_ever(self):
         server = self.two_hosts("--recovery-timeout", 1)
         self.workers[0].kill()

@@ -57,7 +57,7 @@ RingAction FailureMachine::look(const Looked& seen, Clock::time_point now) {
   if (!std::holds_alternative<GoOn>(action)) return action;
   if (lost != 0) return name_lost(lost, seen);
   if (suspicion_ && now - suspicion_->since >= timing::kBlame) {
-    return RingFailed{suspicion_->rank, suspicion_->error, unreachable_};
+    return RingFailed{suspicion_->rank, suspicion_->error, false, unreachable_};
   }
   return GoOn{};
 }
@@ -117,11 +117,13 @@ RingAction FailureMachine::name_lost(std::uint64_t number, const Looked& seen) {
     return RingFailed{
         static_cast<int>(i),
         lost(fmt::format("tick {} was lost on its way to {}", number, ranks_[i].name)),
+        false,
         {}};
   }
   return RingFailed{static_cast<int>(ranks_.size()) - 1,
                     lost(fmt::format("the result of tick {} was lost on its way from {}", number,
                                      ranks_.back().name)),
+                    false,
                     {}};
 }
 
@@ -131,7 +133,7 @@ void FailureMachine::suspect(int rank, Error error, Clock::time_point now) {
 
 RingAction FailureMachine::settle(int rank, const RankLoss& loss) {
   const std::string& name = ranks_[static_cast<std::size_t>(rank)].name;
-  return RingFailed{rank, judged(loss, name + " " + loss.error.message), unreachable_};
+  return RingFailed{rank, judged(loss, name + " " + loss.error.message), true, unreachable_};
 }
 
 }  // namespace tandem::cluster

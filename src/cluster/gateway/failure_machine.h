@@ -68,11 +68,12 @@ struct AskHowItEnded {
   int rank = 0;
 };
 /// The ring failed, for good. kUnavailable: for a reason from outside, that no input can cause;
-/// any other code: an input may have caused it. `rank` -1: it is not known which. `unreachable` are
-/// those whose workers are gone or silent themselves.
+/// any other code: an input may have caused it. `rank` -1: it is not known which. `died`: that one
+/// did, rather than a link or a frame. `unreachable` are those whose workers are gone or silent.
 struct RingFailed {
   int rank = -1;
   Error error;
+  bool died = false;
   std::vector<int> unreachable;
 };
 using RingAction = std::variant<GoOn, AskHowItEnded, RingFailed>;

@@ -2,11 +2,14 @@
 // From options to a loaded pipeline: in this process, over local workers, or over hosts.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cluster/gateway/local_worker.h"
+#include "cluster/gateway/quarantine.h"
 #include "cluster/trust/security.h"
 #include "config/hosts.h"
 #include "stage/stage.h"
@@ -42,26 +45,42 @@ struct PipelineOptions {
   SecurityOptions security;          // for hosts; local workers get a key of their own
 };
 
+/// What a gateway knows from one pipeline to the next.
+struct Standing {
+  LocalWorkers local;
+  Quarantine quarantine;
+  /// Of its first pipeline, so that requests go on to the same tokens on fewer hosts too.
+  std::optional<kernels::Activations> activations;
+};
+
 /// Opens pipelines, one at a time, under a name that workers know it by: a rank that one of its
 /// earlier pipelines left behind gives way to the new one, and keeps the layers that both want.
-/// Local workers run from the first pipeline on. Outlives its pipelines.
+/// Local workers run from the first pipeline on. A host that dies again and again is left out for a
+/// while where the others can hold its layers. Outlives its pipelines.
 class Launcher {
  public:
-  Launcher();
+  /// `note` is told which hosts a pipeline runs without, in a line for people.
+  explicit Launcher(std::function<void(const std::string& line)> note = {});
 
   /// One local rank and no hosts: the stage runs in this process. Otherwise starts `tandem worker`
   /// processes (or connects to `hosts`), compares generations, splits the layers, loads all ranks
   /// at the same time and joins the ring. `progress` is called from the calling thread.
   /// kInvalidArgument: more ranks than layers, another generation, a bad model; kUnavailable,
-  /// kDeadlineExceeded: a worker that cannot be reached, is busy or died, named. Call it from a
-  /// thread that outlives the pipeline: on Linux the local workers die with the thread that started
-  /// them.
+  /// kDeadlineExceeded: a worker that cannot be reached, is busy, died, or died so often that it
+  /// rests, named. Call it from a thread that outlives the pipeline: on Linux the local workers die
+  /// with the thread that started them.
   Result<std::unique_ptr<Pipeline>> open(const PipelineOptions& options,
                                          const RankProgress& progress);
 
  private:
+  Result<std::unique_ptr<Pipeline>> open_without(const PipelineOptions& options,
+                                                 const std::vector<config::Host>& kept,
+                                                 const Error& resting,
+                                                 const RankProgress& progress);
+
+  const std::function<void(const std::string& line)> note_;
   GatewayName name_;
-  LocalWorkers local_;
+  Standing standing_;
 };
 
 /// Ends the process after flushing stdio, without running destructors of static objects: the `mlx`

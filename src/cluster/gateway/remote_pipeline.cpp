@@ -46,8 +46,8 @@ struct Outstanding {
 
 class RemotePipeline final : public Pipeline {
  public:
-  RemotePipeline(Members members, RingPlan plan)
-      : members_(std::move(members)), plan_(std::move(plan)) {}
+  RemotePipeline(Members members, RingPlan plan, Quarantine& quarantine)
+      : members_(std::move(members)), plan_(std::move(plan)), quarantine_(quarantine) {}
   ~RemotePipeline() override;
 
   Status open(const PipelineOptions& options, const Credentials& credentials,
@@ -65,21 +65,25 @@ class RemotePipeline final : public Pipeline {
   Error stage_error(const StageFailure& failure);
   Result<TickResult> take(Frame frame);
   void await_oldest();
+  void note_death();
 
   Members members_;
   const RingPlan plan_;
+  Quarantine& quarantine_;
   std::unique_ptr<RingEnd> ring_;
   std::atomic<bool> joined_{false};  // the ring, for the watch's thread
   std::unique_ptr<RingWatch> watch_;
   std::deque<Outstanding> outstanding_;
   std::uint64_t last_number_ = 0;
   std::optional<Error> dead_;
+  int failed_stage_ = -1;  // that sent an error in place of a result
 };
 
 // After a failure the ranks keep their layers for the next pipeline. A worker that does not answer
 // is not asked, and ended where it is ours.
 RemotePipeline::~RemotePipeline() {
   if (watch_) watch_->end();
+  note_death();
   if (ring_) ring_->close();
   // A broken mlx ring may hold a thread inside MLX for ever: it is left to exit_process().
   if (ring_ && plan_.transport == "mlx" && dead_) static_cast<void>(ring_.release());
@@ -95,6 +99,16 @@ RemotePipeline::~RemotePipeline() {
   }
   for (std::thread& stop : stops) stop.join();
   for (Member& member : members_) member.client.reset();  // their threads still wake the watch
+}
+
+void RemotePipeline::note_death() {
+  const int dead = watch_ ? watch_->dead_rank() : -1;
+  const int rank = dead >= 0 ? dead : failed_stage_;
+  if (rank < 0) return;
+  const bool outside = dead >= 0 && watch_->failure()->code == ErrorCode::kUnavailable;
+  const Member& member = members_[static_cast<std::size_t>(rank)];
+  const std::string place = member.process ? place_of(rank, {}) : config::to_string(member.host);
+  quarantine_.died(place, outside, Clock::now());
 }
 
 Status RemotePipeline::open(const PipelineOptions& options, const Credentials& credentials,
@@ -210,6 +224,7 @@ Error RemotePipeline::late(Error reason) {
 
 Error RemotePipeline::stage_error(const StageFailure& failure) {
   const bool known = failure.rank >= 0 && failure.rank < stages();
+  if (known) failed_stage_ = failure.rank;
   const std::string who =
       known ? name_of(failure.rank, members_[static_cast<std::size_t>(failure.rank)])
             : fmt::format("rank {}", failure.rank);
@@ -231,11 +246,17 @@ void RemotePipeline::await_oldest() {
 
 }  // namespace
 
+std::string place_of(int rank, const std::vector<config::Host>& hosts) {
+  return hosts.empty() ? fmt::format("rank {}", rank)
+                       : config::to_string(hosts[static_cast<std::size_t>(rank)]);
+}
+
 Result<std::unique_ptr<Pipeline>> open_remote_pipeline(const PipelineOptions& options,
                                                        const GatewayName& gateway,
-                                                       LocalWorkers& local_workers,
+                                                       Standing& standing,
                                                        const RankProgress& progress) {
   const bool local = options.hosts.empty();
+  LocalWorkers& local_workers = standing.local;
   auto summary = summarize_model(options.stage.folder);
   if (!summary) return summary.error();
   // Before any process starts: more ranks than layers is the caller's mistake.
@@ -259,14 +280,20 @@ Result<std::unique_ptr<Pipeline>> open_remote_pipeline(const PipelineOptions& op
   auto members = gather(options, local_workers, *credentials);
   if (!members) return members.error();
   PipelineOptions own = options;
+  if (standing.activations) {
+    own.activations_given = true;
+    own.stage.activations = *standing.activations;
+  }
   if (auto placed = place_layers(*members, own, summary->sizes); !placed) return placed.error();
   if (local) {
     if (auto shared = share_memory(*members, own.stage); !shared) return shared.error();
   }
 
   own.stage.folder = std::filesystem::absolute(options.stage.folder);
-  auto pipeline = std::make_unique<RemotePipeline>(std::move(*members), std::move(plan));
+  auto pipeline =
+      std::make_unique<RemotePipeline>(std::move(*members), std::move(plan), standing.quarantine);
   if (auto opened = pipeline->open(own, *credentials, progress); !opened) return opened.error();
+  standing.activations = own.stage.activations;
   return std::unique_ptr<Pipeline>(std::move(pipeline));
 }
 

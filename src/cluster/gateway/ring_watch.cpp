@@ -69,6 +69,11 @@ std::optional<Error> RingWatch::failure() const {
   return failed_ ? std::optional(failed_->error) : std::nullopt;
 }
 
+int RingWatch::dead_rank() const {
+  const std::lock_guard lock(mutex_);
+  return failed_ && failed_->died ? failed_->rank : -1;
+}
+
 bool RingWatch::answers(int rank) const {
   const std::lock_guard lock(mutex_);
   return !failed_ || std::ranges::find(failed_->unreachable, rank) == failed_->unreachable.end();

@@ -48,6 +48,8 @@ class RingWatch {
   void link_broke(Error reason);
 
   std::optional<Error> failure() const;
+  /// The rank that died, when that is what failure() says; -1: none.
+  int dead_rank() const;
   /// False when failure() found that the rank's worker is gone or silent: it is asked nothing more.
   bool answers(int rank) const;
   /// Waits for failure() until `deadline`.

@@ -35,8 +35,8 @@ struct EngineLoop::Impl {
   Status open_first(const Open& open);
   /// The pipeline failed for `error`: opens it anew. False: stopped, or it stays dead.
   bool restart(scheduler::Engine& engine, const Open& open, const Error& error);
-  /// Tries until it opens, the first time after `next`; null: stopped.
-  std::unique_ptr<Pipeline> open_again(const Open& open, Error error, RestartPacing::Next next,
+  /// It failed for `error`: tries until it opens; null: stopped.
+  std::unique_ptr<Pipeline> open_again(const Open& open, Error error,
                                        const JobTable::Cancel& cancel);
   /// Every now and then while there is no pipeline, for `error`: who left is let go, and who has
   /// waited for longer than options.restart.recovery_timeout is told why.

@@ -100,26 +100,19 @@ void EngineLoop::Impl::attend(const Error& error, const JobTable::Cancel& cancel
 }
 
 std::unique_ptr<Pipeline> EngineLoop::Impl::open_again(const Open& open, Error error,
-                                                       RestartPacing::Next next,
                                                        const JobTable::Cancel& cancel) {
   while (true) {
     const auto see_to_jobs = [&] { attend(error, cancel); };
-    const std::string pause =
-        next.resting ? fmt::format("; it died too often, and rests for {} s",
-                                   std::chrono::ceil<std::chrono::seconds>(next.wait).count())
-                     : std::string();
-    if (error.message != noted) options.note(error.message + "; the model is loaded again" + pause);
+    if (error.message != noted) options.note(error.message + "; the model is loaded again");
     noted = error.message;
-    error.message += pause;
     begin_restart(error);
-    if (!rest(next.wait, see_to_jobs)) return nullptr;
+    if (!rest(pacing.failed(Clock::now()), see_to_jobs)) return nullptr;
     auto opened = load(open, see_to_jobs);
     if (opened) return std::move(*opened);
     error = opened.error();
     if (is_final(error)) {  // nobody should wait for what a person has to mend
       jobs.fail_all(error, cancel);
     }
-    next = pacing.not_opened(Clock::now());
   }
 }
 
@@ -132,7 +125,7 @@ bool EngineLoop::Impl::restart(scheduler::Engine& engine, const Open& open, cons
   }
   const auto cancel = [&](std::uint64_t sequence) { engine.cancel(sequence); };
   noted.clear();
-  auto opened = open_again(open, error, pacing.died(Clock::now()), cancel);
+  auto opened = open_again(open, error, cancel);
   if (!opened) {
     die({ErrorCode::kUnavailable, "the server is stopping"});
     return false;
@@ -153,7 +146,7 @@ Status EngineLoop::Impl::open_first(const Open& open) {
   const bool lost =
       error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kDeadlineExceeded;
   if (!lost || !options.restart.forever) return error;
-  auto pipeline = open_again(open, error, pacing.not_opened(Clock::now()), {});
+  auto pipeline = open_again(open, error, {});
   if (!pipeline) return error;
   slot.put(std::move(pipeline));
   const std::lock_guard lock(mutex);

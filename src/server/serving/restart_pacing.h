@@ -3,8 +3,6 @@
 // a parameter.
 
 #include <chrono>
-#include <cstddef>
-#include <deque>
 #include <optional>
 
 #include "tandem/deadline.h"
@@ -17,10 +15,6 @@ struct RestartLimits {
   /// to each worker, which costs next to nothing while one does not answer.
   std::chrono::milliseconds first_wait{250};
   std::chrono::milliseconds longest_wait{2000};
-  /// A pipeline that was open and died so often within that time rests before it is opened again.
-  std::size_t deaths = 3;
-  std::chrono::seconds deaths_within{30};
-  std::chrono::seconds rest{30};
   /// Requests wait so long for a pipeline, 0: for ever.
   std::chrono::seconds recovery_timeout{300};
 };
@@ -30,26 +24,17 @@ class RestartPacing {
  public:
   explicit RestartPacing(RestartLimits limits) : limits_(limits) {}
 
-  struct Next {
-    Clock::duration wait{0};  // before the next try
-    bool resting = false;     // it died too often
-  };
-  /// An open pipeline failed.
-  Next died(Clock::time_point now);
-  /// It could not be opened.
-  Next not_opened(Clock::time_point now);
+  /// An open pipeline failed, or could not be opened: how long to wait before the next try.
+  Clock::duration failed(Clock::time_point now);
   /// A result came: the pipeline works.
   void got_on();
   /// Whether requests have waited long enough.
   bool overdue(Clock::time_point now) const;
 
  private:
-  Clock::duration next_wait();
-
   RestartLimits limits_;
   int row_ = 0;  // failures in it
   Clock::duration wait_{0};
-  std::deque<Clock::time_point> deaths_;
   std::optional<Clock::time_point> out_since_;
 };
 
