@@ -154,17 +154,17 @@ void mixture(const Stream& s, const Layer& l, const Room& r, int rows, int parts
   }
   if (parts & kGateUp) {
     launch(
-        s, experts<kWarps, kHidden / 64 / kWarps / kStageGroups, 9, SwiGlu>, kBlocks, kThreads,
-        experts_shared<9>(), l.gate_up,
+        s, experts<kWarps, kHidden / 64 / kWarps / kStageGroups, SwiGlu>, kBlocks, kThreads,
+        experts_shared(), l.gate_up,
         {r.narrow.x, r.narrow.sums, rows, kTop, false, kExperts, r.router_logits, r.ids, r.weights},
-        SwiGlu{r.inner});
+        kWarps, SwiGlu{r.inner});
   }
   if (parts & kDown) {
     launch(s, prepare<false>, pairs, kThreads, 0, {r.inner, nullptr, 0, kInner / 64}, r.pairs.x,
            r.pairs.sums);
-    launch(s, experts<kParts, kInner / 64 / kParts / kStageGroups, 9, StoreFloat>, kBlocks,
-           kThreads, experts_shared<9>(), l.down,
-           {r.pairs.x, r.pairs.sums, rows, kTop, true, kExperts, nullptr, r.ids},
+    launch(s, experts<kParts, kInner / 64 / kParts / kStageGroups, StoreFloat>, kBlocks,
+           kThreads, experts_shared(), l.down,
+           {r.pairs.x, r.pairs.sums, rows, kTop, true, kExperts, nullptr, r.ids}, kParts,
            StoreFloat{r.y, kHidden});
   }
   if (parts & kCombine) {

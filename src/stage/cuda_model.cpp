@@ -14,7 +14,7 @@ namespace {
 using models::MatrixPlan;
 
 bool fits(const MatrixPlan& plan) {
-  return !plan.transposed && plan.count == 1 &&
+  return !plan.transposed &&
          std::all_of(plan.sources.begin(), plan.sources.end(), [](const models::Source& source) {
            return source.format.kind == models::Format::Kind::kQuantized &&
                   source.format.quantization == Quantization{4, 64} &&
@@ -26,10 +26,31 @@ std::string why_not_format(const models::ModelPlan& plan, LayerRange range, bool
   const std::string reason = "its matrices are not all in 4 bits and groups of 64 with bf16 scales";
   bool all = fits(plan.embedding) && (!head || !plan.head || fits(plan.head->matrix));
   for (int i = range.first; i < range.last; ++i) {
-    models::each_matrix(plan.layers[static_cast<std::size_t>(i)],
-                        [&](const MatrixPlan& matrix) { all = all && fits(matrix); });
+    const models::LayerPlan& layer = plan.layers[static_cast<std::size_t>(i)];
+    const auto* experts = std::get_if<models::MoeBlock::Plan>(&layer.mlp);
+    models::each_matrix(layer, [&](const MatrixPlan& matrix) {
+      const bool router = experts != nullptr && &matrix == &experts->router.matrix;
+      all = all && (router || fits(matrix));  // the router becomes bf16
+    });
   }
   return all ? std::string() : reason;
+}
+
+bool has_experts(const models::Architecture& model, LayerRange range) {
+  return model.moe && model.layers[static_cast<std::size_t>(range.first)].moe;
+}
+
+std::string why_not_experts(const models::MoeSpec& spec) {
+  using Score = kernels::RouterSpec::Score;
+  const kernels::RouterSpec& router = spec.router;
+  if (spec.act != kernels::GatedActivation::kSwiGlu) return "its experts are no SwiGLU";
+  if (spec.shared_width != 0) return "it has an expert that every token takes";
+  if (spec.correction || router.score != Score::kSoftmax || router.groups != 1 ||
+      router.scale != 1 || router.normalize_epsilon != 0 ||
+      !(router.normalize || router.softmax_after_top_k)) {
+    return "its router does not weigh the chosen experts by their softmax";
+  }
+  return {};
 }
 
 /// Of the wiring, as far as it is no number of a shape.
@@ -39,10 +60,17 @@ std::string why_not_wiring(const models::Architecture& model, LayerRange range) 
   if (attention->qkv_bias || attention->out_bias || model.mlp.bias) return "it has biases";
   if (attention->softcap != 0 || model.logit_softcap != 0) return "it caps scores or logits";
   if (model.sandwich_norms || model.embedding_scale != 1) return "it is wired as Gemma is";
-  if (model.mlp.act != kernels::GatedActivation::kSwiGlu) return "its MLP is no SwiGLU";
+  const bool experts = has_experts(model, range);
+  if (experts) {
+    if (std::string reason = why_not_experts(*model.moe); !reason.empty()) return reason;
+  } else if (model.mlp.act != kernels::GatedActivation::kSwiGlu) {
+    return "its MLP is no SwiGLU";
+  }
   for (int i = range.first; i < range.last; ++i) {
     const models::LayerSpec& layer = model.layers[static_cast<std::size_t>(i)];
-    if (model.moe && layer.moe) return "it is a mixture of experts";
+    if (layer.moe != model.layers[static_cast<std::size_t>(range.first)].moe) {
+      return "some of its layers are mixtures of experts and some are not";
+    }
     if (layer.window != 0) return "its layers have windows";
     if (layer.rope != model.layers[static_cast<std::size_t>(range.first)].rope) {
       return "its layers turn at different speeds";
@@ -61,7 +89,7 @@ class Gathered {
   Status add(weights::WeightFolder& folder, const MatrixPlan& plan) {
     auto data = models::gather(folder, plan, DType::kBF16);
     if (!data.ok()) return data.error();
-    rows_.push_back({plan.rows, data->weight, data->scales, data->biases});
+    rows_.push_back({plan.count * plan.rows, data->weight, data->scales, data->biases});
     data_.push_back(*std::move(data));
     return {};
   }
@@ -80,25 +108,46 @@ Status gather_norm(weights::WeightFolder& folder, const models::VectorPlan& plan
   return {};
 }
 
+/// Gate and up, then down, of an MLP or of all experts one after the other.
+Status add_mlp(weights::WeightFolder& folder, const models::LayerPlan& plan, Gathered& gate_up,
+               Gathered& down) {
+  std::vector<const MatrixPlan*> wanted;
+  const MatrixPlan* last = nullptr;
+  if (const auto* experts = std::get_if<models::MoeBlock::Plan>(&plan.mlp)) {
+    wanted = {&experts->gate, &experts->up};
+    last = &experts->down;
+  } else {
+    const auto& mlp = std::get<models::MlpBlock::Plan>(plan.mlp);
+    if (mlp.gate_up) {
+      wanted = {&mlp.gate_up->matrix};
+    } else {
+      wanted = {&mlp.gate->matrix, &mlp.up->matrix};
+    }
+    last = &mlp.down.matrix;
+  }
+  for (const MatrixPlan* each : wanted) {
+    if (Status status = gate_up.add(folder, *each); !status.ok()) return status;
+  }
+  return down.add(folder, *last);
+}
+
 Status load_layer(cuda::Executor& executor, weights::WeightFolder& folder,
                   const models::LayerPlan& plan) {
   const auto& attention = std::get<models::GroupedAttentionBlock::Plan>(plan.attention);
-  const auto& mlp = std::get<models::MlpBlock::Plan>(plan.mlp);
   Gathered qkv, out, gate_up, down;
   std::vector<std::pair<Gathered*, const MatrixPlan*>> wanted;
   for (const models::LinearPlan& each : attention.qkv) wanted.emplace_back(&qkv, &each.matrix);
   wanted.emplace_back(&out, &attention.out.matrix);
-  if (mlp.gate_up) {
-    wanted.emplace_back(&gate_up, &mlp.gate_up->matrix);
-  } else {
-    wanted.emplace_back(&gate_up, &mlp.gate->matrix);
-    wanted.emplace_back(&gate_up, &mlp.up->matrix);
-  }
-  wanted.emplace_back(&down, &mlp.down.matrix);
   for (const auto& [to, matrix] : wanted) {
     if (Status status = to->add(folder, *matrix); !status.ok()) return status;
   }
+  if (Status status = add_mlp(folder, plan, gate_up, down); !status.ok()) return status;
   cuda::LayerSource source;
+  if (const auto* experts = std::get_if<models::MoeBlock::Plan>(&plan.mlp)) {
+    auto router = models::gather_floats(folder, experts->router.matrix);
+    if (!router.ok()) return router.error();
+    source.router = *std::move(router);
+  }
   source.qkv = qkv.rows();
   source.out = out.rows().front();
   source.gate_up = gate_up.rows();
@@ -147,6 +196,11 @@ Result<cuda::ModelShape> cuda_shape(const models::Architecture& model,
   shape.layers = range.last - range.first;
   shape.hidden = model.hidden;
   shape.inner = model.mlp.width;
+  if (has_experts(model, range)) {
+    shape.inner = model.moe->width;
+    shape.experts = model.moe->router.experts;
+    shape.top_k = model.moe->router.top_k;
+  }
   shape.heads = attention.heads;
   shape.kv_heads = attention.kv_heads;
   shape.head_dim = attention.head_dim;

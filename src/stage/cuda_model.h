@@ -12,7 +12,8 @@
 namespace tandem::stage {
 
 /// kInvalidArgument, with the reason, for a model that those kernels do not compute: they are for
-/// dense decoders of Llama's kind, in 4 bits and groups of 64 with bf16 scales.
+/// decoders of Llama's kind, dense or mixtures of experts as Qwen3's, in 4 bits and groups of 64
+/// with bf16 scales.
 Result<cuda::ModelShape> cuda_shape(const models::Architecture& model,
                                     const models::ModelPlan& plan, LayerRange range);
 

@@ -13,7 +13,15 @@ namespace tandem::cuda {
 namespace {
 
 /// Of the sums that attention over long contexts leaves to be joined.
-constexpr std::size_t kPartialBytes = std::size_t{128} << 20;
+constexpr std::size_t kPartialBytes = std::size_t{256} << 20;
+
+/// Where element i of a row lies in a prepared one: see rows.cuh.
+std::size_t prepared_place(std::size_t i) {
+  const std::size_t half = i % 4 / 2;
+  const std::size_t pair = i % 2;
+  const std::size_t in_pair = i % 16 / 8 * 2 + i % 8 / 4;
+  return ((i / 64 * 2 + half) * 4 + i % 64 / 16) * 8 + pair * 4 + in_pair;
+}
 
 Status allocate(const Device& device, std::size_t bytes, Memory& to) {
   auto memory = Memory::allocate(device, bytes);
@@ -61,7 +69,7 @@ Result<std::unique_ptr<Executor>> Executor::create(std::unique_ptr<Device> devic
   if (const std::string reason = why_not(shape); !reason.empty()) return invalid("GPU: " + reason);
   std::unique_ptr<Executor> executor(new Executor(std::move(device), shape));
   const Device& on = *executor->device_;
-  auto kernels = Kernels::load(on, shape.head_norms);
+  auto kernels = Kernels::load(on, shape);
   if (!kernels.ok()) return kernels.error();
   executor->kernels_ = *std::move(kernels);
   executor->loader_ = std::make_unique<Loader>(on, executor->kernels_.repack);
@@ -74,17 +82,19 @@ Result<std::unique_ptr<Executor>> Executor::create(std::unique_ptr<Device> devic
 }
 
 Status Executor::make_room() {
-  constexpr std::size_t kRows = kRowsMost;
+  constexpr std::size_t kRows = kManyMost;
   const auto hidden = static_cast<std::size_t>(shape_.hidden);
   const auto inner = static_cast<std::size_t>(shape_.inner);
   const auto width = static_cast<std::size_t>(shape_.attention_width());
-  const std::size_t widest = std::max({hidden, inner, width});
+  const auto widest = static_cast<std::size_t>(shape_.widest());
+  const auto experts = static_cast<std::size_t>(shape_.experts);
+  const std::size_t pairs = experts > 0 ? kRows * static_cast<std::size_t>(shape_.top_k) : 0;
   const auto vocabulary = static_cast<std::size_t>(shape_.last ? shape_.vocabulary : 1);
   const std::pair<Memory*, std::size_t> wanted[] = {
       {&room_.q, kRows * width * sizeof(u16)},
       {&room_.mixed, kRows * width * sizeof(u16)},
-      {&room_.inner, kRows * inner * sizeof(u16)},
-      {&room_.picked, kRows * hidden * sizeof(u16)},
+      {&room_.inner, std::max(kRows, pairs) * inner * sizeof(u16)},
+      {&room_.picked, kRowsMost * hidden * sizeof(u16)},
       {&room_.turns, kRows * kHeadDim / 2 * 2 * sizeof(float)},
       {&room_.slots, kRows * sizeof(int)},
       {&room_.prepared, kRows * widest * sizeof(u16)},
@@ -92,19 +102,28 @@ Status Executor::make_room() {
       {&room_.partial, kPartialBytes},
       {&room_.weights, kPartialBytes / kHeadDim * 2},
       {&room_.arrived, kRows * static_cast<std::size_t>(shape_.kv_heads) * sizeof(int)},
-      {&room_.logits, kRows * vocabulary * sizeof(float)},
+      {&room_.logits, kRowsMost * vocabulary * sizeof(float)},
       {&room_.choices, static_cast<std::size_t>(device_->multiprocessors()) * sizeof(Choice)},
-      {&room_.draws, kRows * sizeof(DrawArgs)},
-      {&room_.summaries, kRows * sizeof(Summary)},
-      {&room_.summary_parts, kRows * kSummaryBlocks * sizeof(SummaryPart)},
-      {&room_.barrier, sizeof(u64)}};
+      {&room_.draws, kRowsMost * sizeof(DrawArgs)},
+      {&room_.summaries, kRowsMost * sizeof(Summary)},
+      {&room_.summary_parts, kRowsMost * kSummaryBlocks * sizeof(SummaryPart)},
+      {&room_.barrier, sizeof(u64)},
+      {&room_.router_logits, kRows * experts * sizeof(float)},
+      {&room_.expert_ids, pairs * sizeof(int)},
+      {&room_.expert_weights, pairs * sizeof(float)},
+      {&room_.y, pairs * hidden * sizeof(float)},
+      {&room_.pairs, pairs * sizeof(int)},
+      {&room_.expert_tiles,
+       static_cast<std::size_t>(tiles_most(static_cast<int>(pairs), shape_.experts)) *
+           sizeof(ExpertTile)},
+      {&room_.tile_count, sizeof(int)}};
   for (const auto& [memory, bytes] : wanted) {
     if (Status status = allocate(*device_, bytes, *memory); !status.ok()) return status;
   }
-  auto logits = HostMemory::allocate(*device_, kRows * vocabulary * sizeof(float));
+  auto logits = HostMemory::allocate(*device_, kRowsMost * vocabulary * sizeof(float));
   if (!logits.ok()) return logits.error();
   room_.host_logits = *std::move(logits);
-  auto summaries = HostMemory::allocate(*device_, kRows * sizeof(Summary));
+  auto summaries = HostMemory::allocate(*device_, kRowsMost * sizeof(Summary));
   if (!summaries.ok()) return summaries.error();
   room_.host_summaries = *std::move(summaries);
   for (const Memory* counter : {&room_.arrived, &room_.barrier}) {
@@ -137,6 +156,7 @@ Status Executor::add_layer(const LayerSource& source) {
     if (!packed.ok()) return packed.error();
     *part.to = *std::move(packed);
   }
+  if (shape_.experts > 0) take_experts(source.router, layer);
   const auto append = [](std::vector<std::uint16_t>& to, std::span<const float> values) {
     const auto rounded = to_bf16(values);
     to.insert(to.end(), rounded.begin(), rounded.end());
@@ -147,6 +167,23 @@ Status Executor::add_layer(const LayerSource& source) {
   append(head_norm_values_, source.k_norm);
   layers_.push_back(std::move(layer));
   return {};
+}
+
+void Executor::take_experts(std::span<const float> router, Layer& layer) {
+  expert_bytes_ += layer.gate_up.memory.bytes() + layer.down.memory.bytes();
+  for (Weights* of_one : {&layer.gate_up.weights, &layer.down.weights}) {
+    of_one->tiles /= shape_.experts;
+  }
+  layer.gate_up.weights.per = layer.gate_up.weights.tiles;
+  const auto hidden = static_cast<std::size_t>(shape_.hidden);
+  check(router.size() == hidden * static_cast<std::size_t>(shape_.experts),
+        "a router has a row for each expert");
+  const auto values = to_bf16(router);
+  const std::size_t before = router_values_.size();
+  router_values_.resize(before + values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    router_values_[before + i / hidden * hidden + prepared_place(i % hidden)] = values[i];
+  }
 }
 
 Status Executor::set_embedding(const StoredRows& table) {
@@ -177,19 +214,21 @@ Status Executor::finish_loading() {
     status =
         upload_values(*device_, std::span<const std::uint16_t>(head_norm_values_), head_norms_);
   }
+  if (status.ok() && shape_.experts > 0) {
+    status = upload_values(*device_, std::span<const std::uint16_t>(router_values_), routers_);
+  }
   if (!status.ok()) return status;
-  weight_bytes_ += norms_.bytes() + head_norms_.bytes();
+  weight_bytes_ += norms_.bytes() + head_norms_.bytes() + routers_.bytes();
   norm_values_ = {};
+  router_values_ = {};
   head_norm_values_ = {};
   return make_decode_lists();
 }
 
 Status Executor::make_decode_lists() {
-  const int widest = std::max({shape_.hidden, shape_.inner, shape_.attention_width()});
-  const int shared =
-      decode_shared(shape_.layers, shape_.hidden / 64, widest / 64, shape_.heads / shape_.kv_heads);
-  can_decode_ = shape_.first && shape_.last &&
-                shared + kernels_.decode_static_bytes <= device_->shared_bytes_most();
+  can_decode_ =
+      shape_.first && shape_.last &&
+      decode_shared_bytes() + kernels_.decode_static_bytes <= device_->shared_bytes_most();
   if (!can_decode_) return {};
   std::vector<Weights> matrices;
   std::vector<DecodeLayer> layers;
@@ -209,8 +248,25 @@ Status Executor::make_decode_lists() {
 }
 
 std::uint64_t Executor::token_bytes() const {
-  if (!shape_.first || head_weights_.packed == embedding_.weights.packed) return weight_bytes_;
-  return weight_bytes_ - embedding_.memory.bytes();
+  std::uint64_t bytes = weight_bytes_;
+  if (shape_.experts > 0) {
+    bytes -= expert_bytes_ / static_cast<std::uint64_t>(shape_.experts) *
+             static_cast<std::uint64_t>(shape_.experts - shape_.top_k);
+  }
+  if (!shape_.first || head_weights_.packed == embedding_.weights.packed) return bytes;
+  return bytes - embedding_.memory.bytes();
+}
+
+int Executor::decode_shared_bytes() const {
+  return decode_shared(shape_.layers, shape_.hidden / 64, shape_.widest() / 64,
+                       shape_.heads / shape_.kv_heads);
+}
+
+const uint4* Executor::router(int layer) const {
+  const std::size_t bytes =
+      static_cast<std::size_t>(shape_.experts) * shape_.hidden * sizeof(std::uint16_t);
+  return reinterpret_cast<const uint4*>(routers_.address() +
+                                        static_cast<std::size_t>(layer) * bytes);
 }
 
 u16* Executor::pages(int layer) const {
@@ -227,7 +283,8 @@ int Executor::splits_of(int positions) const { return (positions + kSplit - 1) /
 int Executor::rows_at_once(int splits) const {
   const std::size_t row =
       static_cast<std::size_t>(splits) * shape_.attention_width() * sizeof(float);
-  return static_cast<int>(std::clamp<std::size_t>(kPartialBytes / row, 1, kRowsMost));
+  const int most = static_cast<int>(std::clamp<std::size_t>(kPartialBytes / row, 1, kManyMost));
+  return most < kWideColumns ? most : most / kWideColumns * kWideColumns;
 }
 
 }  // namespace tandem::cuda

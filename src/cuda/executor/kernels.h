@@ -5,13 +5,15 @@
 #include <cstddef>
 
 #include "cuda/driver/module.h"
+#include "cuda/executor/shape.h"
 #include "cuda/kernels/args.h"
 #include "tandem/error.h"
 
 namespace tandem::cuda {
 
-/// Most rows of one product.
+/// Most rows of a product that a block has the columns of, and of one over many rows.
 inline constexpr int kRowsMost = 64;
+inline constexpr int kManyMost = 1024;
 
 /// What becomes of a product's sums: RopeToPages, AddResidual, SwiGlu, StoreFloat.
 enum class Product { kQkv, kResidual, kGateUp, kHead };
@@ -21,15 +23,24 @@ inline constexpr std::size_t kProducts = 4;
 enum class Variant { kOne, kHeld, k8, k16, k32, k64 };
 inline constexpr std::size_t kVariants = 6;
 
+/// Of a mixture of experts: for up to kExpertTokens rows, and for many.
+struct ExpertKernels {
+  Kernel route, gate_up, down, combine;
+  Kernel choose, list_pairs, gate_up_many, down_many;
+};
+
 /// Move-only. The device outlives it.
 struct Kernels {
   Module module;
-  Kernel decode;  // with or without norms of heads
-  Kernel embed, place, repack, turn_heads, attention, summarize, prepare, prepare_norm;
+  Kernel decode;  // of the shape's kind
+  Kernel embed, place, repack, turn_heads, attention, attention_many, join_many, summarize;
+  Kernel prepare, prepare_norm, prepare_many, prepare_many_norm;
   std::array<std::array<Kernel, kVariants>, kProducts> products;
+  std::array<Kernel, kProducts> many;  // but of the head
+  ExpertKernels experts;
   int decode_static_bytes = 0;  // of shared memory
 
-  static Result<Kernels> load(const Device& device, bool head_norms);
+  static Result<Kernels> load(const Device& device, const ModelShape& shape);
 };
 
 /// Room for rows that a product takes prepared.
@@ -38,8 +49,12 @@ struct Prepared {
   float* sums = nullptr;
 };
 
-/// y = W x of `count` rows (1 to kRowsMost) of `rows`, or of their rms_norm where it has a weight.
-/// The bits of a row depend on neither `count` nor the variant. Epilogue: the args of `product`.
+/// Blocks for so many units of work.
+int blocks_for(const Device& device, int units);
+
+/// y = W x of `count` rows (1 to kRowsMost, but for the head to kManyMost) of `rows`, or of their
+/// rms_norm where it has a weight. The bits of a row depend on neither `count` nor the variant.
+/// Epilogue: the args of `product`.
 template <class Epilogue>
 Status multiply(const Device& device, const Kernels& kernels, Product product, const Weights& w,
                 const Rows& rows, int count, const Prepared& room, const Epilogue& epilogue);
@@ -55,6 +70,20 @@ Choosing choose_variant(int groups, int count, int shared_bytes_most);
 template <class Epilogue>
 Status multiply(const Device& device, const Kernels& kernels, Product product, const Weights& w,
                 const Rows& rows, int count, const Prepared& room, const Epilogue& epilogue) {
+  if (count > kRowsMost) {
+    const Kernel& prepare =
+        rows.weight != nullptr ? kernels.prepare_many_norm : kernels.prepare_many;
+    Status status = prepare(Grid{.x = count, .threads = kThreads}, Order::kDependent, rows,
+                            room.rows, room.sums, kWideColumns);
+    if (!status.ok()) return status;
+    const ManyTokens tokens{.prepared = room.rows, .sums = room.sums, .rows = count};
+    const int units = (count + kWideColumns - 1) / kWideColumns * (w.tiles / kWideTiles);
+    return kernels.many[static_cast<std::size_t>(product)](
+        Grid{.x = blocks_for(device, units),
+             .threads = kWideThreads,
+             .shared_bytes = wide_shared(kWideColumns)},
+        Order::kDependent, w, tokens, epilogue);
+  }
   const Choosing chosen = choose_variant(w.groups, count, device.shared_bytes_most());
   Tokens tokens;
   tokens.rows = rows;
@@ -68,11 +97,12 @@ Status multiply(const Device& device, const Kernels& kernels, Product product, c
     tokens.sums = room.sums;
   }
   const int units = (w.tiles + chosen.tiles - 1) / chosen.tiles;
-  const int blocks = units < device.multiprocessors() ? units : device.multiprocessors();
   const Kernel& kernel =
       kernels.products[static_cast<std::size_t>(product)][static_cast<std::size_t>(chosen.variant)];
-  return kernel(Grid{.x = blocks, .threads = kThreads, .shared_bytes = chosen.shared_bytes},
-                Order::kDependent, w, tokens, epilogue);
+  return kernel(
+      Grid{
+          .x = blocks_for(device, units), .threads = kThreads, .shared_bytes = chosen.shared_bytes},
+      Order::kDependent, w, tokens, epilogue);
 }
 
 }  // namespace tandem::cuda

@@ -28,6 +28,17 @@ std::string why_not(const ModelShape& shape) {
     return fmt::format("its widths {} and {} are no multiples of {}", shape.hidden, shape.inner,
                        kColumnUnit);
   }
+  if (shape.experts > kExpertsMost || shape.experts % 4 != 0) {
+    return fmt::format("{} experts, not a multiple of 4 of at most {}", shape.experts,
+                       kExpertsMost);
+  }
+  if (shape.experts > 0 && (shape.top_k > kTopMost || kWarps % shape.top_k != 0)) {
+    return fmt::format("a token takes {} experts, which does not divide {}", shape.top_k, kWarps);
+  }
+  if (shape.experts > 0 && shape.hidden % (kTileRows * shape.top_k) != 0) {
+    return fmt::format("its width {} is no multiple of {} times {} experts", shape.hidden,
+                       kTileRows, shape.top_k);
+  }
   if (shape.vocabulary % kTileRows != 0) {
     return fmt::format("its vocabulary of {} is no multiple of {}", shape.vocabulary, kTileRows);
   }

@@ -42,8 +42,10 @@ Status Executor::upload(std::span<const BatchRows> batch, std::span<const std::b
   std::size_t stride = 1;
   int block = 0;
   context_splits_ = 1;
+  entry_rows_.clear();
   for (const BatchRows& each : batch) {
     rows += each.ids.size();
+    entry_rows_.push_back(static_cast<int>(each.ids.size()));
     stride = std::max(stride, each.blocks.size());
     for (const int number : each.blocks) block = std::max(block, number);
     context_splits_ =
@@ -130,7 +132,24 @@ AttentionArgs Executor::attention_args(const StepArgs& step) const {
   return args;
 }
 
+std::vector<Executor::Segment> Executor::segments(int first, int count) const {
+  constexpr int kMany = 16;
+  std::vector<Segment> found;
+  int at = -first;  // relative to the rows that are asked for
+  for (const int rows : entry_rows_) {
+    const int begin = std::max(at, 0);
+    const int end = std::min(at + rows, count);
+    at += rows;
+    if (begin >= end) continue;
+    const bool many = end - begin >= kMany;
+    if (found.empty() || found.back().many != many) found.push_back({begin, 0, many});
+    found.back().count += end - begin;
+  }
+  return found;
+}
+
 Status Executor::through_layers(int first, int count, int splits) {
+  segments_ = segments(first, count);
   const StepArgs step = step_args(first);
   const Grid grid{.x = count, .threads = kThreads};
   Status status = shape_.first ? kernels_.embed(grid, Order::kDependent, step, embedding_.weights)
@@ -140,51 +159,9 @@ Status Executor::through_layers(int first, int count, int splits) {
 }
 
 Status Executor::one_layer(int index, const StepArgs& step, int count, int splits) {
-  const Layer& layer = layers_[static_cast<std::size_t>(index)];
-  const int hidden_groups = shape_.hidden / 64;
-  const auto product = [&](Product which, const PackedMatrix& w, const Rows& rows,
-                           const auto& epilogue) {
-    return multiply(*device_, kernels_, which, w.weights, rows, count, prepared(), epilogue);
-  };
-  const KvWrite kv{pages(index), step.slots, step.turns};
-  const RopeToPagesArgs rope{room_.q.as<u16>(), kv, shape_.heads, shape_.kv_heads,
-                             !shape_.head_norms};
-  Status status = product(Product::kQkv, layer.qkv,
-                          {step.x, norm(2 * index), shape_.epsilon, hidden_groups}, rope);
-  if (status.ok() && shape_.head_norms) {
-    const u16* norms = head_norms_.as<const u16>() + static_cast<std::size_t>(index) * 2 * kHeadDim;
-    const TurnHeadsArgs args{room_.q.as<u16>(), kv, norms, count, shape_.heads, shape_.kv_heads,
-                             shape_.epsilon};
-    constexpr int kHeadsOfBlock = kWarps * 8;
-    const int items = count * (shape_.heads + shape_.kv_heads);
-    status = kernels_.turn_heads(
-        Grid{.x = (items + kHeadsOfBlock - 1) / kHeadsOfBlock, .threads = kThreads},
-        Order::kDependent, args);
-  }
+  Status status = attend(index, step, count, splits);
   if (!status.ok()) return status;
-  AttentionArgs attention = attention_args(step);
-  attention.pages = pages(index);
-  const int sums = kAttentionThreads / 32 * attention.group * kHeadDim * 4;
-  status = kernels_.attention(Grid{.x = splits,
-                                   .y = shape_.kv_heads,
-                                   .z = count,
-                                   .threads = kAttentionThreads,
-                                   .shared_bytes = sums},
-                              Order::kDependent, attention);
-  const AddResidualArgs residual{step.x, shape_.hidden};
-  const u16* mixed = room_.mixed.as<const u16>();
-  const u16* inner = room_.inner.as<const u16>();
-  if (status.ok()) {
-    status = product(Product::kResidual, layer.out,
-                     {mixed, nullptr, 0, shape_.attention_width() / 64}, residual);
-  }
-  if (status.ok()) {
-    status = product(Product::kGateUp, layer.gate_up,
-                     {step.x, norm(2 * index + 1), shape_.epsilon, hidden_groups},
-                     SwiGluArgs{room_.inner.as<u16>()});
-  }
-  if (!status.ok()) return status;
-  return product(Product::kResidual, layer.down, {inner, nullptr, 0, shape_.inner / 64}, residual);
+  return shape_.experts > 0 ? experts(index, step, count) : dense_mlp(index, step, count);
 }
 
 Status Executor::decode() {
@@ -204,12 +181,16 @@ Status Executor::decode() {
   args.logits = room_.logits.as<float>();
   args.choices = room_.choices.as<Choice>();
   args.barrier = room_.barrier.as<u64>();
-  const int widest = std::max({shape_.hidden, shape_.inner, shape_.attention_width()});
-  const int shared =
-      decode_shared(shape_.layers, shape_.hidden / 64, widest / 64, shape_.heads / shape_.kv_heads);
-  return kernels_.decode(
-      Grid{.x = device_->multiprocessors(), .threads = kThreads, .shared_bytes = shared},
-      Order::kCooperative, args);
+  if (shape_.experts > 0) {
+    args.router = router(0);
+    args.router_logits = room_.router_logits.as<float>();
+    args.experts = shape_.experts;
+    args.top_k = shape_.top_k;
+  }
+  return kernels_.decode(Grid{.x = device_->multiprocessors(),
+                              .threads = kThreads,
+                              .shared_bytes = decode_shared_bytes()},
+                         Order::kCooperative, args);
 }
 
 Result<std::span<const Summary>> Executor::head(std::span<const std::int32_t> rows,

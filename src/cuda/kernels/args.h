@@ -113,7 +113,10 @@ constexpr int kPagePositions = 64;
 constexpr int kSplit = 256;         // positions a block
 constexpr int kWarpPositions = 32;  // positions a warp
 constexpr int kAttentionThreads = 256;
-constexpr int kHeadsMost = 8;  // query heads a KV head
+constexpr int kJoinThreads = 128;
+constexpr int kManyAttentionThreads = 256;
+constexpr int kManyAttentionShared = 2 * kSplit * kHeadDim * 2;  // bytes: K and V of a split
+constexpr int kHeadsMost = 8;                                    // query heads a KV head
 
 struct AttentionArgs {
   const u16* q;          // [rows][kv_heads * group][128] bf16, turned
@@ -151,6 +154,75 @@ struct StepArgs {
   int* slots;              // [rows]
   int table_stride, half;
 };
+
+// Of a mixture of experts: see moe.cuh.
+constexpr int kExpertsMost = 128;
+constexpr int kTopMost = 16;       // experts a token; a divisor of kWarps
+constexpr int kExpertTokens = 32;  // of experts()
+constexpr int kExpertDepth = 9;    // stages of a warp's ring there
+
+struct RouterArgs {
+  Rows rows;            // and the norm before the router
+  const uint4* router;  // bf16 [experts][64 * groups] in the order of a prepared row
+  int experts;          // a multiple of 4, at most kExpertsMost
+  uint4* prepared;      // what prepare() gives, or prepare_many()
+  float* sums;
+  float* logits;  // [rows][experts]
+  bool many = false;
+};
+constexpr int router_shared(int groups) { return groups * (128 + 32); }
+
+struct ExpertTokens {
+  const uint4* prepared = nullptr;  // of rows: see rows.cuh
+  const float* sums = nullptr;
+  int rows = 0, top_k = 1;
+  bool by_pair = false;  // a prepared row a pair, not a token
+  int experts = 0;
+  const float* logits = nullptr;  // to choose from; else experts are chosen
+  int* ids = nullptr;             // [rows][top_k]
+  float* weights = nullptr;       // [rows][top_k]
+};
+/// Bytes of shared memory of experts().
+constexpr int experts_shared() {
+  return kWarps * kExpertDepth * kStageBytes + 2 * partials_of(8) * 4;
+}
+
+// Of products of many rows: see wide.cuh.
+constexpr int kWideThreads = 256;
+constexpr int kWideTiles = 8;           // of 16 rows of weights, a block
+constexpr int kWideColumns = 128;       // tokens a block
+constexpr int kWideExpertColumns = 64;  // and of one expert
+constexpr int kWideDepth = 5;           // stages of a block's ring
+constexpr int wide_stage(int columns) {
+  return (kWideTiles * kStageBytes + columns * kStageGroups * (128 + 4) + 1023) / 1024 * 1024;
+}
+constexpr int wide_shared(int columns) { return kWideDepth * wide_stage(columns); }
+
+/// Up to kWideExpertColumns pairs (token * top_k + place among its experts) of one expert.
+struct ExpertTile {
+  int expert, first, count;  // of `pairs`
+};
+struct ManyTokens {
+  const uint4* prepared = nullptr;  // see prepare_many(): in tiles of kWideColumns, of experts of 1
+  const float* sums = nullptr;
+  int rows = 0;
+  int parts = kWarps;  // ranges of K
+  // Of experts:
+  const ExpertTile* tiles = nullptr;
+  const int* tile_count = nullptr;
+  const int* pairs = nullptr;  // by expert
+  int pairs_a_row = 1;         // of the prepared rows
+};
+
+struct ListPairsArgs {
+  const int* ids;  // of each pair
+  int pairs, experts;
+  int* sorted;        // [pairs], by expert
+  ExpertTile* tiles;  // of each expert's
+  int* tile_count;
+};
+/// Most tiles that there are of so many pairs.
+constexpr int tiles_most(int pairs, int experts) { return experts + pairs / kWideExpertColumns; }
 
 struct Choice {
   float logit;

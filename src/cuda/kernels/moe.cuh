@@ -11,10 +11,6 @@
 
 namespace tandem::cuda {
 
-constexpr int kExpertsMost = 128;
-constexpr int kTopMost = 16;  // experts a token; a divisor of kWarps
-constexpr int kExpertTokens = 32;
-
 /// A token's experts, ids ascending, and their softmax over the chosen logits (which is the
 /// softmax over all, divided by the sum of what was chosen).
 struct Chosen {
@@ -100,17 +96,6 @@ __device__ __forceinline__ float router_logit(const uint4* router, const uint4* 
   return sum;
 }
 
-struct RouterArgs {
-  Rows rows;            // and the norm before the router
-  const uint4* router;  // bf16 [experts][64 * groups] in the order of a prepared row
-  int experts;          // a multiple of 4, at most kExpertsMost
-  uint4* prepared;      // what prepare() gives
-  float* sums;
-  float* logits;  // [rows][experts]
-};
-
-inline int router_shared(int groups) { return groups * (128 + 32); }
-
 /// Grid: [experts / kWarps, rows]. An expert a warp; the first block of a row also prepares it for
 /// the products.
 __global__ void __launch_bounds__(kThreads) route(RouterArgs a) {
@@ -128,7 +113,14 @@ __global__ void __launch_bounds__(kThreads) route(RouterArgs a) {
   rows.x += row * groups * 64;
   prepare_rows<1, true>(rows, 1, 0, 1, x, sums, scratch);
   __syncthreads();
-  if (blockIdx.x == 0) {
+  if (blockIdx.x == 0 && a.many) {
+    for (int i = threadIdx.x; i < groups * 8; i += kThreads) {
+      const u32* words = reinterpret_cast<const u32*>(x + (i & ~3)) + i % 4;
+      a.prepared[static_cast<u64>(row) * groups * 8 + i] = {words[0], words[4], words[8],
+                                                            words[12]};
+    }
+    for (int i = threadIdx.x; i < groups; i += kThreads) a.sums[row * groups + i] = sums[i * 8];
+  } else if (blockIdx.x == 0) {
     for (int i = threadIdx.x; i < groups * 8; i += kThreads) {
       a.prepared[(row / 8 * groups * 2 + i / 4) * 32 + row % 8 * 4 + i % 4] = x[i];
     }
@@ -155,17 +147,6 @@ struct ExpertWork {
   int count;
   int ids[kPairsMost];
   Chosen chosen[kWarps];
-};
-
-struct ExpertTokens {
-  const uint4* prepared = nullptr;  // of rows: see rows.cuh
-  const float* sums = nullptr;
-  int rows = 0, top_k = 1;
-  bool by_pair = false;  // a prepared row a pair, not a token
-  int experts = 0;
-  const float* logits = nullptr;  // to choose from; else experts are chosen
-  int* ids = nullptr;             // [rows][top_k]
-  float* weights = nullptr;       // [rows][top_k]
 };
 
 /// The experts of all tokens, to work.ids; the first block leaves its choice in device memory.
@@ -229,18 +210,14 @@ __device__ __forceinline__ void list_work(ExpertWork& work, int pairs, int top_k
   __syncthreads();
 }
 
-/// Bytes of shared memory of experts().
-template <int kDepth>
-constexpr int experts_shared() {
-  return kWarps * kDepth * kStageBytes + 2 * partials_of(8) * 4;
-}
-
-/// w: of expert 0, the others follow. kParts warps of a block share the K of a tile, kStages
-/// stages each; the block has kWarps / kParts tiles at a time.
-template <int kParts, int kStages, int kDepth, class Epilogue>
+/// w: of expert 0, the others follow. Parts of a block's warps share the K of a tile, and the block
+/// has kWarps / parts tiles at a time. kParts, kStages: of a shape for which x stays in registers,
+/// with kStages stages a part; 0: of any other.
+template <int kParts, int kStages, class Epilogue>
 __global__ void __launch_bounds__(kThreads, 1)
-    experts(Weights w, ExpertTokens tokens, Epilogue epilogue) {
-  constexpr int kTiles = kWarps / kParts, kGroups = kStages * kStageGroups;
+    experts(Weights w, ExpertTokens tokens, int parts_of_tile, Epilogue epilogue) {
+  constexpr int kDepth = kExpertDepth;
+  constexpr int kGroups = (kStages > 0 ? kStages : 1) * kStageGroups;
   extern __shared__ __align__(128) unsigned char shared[];
   __shared__ ExpertWork work;
   const int warp = threadIdx.x / 32, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
@@ -248,21 +225,25 @@ __global__ void __launch_bounds__(kThreads, 1)
   wait_for_predecessor();
   choose_all(work, tokens);
   list_work(work, tokens.rows * tokens.top_k, tokens.top_k);
+  const int parts = kParts > 0 ? kParts : parts_of_tile, at_once = kWarps / parts;
+  const int all = w.groups / kStageGroups, part_number = warp % parts;
+  const int begin_stage = part_number * all / parts;
+  const int stages = kStages > 0 ? kStages : (part_number + 1) * all / parts - begin_stage;
   // A run of units for each block, so that an expert's columns change seldom.
-  const int each = w.tiles / kTiles, units = work.count * each;
+  const int each = w.tiles / at_once, units = work.count * each;
   const int begin = static_cast<int>(static_cast<u64>(units) * blockIdx.x / gridDim.x);
   const int end = static_cast<int>(static_cast<u64>(units) * (blockIdx.x + 1) / gridDim.x);
-  const int begin_stage = warp % kParts * kStages;
   const unsigned char* mine = shared + warp * kDepth * kStageBytes;
   const u32 to = shared_address(mine) + lane * 16;
-  int next = begin * kStages, next_item = begin / each, next_place = begin % each, next_stage = 0;
+  int left = (end - begin) * stages, next_item = begin / each, next_place = begin % each;
+  int next_stage = 0;
   const auto fill = [&](int slot) {
-    if (next < end * kStages) {
-      const int tile = work.items[next_item].expert * w.tiles + next_place * kTiles + warp / kParts;
+    if (left > 0) {
+      const int tile = work.items[next_item].expert * w.tiles + next_place * at_once + warp / parts;
       copy_stage(to + slot * kStageBytes, w.packed + lane * 16 + w.stage_at(tile, 0) +
                                               (begin_stage + next_stage) * kStageBytes);
-      ++next;
-      if (++next_stage == kStages) {
+      --left;
+      if (++next_stage == stages) {
         next_stage = 0;
         if (++next_place == each) next_place = 0, ++next_item;
       }
@@ -282,26 +263,28 @@ __global__ void __launch_bounds__(kThreads, 1)
       const int pair = work.pairs[now.first + min(column, now.count - 1)];
       return tokens.by_pair ? pair : pair / tokens.top_k;
     };
-    if (fresh) {
-      const int row = row_of(g), left = row_of(2 * t), right = row_of(2 * t + 1);
+    const auto load = [&](int stage) {
+      const int row = row_of(g), even = row_of(2 * t), odd = row_of(2 * t + 1);
 #pragma unroll
       for (int k = 0; k < kGroups; ++k) {
-        const int group = begin_stage * kStageGroups + k;
+        const int group = stage * kStageGroups + k;
         const auto at = [&](int r) { return static_cast<u64>(r / 8 * w.groups + group); };
         x[k][0][0] = tokens.prepared[at(row) * 64 + row % 8 * 4 + t];
         x[k][0][1] = tokens.prepared[at(row) * 64 + 32 + row % 8 * 4 + t];
-        sums[k][0] = {tokens.sums[at(left) * 8 + left % 8], tokens.sums[at(right) * 8 + right % 8]};
+        sums[k][0] = {tokens.sums[at(even) * 8 + even % 8], tokens.sums[at(odd) * 8 + odd % 8]};
       }
-    }
+    };
+    if (kStages > 0 && fresh) load(begin_stage);
     float acc[1][1][4] = {};
-#pragma unroll
-    for (int s = 0; s < kStages; ++s) {
+#pragma unroll(kStages > 0 ? kStages : 1)
+    for (int s = 0; s < stages; ++s) {
+      if (kStages == 0) load(begin_stage + s);
       wait_for_copies<kDepth - 1>();
       __syncwarp();
 #pragma unroll
       for (int k = 0; k < kStageGroups; ++k) {
-        multiply_group<0, 1, 1, 1>(mine + slot * kStageBytes, k, x[s * kStageGroups + k],
-                                   sums[s * kStageGroups + k], g, t, acc);
+        const int i = (kStages > 0 ? s * kStageGroups : 0) + k;
+        multiply_group<0, 1, 1, 1>(mine + slot * kStageBytes, k, x[i], sums[i], g, t, acc);
       }
       __syncwarp();
       fill(slot);
@@ -316,17 +299,18 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
     __syncthreads();
     // Two warps add up a tile's sums: others each time where there is one tile.
-    const int adder = (warp + kWarps - (kTiles == 1 ? unit * 2 % kWarps : 0)) % kWarps;
-    const int column = (adder & 1) * 4 + lane / 8, row = lane & 7;
-    if (adder / 2 < kTiles && column < now.count) {
+    const int adder = (warp + kWarps - (at_once == 1 ? unit * 2 % kWarps : 0)) % kWarps;
+    const int column = (adder & 1) * 4 + lane / 8, lane_row = lane & 7;
+    if (adder / 2 < at_once && column < now.count) {
       float a = 0, b = 0;
-#pragma unroll
-      for (int s = 0; s < kParts; ++s) {
-        const float* from = part + ((adder / 2 * kParts + s) * 8 + column) * kPartialStride + row;
+#pragma unroll(kParts > 0 ? kParts : 1)
+      for (int s = 0; s < parts; ++s) {
+        const float* from =
+            part + ((adder / 2 * parts + s) * 8 + column) * kPartialStride + lane_row;
         a += from[0];
         b += from[8];
       }
-      const Place at(w, place * kTiles + adder / 2, row, work.pairs[now.first + column]);
+      const Place at(w, place * at_once + adder / 2, lane_row, work.pairs[now.first + column]);
       epilogue.store(w, a, b, epilogue.prepare(w, at));
     }
     fresh = ++place == each;
@@ -348,6 +332,62 @@ __global__ void __launch_bounds__(kThreads)
     }
     u16* to = x + row * width + i;
     *to = narrow(widen(__ldcg(to)) + sum);
+  }
+}
+
+/// The experts of rows of which there are too many for experts(), a row a warp.
+__global__ void __launch_bounds__(kThreads)
+    choose(const float* logits, int rows, int experts, int top_k, int* ids, float* weights) {
+  __shared__ Chosen all[kWarps];
+  let_successor_start();
+  wait_for_predecessor();
+  const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, row = blockIdx.x * kWarps + warp;
+  if (row >= rows) return;
+  Chosen& chosen = all[warp];
+  float4 of_lane = {0, 0, 0, 0};
+  const float* from = logits + row * experts;
+  if (lane * 4 < experts) of_lane = __ldcg(reinterpret_cast<const float4*>(from) + lane);
+  choose_experts(of_lane, experts, top_k, chosen);
+  if (lane >= top_k) return;
+  ids[row * top_k + lane] = chosen.ids[lane];
+  weights[row * top_k + lane] = chosen.weights[lane];
+}
+
+/// Sorts pairs by their experts, one block. The order of an expert's pairs is any: no result
+/// depends on it.
+__global__ void __launch_bounds__(kThreads) list_pairs(ListPairsArgs a) {
+  __shared__ int counts[kExpertsMost], next[kExpertsMost];
+  let_successor_start();
+  wait_for_predecessor();
+  const int thread = threadIdx.x;
+  if (thread < kExpertsMost) counts[thread] = 0;
+  __syncthreads();
+  for (int i = thread; i < a.pairs; i += kThreads) atomicAdd(counts + __ldcg(a.ids + i), 1);
+  __syncthreads();
+  if (thread < 32) {
+    int count = 0, tiles = 0;  // of this lane's experts, then of all up to them
+    for (int e = thread * 4; e < thread * 4 + 4; ++e) {
+      count += counts[e];
+      tiles += (counts[e] + kWideExpertColumns - 1) / kWideExpertColumns;
+    }
+    const int own = count, own_tiles = tiles;
+    for (int d = 1; d < 32; d *= 2) {
+      const int c = __shfl_up_sync(~0u, count, d), n = __shfl_up_sync(~0u, tiles, d);
+      if (thread >= d) count += c, tiles += n;
+    }
+    if (thread == 31) *a.tile_count = tiles;
+    int first = count - own, tile = tiles - own_tiles;
+    for (int e = thread * 4; e < thread * 4 + 4; ++e) {
+      next[e] = first;
+      for (int at = 0; at < counts[e]; at += kWideExpertColumns, ++tile) {
+        a.tiles[tile] = {e, first + at, min(kWideExpertColumns, counts[e] - at)};
+      }
+      first += counts[e];
+    }
+  }
+  __syncthreads();
+  for (int i = thread; i < a.pairs; i += kThreads) {
+    a.sorted[atomicAdd(next + __ldcg(a.ids + i), 1)] = i;
   }
 }
 

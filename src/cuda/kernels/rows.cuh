@@ -29,7 +29,21 @@ __device__ __forceinline__ uint4 normalize(uint4 v, uint4 w, float inverse) {
   return {one(v.x, w.x), one(v.y, w.y), one(v.z, w.z), one(v.w, w.w)};
 }
 
+/// The words of four lanes, `distance` lanes apart, as the columns of what were rows.
+__device__ __forceinline__ uint4 transpose(uint4 v, int lane, int distance) {
+  const auto exchange = [](u32& low, u32& high, bool is_high, int mask) {
+    const u32 other = __shfl_xor_sync(~0u, is_high ? low : high, mask);
+    (is_high ? low : high) = other;
+  };
+  exchange(v.x, v.y, lane & distance, distance);
+  exchange(v.z, v.w, lane & distance, distance);
+  exchange(v.x, v.z, lane & 2 * distance, 2 * distance);
+  exchange(v.y, v.w, lane & 2 * distance, 2 * distance);
+  return v;
+}
+
 /// Stores 8 elements and, with the 7 lanes beside this one, the sum of their group.
+template <bool kMany = false>
 __device__ __forceinline__ void store_chunk(uint4 v, int chunk, int token, int stride, uint4* to,
                                             float* sums, bool inside) {
   float sum = low(v.x) + high(v.x);
@@ -43,17 +57,21 @@ __device__ __forceinline__ void store_chunk(uint4 v, int chunk, int token, int s
   const bool odd = chunk & 1;
   const u32 first = __shfl_xor_sync(~0u, odd ? pairs[0] : pairs[2], 1);
   const u32 second = __shfl_xor_sync(~0u, odd ? pairs[1] : pairs[3], 1);
-  if (!inside) return;
-  const int group = chunk >> 3;
-  to[((group * 2 + (chunk & 1)) * stride + token) * 4 + ((chunk & 7) >> 1)] =
+  uint4 out =
       odd ? uint4{first, pairs[2], second, pairs[3]} : uint4{pairs[0], first, pairs[1], second};
-  if ((chunk & 7) == 0) sums[group * 8 + token] = sum;
+  if (kMany) out = transpose(out, chunk, 2);
+  if (!inside) return;
+  const int group = chunk >> 3, half = chunk & 1, place = (chunk & 7) >> 1;
+  const int at = kMany ? (group * stride + token) * 8 + ((half * 4 + place) ^ (token & 7))
+                       : ((group * 2 + half) * stride + token) * 4 + place;
+  to[at] = out;
+  if ((chunk & 7) == 0) sums[group * (kMany ? stride : 8) + token] = sum;
 }
 
 /// `rows` <= kHeld rows from rows.x on, by all threads of a block; `scratch`: kHeld * kWarps floats
 /// in shared memory; `copy`: where x itself goes besides, in a norm. A row's values do not depend
 /// on how many rows there are.
-template <int kHeld, bool kNorm>
+template <int kHeld, bool kNorm, bool kMany = false>
 __device__ void prepare_rows(const Rows& in, int rows, int token, int stride, uint4* to,
                              float* sums, float* scratch, uint4* copy = nullptr) {
   const int chunks = in.groups * 8;
@@ -66,7 +84,7 @@ __device__ void prepare_rows(const Rows& in, int rows, int token, int stride, ui
 #pragma unroll 4
       for (int c = thread; c < padded; c += kThreads) {
         const uint4 v = c < chunks ? load_chunk(in.x + r * width, c) : zero;
-        store_chunk(v, c, token + r, stride, to, sums, c < chunks);
+        store_chunk<kMany>(v, c, token + r, stride, to, sums, c < chunks);
       }
     }
   } else {
@@ -100,7 +118,7 @@ __device__ void prepare_rows(const Rows& in, int rows, int token, int stride, ui
         const uint4 v = first ? held[r] : inside ? load_chunk(in.x + r * width, c) : zero;
         const uint4 w = first ? weight : inside ? load_chunk(in.weight, c) : zero;
         if (copy != nullptr && inside) copy[r * chunks + c] = v;
-        store_chunk(normalize(v, w, inverse), c, token + r, stride, to, sums, inside);
+        store_chunk<kMany>(normalize(v, w, inverse), c, token + r, stride, to, sums, inside);
       }
     }
   }
@@ -117,6 +135,23 @@ __global__ void __launch_bounds__(kThreads) prepare(Rows in, uint4* to, float* s
   in.x += row * in.groups * 64;
   prepare_rows<1, kNorm>(in, 1, row % 8, 8, to + row / 8 * in.groups * 64,
                          sums + row / 8 * in.groups * 8, scratch);
+}
+
+/// The same for products of many rows, in tiles of `tile_rows` (1, or a multiple of 8): in each run
+/// of 64 bytes the words of a lane lie 16 bytes apart, and the 16-byte chunks of a row's group are
+/// exchanged by its place among 8 rows, as a warpgroup's MMA reads them.
+/// to: [rows / tile_rows][groups][tile_rows][8] x 16 bytes; sums: [rows / tile_rows][groups]
+/// [tile_rows].
+template <bool kNorm>
+__global__ void __launch_bounds__(kThreads)
+    prepare_many(Rows in, uint4* to, float* sums, int tile_rows) {
+  __shared__ float scratch[kWarps];
+  let_successor_start();
+  wait_for_predecessor();
+  const int row = blockIdx.x, token = row % tile_rows;
+  const u64 before = static_cast<u64>(row - token) * in.groups;
+  in.x += static_cast<u64>(row) * in.groups * 64;
+  prepare_rows<1, kNorm, true>(in, 1, token, tile_rows, to + before * 8, sums + before, scratch);
 }
 
 }  // namespace tandem::cuda

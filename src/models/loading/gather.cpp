@@ -227,6 +227,17 @@ Result<MatrixData> gather(weights::WeightFolder& folder, const MatrixPlan& plan,
   return out;
 }
 
+Result<std::vector<float>> gather_floats(weights::WeightFolder& folder, const MatrixPlan& plan) {
+  auto data = gather(folder, plan, DType::kF32);
+  if (!data.ok()) return data.error();
+  if (data->quantization) *data = dense(*data, DType::kF32);
+  std::vector<float> values;
+  const std::size_t count = data->weight.size() / size_of(data->dtype);
+  values.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) values.push_back(float_at(data->weight, data->dtype, i));
+  return values;
+}
+
 Result<std::vector<float>> gather_vector(weights::WeightFolder& folder, const VectorPlan& plan) {
   auto tensor = folder.take(plan.tensor);
   if (!tensor.ok()) return tensor.error();

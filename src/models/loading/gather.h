@@ -17,6 +17,9 @@ Result<kernels::MatrixData> gather(weights::WeightFolder& folder, const MatrixPl
 /// The elements of quantized matrices, as `type` (kF32 or kBF16).
 kernels::MatrixData dense(const kernels::MatrixData& quantized, DType type);
 
+/// The plan's elements as float32.
+Result<std::vector<float>> gather_floats(weights::WeightFolder& folder, const MatrixPlan& plan);
+
 /// The plan's vector as float32.
 Result<std::vector<float>> gather_vector(weights::WeightFolder& folder, const VectorPlan& plan);
 

@@ -38,12 +38,25 @@ std::string bf16_bytes(const std::vector<float>& values) {
   return bytes;
 }
 
+/// The last has the sizes for which the kernels of experts keep their rows in registers.
+enum class Family { kLlama, kQwen3, kMixture, kLargeMixture };
+const char* name_of(Family family) {
+  constexpr const char* kNames[] = {"Llama", "Qwen3", "Mixture", "LargeMixture"};
+  return kNames[static_cast<std::size_t>(family)];
+}
+
 /// The least model that the kernels take: 4 bits in groups of 64, bf16 scales, heads of 128.
 class SmallModel {
  public:
-  explicit SmallModel(bool head_norms, int bits = 4, int head_dim = 128)
-      : model_({{"model_type", head_norms ? "qwen3" : "llama"},
-                {"hidden_size", kHidden},
+  explicit SmallModel(Family family, int bits = 4, int head_dim = 128)
+      : large_(family == Family::kLargeMixture),
+        experts_(large_                       ? 16
+                 : family == Family::kMixture ? 12
+                                              : 0),
+        model_({{"model_type", experts_ > 0               ? "qwen3_moe"
+                               : family == Family::kQwen3 ? "qwen3"
+                                                          : "llama"},
+                {"hidden_size", hidden()},
                 {"intermediate_size", kInner},
                 {"num_hidden_layers", kLayers},
                 {"num_attention_heads", 4},
@@ -55,36 +68,50 @@ class SmallModel {
                 {"rope_theta", 10000.0},
                 {"torch_dtype", "bfloat16"},
                 {"tie_word_embeddings", false},
+                {"moe_intermediate_size", expert_inner()},
+                {"num_experts", experts_},
+                {"num_experts_per_tok", large_ ? 8 : 4},
+                {"norm_topk_prob", true},
                 {"quantization", {{"bits", bits}, {"group_size", 64}}}},
                7),
         bits_(bits) {
-    linear("model.embed_tokens", kVocabulary, kHidden, 1);
-    linear("lm_head", kVocabulary, kHidden);
-    norm("model.norm", kHidden);
+    linear("model.embed_tokens", kVocabulary, hidden(), 1);
+    linear("lm_head", kVocabulary, hidden());
+    norm("model.norm", hidden());
     for (int i = 0; i < kLayers; ++i) {
       const std::string layer = "model.layers." + std::to_string(i) + ".";
-      norm(layer + "input_layernorm", kHidden);
-      norm(layer + "post_attention_layernorm", kHidden);
-      linear(layer + "self_attn.q_proj", 4 * head_dim, kHidden);
-      linear(layer + "self_attn.k_proj", 2 * head_dim, kHidden);
-      linear(layer + "self_attn.v_proj", 2 * head_dim, kHidden);
-      linear(layer + "self_attn.o_proj", kHidden, 4 * head_dim);
-      if (head_norms) norm(layer + "self_attn.q_norm", head_dim);
-      if (head_norms) norm(layer + "self_attn.k_norm", head_dim);
-      linear(layer + "mlp.gate_proj", kInner, kHidden);
-      linear(layer + "mlp.up_proj", kInner, kHidden);
-      linear(layer + "mlp.down_proj", kHidden, kInner);
+      norm(layer + "input_layernorm", hidden());
+      norm(layer + "post_attention_layernorm", hidden());
+      linear(layer + "self_attn.q_proj", 4 * head_dim, hidden());
+      linear(layer + "self_attn.k_proj", 2 * head_dim, hidden());
+      linear(layer + "self_attn.v_proj", 2 * head_dim, hidden());
+      linear(layer + "self_attn.o_proj", hidden(), 4 * head_dim);
+      if (family != Family::kLlama) norm(layer + "self_attn.q_norm", head_dim);
+      if (family != Family::kLlama) norm(layer + "self_attn.k_norm", head_dim);
+      if (experts_ > 0) linear(layer + "mlp.gate", experts_, hidden());
+      const std::string mlp = layer + (experts_ > 0 ? "mlp.switch_mlp." : "mlp.");
+      const int inner = experts_ > 0 ? expert_inner() : kInner;
+      linear(mlp + "gate_proj", inner, hidden(), 0, experts_);
+      linear(mlp + "up_proj", inner, hidden(), 0, experts_);
+      linear(mlp + "down_proj", hidden(), inner, 0, experts_);
     }
   }
   TinyModel& model() { return model_; }
 
  private:
-  static constexpr int kHidden = 256;
   static constexpr int kInner = 384;
+  int hidden() const { return large_ ? 2048 : 256; }
+  int expert_inner() const { return large_ ? 768 : 128; }
 
-  void linear(const std::string& module, int rows, int cols, float gain = 0) {
+  /// `count` matrices stacked, or 0: one.
+  void linear(const std::string& module, int of_each, int cols, float gain = 0, int count = 0) {
     const float deviation = gain != 0 ? gain : 1 / std::sqrt(static_cast<float>(cols));
-    TinyTensor words{DType::kU32, {rows, cols * bits_ / 32}, {}};
+    const auto shape = [&](int width) {
+      return count > 0 ? std::vector<std::int64_t>{count, of_each, width}
+                       : std::vector<std::int64_t>{of_each, width};
+    };
+    const int rows = of_each * std::max(count, 1);
+    TinyTensor words{DType::kU32, shape(cols * bits_ / 32), {}};
     for (int i = 0; i < rows * cols * bits_ / 8; ++i) {
       words.bytes.push_back(static_cast<char>(random_()));
     }
@@ -96,8 +123,8 @@ class SmallModel {
       biases.push_back(-scales.back() * levels / 2 * spread(random_));
     }
     model_.tensors()[module + ".weight"] = std::move(words);
-    model_.tensors()[module + ".scales"] = {DType::kBF16, {rows, cols / 64}, bf16_bytes(scales)};
-    model_.tensors()[module + ".biases"] = {DType::kBF16, {rows, cols / 64}, bf16_bytes(biases)};
+    model_.tensors()[module + ".scales"] = {DType::kBF16, shape(cols / 64), bf16_bytes(scales)};
+    model_.tensors()[module + ".biases"] = {DType::kBF16, shape(cols / 64), bf16_bytes(biases)};
   }
   void norm(const std::string& module, int size) {
     std::normal_distribution<float> spread(1, 0.2F);
@@ -106,6 +133,8 @@ class SmallModel {
     model_.tensors()[module + ".weight"] = {DType::kBF16, {size}, bf16_bytes(values)};
   }
 
+  bool large_;
+  int experts_;
   TinyModel model_;
   int bits_;
   std::mt19937 random_{11};
@@ -123,33 +152,43 @@ std::string why_not(SmallModel small) {
   return shape.ok() ? "" : shape.error().message;
 }
 
-TEST(CudaModel, TakesDenseModelsInFourBits) {
-  EXPECT_EQ(why_not(SmallModel(false)), "");
-  EXPECT_EQ(why_not(SmallModel(true)), "");
+TEST(CudaModel, TakesModelsInFourBits) {
+  for (const Family family : {Family::kLlama, Family::kQwen3, Family::kMixture}) {
+    EXPECT_EQ(why_not(SmallModel(family)), "") << name_of(family);
+  }
 }
 
 TEST(CudaModel, NamesWhatItDoesNotTake) {
-  EXPECT_THAT(why_not(SmallModel(false, 8)), ::testing::HasSubstr("4 bits"));
-  EXPECT_THAT(why_not(SmallModel(false, 4, 64)), ::testing::HasSubstr("heads"));
-  SmallModel windows(false);
+  EXPECT_THAT(why_not(SmallModel(Family::kLlama, 8)), ::testing::HasSubstr("4 bits"));
+  EXPECT_THAT(why_not(SmallModel(Family::kLlama, 4, 64)), ::testing::HasSubstr("heads"));
+  SmallModel windows(Family::kLlama);
   windows.model().config()["model_type"] = "mistral";
   windows.model().config()["sliding_window"] = 70;
   EXPECT_THAT(why_not(windows), ::testing::HasSubstr("windows"));
+  SmallModel odd(Family::kMixture);
+  odd.model().config()["num_experts_per_tok"] = 3;
+  EXPECT_THAT(why_not(odd), ::testing::HasSubstr("3 experts"));
+  SmallModel shares(Family::kMixture);
+  shares.model().config()["norm_topk_prob"] = false;
+  EXPECT_THAT(why_not(shares), ::testing::HasSubstr("softmax"));
 }
 
 /// Log-probabilities after each token of a sequence, of all of the vocabulary.
 using Trace = std::vector<std::vector<TokenLogprob>>;
 
-class OnTheGpu : public ::testing::TestWithParam<bool> {
+class OnTheGpu : public ::testing::TestWithParam<Family> {
  protected:
   void SetUp() override {
+    if (auto device = cuda::Executor::usable_device(); !device.ok()) {
+      GTEST_SKIP() << device.error().message;
+    }
     SmallModel(GetParam()).model().write(folder_.path());
     std::mt19937 random(3);
     for (int i = 0; i < kTokens; ++i) {
       tokens_.push_back(static_cast<std::int32_t>(random() % kVocabulary));
     }
     const std::string reason = why_no_cuda_stage(options(true, kernels::Activations::kBF16));
-    if (!reason.empty()) GTEST_SKIP() << reason;
+    ASSERT_EQ(reason, "");
   }
   StageOptions options(bool gpu, kernels::Activations activations) const {
     StageOptions options;
@@ -356,8 +395,10 @@ TEST_P(OnTheGpu, NamesLogitsThatAreNoNumbers) {
   EXPECT_THAT(result->entries[0].error->message, ::testing::HasSubstr("not finite"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, OnTheGpu, ::testing::Bool(),
-                         [](const auto& family) { return family.param ? "Qwen3" : "Llama"; });
+INSTANTIATE_TEST_SUITE_P(Families, OnTheGpu,
+                         ::testing::Values(Family::kLlama, Family::kQwen3, Family::kMixture,
+                                           Family::kLargeMixture),
+                         [](const auto& family) { return name_of(family.param); });
 
 }  // namespace
 }  // namespace tandem::stage
