@@ -30,7 +30,7 @@ USES = {
     "models": ["cache", "weights"],
     "stage": ["models", "rules", "cuda"],
     "cost": [],
-    "cluster": ["stage", "cost"],
+    "cluster": ["stage", "cost", "planner"],
     "scheduler": ["rules", "cost"],
     "server": ["scheduler", "text"],
     "client": ["config"],

@@ -38,6 +38,7 @@ struct Parsed {
   BenchLinkOptions bench_link;
   BenchServeOptions bench_serve;
   ServeOptions serve;
+  PlanOptions plan;
   WorkerCommand worker;
 };
 
@@ -104,6 +105,41 @@ void add_serve(CLI::App& app, ServeOptions& options) {
                                "--hosts 10.0.0.1,10.0.0.2 --cluster-key-file key");
   add_model_flags(sub, options.model, "--cluster-");
   add_serve_flags(sub, options);
+}
+
+void add_plan(CLI::App& app, PlanOptions& options) {
+  CLI::App& sub = *add_command(
+      app, "plan", "Which machines should hold which layers, and how fast that would be",
+      "  tandem plan MODEL --inventory machines.toml\n"
+      "  tandem plan share/shapes/DeepSeek-V3-4bit --inventory share/inventories/8-m4-pro.toml\n"
+      "  tandem plan MODEL --inventory machines.toml --context 32768 --concurrency 8 "
+      "--objective throughput --json");
+  add_model_argument(sub, options.model);
+  sub.add_option("--inventory", options.inventory,
+                 "TOML file: [[host]] name, memory_gb, bandwidth_gbs, tflops, device; [[link]] "
+                 "between, latency_ms, gbit")
+      ->type_name("FILE")
+      ->required();
+  value_flag(sub, "--context", "Tokens of each stream, prompt and answer",
+             [&options](const std::string& text) -> Status {
+               auto tokens = parse_integer(text, 1, limits::kPlanContextMax);
+               if (!tokens) return tokens.error();
+               options.context = static_cast<int>(*tokens);
+               return {};
+             })
+      ->type_name(fmt::format("N [{}, or the model's]", limits::kPlanContextDefault));
+  integer_flag(sub, "--concurrency", options.concurrency, 1, limits::kPlanConcurrencyMax,
+               "Streams that memory must hold at once, and that throughput is of");
+  choice_flag<planner::Objective>(
+      sub, "--objective",
+      "latency: tokens a second of one stream; throughput: of all; fit: memory left [latency]",
+      {{"latency", planner::Objective::kLatency},
+       {"throughput", planner::Objective::kThroughput},
+       {"fit", planner::Objective::kFit}},
+      [&options](planner::Objective objective) { options.objective = objective; });
+  choice_flag<int>(sub, "--kv-bits", "KV in 8 bits", {{"8", 8}},
+                   [&options](int bits) { options.kv_bits = bits; });
+  sub.add_flag("--json", options.json, "Print one JSON object")->disable_flag_override();
 }
 
 /// What this machine's owner lets a rank have.
@@ -203,6 +239,7 @@ Result<Command> chosen(const CLI::App& app, const Parsed& parsed) {
   if (name == "serve") {
     return checked(parsed.serve.model, check_serve(sub, parsed.serve), parsed.serve);
   }
+  if (name == "plan") return Command{parsed.plan};
   if (name == "worker") return Command{parsed.worker};
   return chosen_bench(sub, parsed);
 }
@@ -245,6 +282,7 @@ Result<Command> parse_command(const std::vector<std::string>& arguments) {
   add_serve(app, parsed.serve);
   CLI::App* bench = add_bench_commands(app, parsed.bench, parsed.bench_memory, parsed.bench_link);
   add_bench_serve(*bench, parsed.bench_serve);
+  add_plan(app, parsed.plan);
   add_worker(app, parsed.worker.worker);
   if (arguments.empty()) return Command{HelpText{app.help()}};
   if (auto status = check_command_name(app, arguments.front()); !status.ok()) return status.error();

@@ -17,6 +17,8 @@ Status run_bench(const BenchOptions& options, const Environment& environment, Co
 Status run_bench_memory(const BenchMemoryOptions& options, Console& console);
 Status run_bench_link(const BenchLinkOptions& options, Console& console);
 Status run_bench_serve(const BenchServeOptions& options, Console& console);
+/// The exit code: 0, or 3 where the model fits on no pipeline of the machines.
+Result<int> run_plan(const PlanOptions& options, const Environment& environment, Console& console);
 Status run_worker_command(const WorkerCommand& options, Console& console);
 
 }  // namespace tandem::cli

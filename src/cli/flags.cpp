@@ -179,11 +179,15 @@ void add_transport_flags(CLI::App& app, cluster::TransportKind& transport, std::
                            [&backend](const std::string& name) { backend = name; });
 }
 
-void add_model_flags(CLI::App& app, ModelOptions& options, const std::string& security) {
-  app.add_option("MODEL,--model", options.model,
+void add_model_argument(CLI::App& app, std::string& model) {
+  app.add_option("MODEL,--model", model,
                  "A model folder, or a Hugging Face repo id in the local cache; none: the embedded "
                  "model")
       ->type_name("");
+}
+
+void add_model_flags(CLI::App& app, ModelOptions& options, const std::string& security) {
+  add_model_argument(app, options.model);
   add_placement_flags(app, options);
   add_security_flags(app, options.security, security);
   add_compute_flags(app, options);

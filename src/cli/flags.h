@@ -49,6 +49,8 @@ CLI::Option* choice_flag(CLI::App& app, const std::string& names, const std::str
 Status read_size(const std::string& text, std::uint64_t& bytes);
 /// --transport and --mlx-backend.
 void add_transport_flags(CLI::App& app, cluster::TransportKind& transport, std::string& backend);
+/// MODEL.
+void add_model_argument(CLI::App& app, std::string& model);
 /// MODEL, --ranks, --hosts, --device and what else every command that loads a model takes.
 /// `security`: how the cluster's security flags begin; see add_security_flags().
 void add_model_flags(CLI::App& app, ModelOptions& options, const std::string& security = "--");

@@ -41,30 +41,38 @@ int exit_code(ErrorCode code) {
   return kExitFailure;
 }
 
-Status dispatch(const Command& command, Console& console) {
+template <class T>
+Status run_command(const T& options, const Environment& environment, Console& console) {
+  if constexpr (std::is_same_v<T, HelpText>) return console.write(options.text);
+  if constexpr (std::is_same_v<T, GenerateOptions>) {
+    return run_generate(options, environment, console);
+  }
+  if constexpr (std::is_same_v<T, ChatOptions>) return run_chat(options, environment, console);
+  if constexpr (std::is_same_v<T, ScoreOptions>) return run_score(options, environment, console);
+  if constexpr (std::is_same_v<T, ServeOptions>) return run_serve(options, environment, console);
+  if constexpr (std::is_same_v<T, BenchOptions>) return run_bench(options, environment, console);
+  if constexpr (std::is_same_v<T, BenchMemoryOptions>) return run_bench_memory(options, console);
+  if constexpr (std::is_same_v<T, BenchLinkOptions>) return run_bench_link(options, console);
+  if constexpr (std::is_same_v<T, BenchServeOptions>) return run_bench_serve(options, console);
+  if constexpr (std::is_same_v<T, WorkerCommand>) return run_worker_command(options, console);
+}
+
+Result<int> exit_after(const Status& status) {
+  if (!status.ok()) return status.error();
+  return 0;
+}
+
+/// Runs the command; what it returns is the exit code.
+Result<int> dispatch(const Command& command, Console& console) {
   const Environment environment = read_environment();
   return std::visit(
-      [&](const auto& options) -> Status {
+      [&](const auto& options) -> Result<int> {
         using T = std::decay_t<decltype(options)>;
-        if constexpr (std::is_same_v<T, HelpText>) return console.write(options.text);
-        if constexpr (std::is_same_v<T, GenerateOptions>) {
-          return run_generate(options, environment, console);
+        if constexpr (std::is_same_v<T, PlanOptions>) {
+          return run_plan(options, environment, console);
+        } else {
+          return exit_after(run_command(options, environment, console));
         }
-        if constexpr (std::is_same_v<T, ChatOptions>)
-          return run_chat(options, environment, console);
-        if constexpr (std::is_same_v<T, ScoreOptions>)
-          return run_score(options, environment, console);
-        if constexpr (std::is_same_v<T, ServeOptions>)
-          return run_serve(options, environment, console);
-        if constexpr (std::is_same_v<T, BenchOptions>)
-          return run_bench(options, environment, console);
-        if constexpr (std::is_same_v<T, BenchMemoryOptions>)
-          return run_bench_memory(options, console);
-        if constexpr (std::is_same_v<T, BenchLinkOptions>) return run_bench_link(options, console);
-        if constexpr (std::is_same_v<T, BenchServeOptions>)
-          return run_bench_serve(options, console);
-        if constexpr (std::is_same_v<T, WorkerCommand>) return run_worker_command(options, console);
-        return {};
       },
       command);
 }
@@ -82,9 +90,10 @@ int run(int argc, char** argv) {
   Console console;
   const auto command =
       parse_command(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
-  const Status status = command.ok() ? dispatch(*command, console) : Status(command.error());
-  if (status.ok()) return 0;
-  const Error& error = status.error();
+  const Result<int> done =
+      command.ok() ? dispatch(*command, console) : Result<int>(command.error());
+  if (done.ok()) return *done;
+  const Error& error = done.error();
   if (error.code != ErrorCode::kCancelled) {
     console.note("tandem: error: " + error_line(error.message) + "\n");
   }

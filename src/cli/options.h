@@ -15,6 +15,7 @@
 #include "cluster/trust/security.h"
 #include "kernels/context.h"
 #include "kernels/isa.h"
+#include "planner/planner.h"
 #include "server/serving/gateway.h"
 #include "tandem/stage_info.h"
 #include "tandem/tick.h"
@@ -138,6 +139,16 @@ struct ServeOptions {
   bool log_json = false;
 };
 
+struct PlanOptions {
+  std::string model;           // MODEL; empty: the embedded one
+  std::string inventory;       // TOML file of machines and links
+  std::optional<int> context;  // tokens of each stream; absent: kPlanContextDefault, or the model's
+  int concurrency = 1;         // streams
+  planner::Objective objective = planner::Objective::kLatency;
+  int kv_bits = 0;  // 8, or 0
+  bool json = false;
+};
+
 struct WorkerCommand {
   cluster::WorkerOptions worker;
 };
@@ -147,8 +158,8 @@ struct HelpText {
   std::string text;
 };
 
-using Command =
-    std::variant<HelpText, GenerateOptions, ChatOptions, ScoreOptions, ServeOptions, BenchOptions,
-                 BenchMemoryOptions, BenchLinkOptions, BenchServeOptions, WorkerCommand>;
+using Command = std::variant<HelpText, GenerateOptions, ChatOptions, ScoreOptions, ServeOptions,
+                             BenchOptions, BenchMemoryOptions, BenchLinkOptions, BenchServeOptions,
+                             PlanOptions, WorkerCommand>;
 
 }  // namespace tandem::cli

@@ -124,6 +124,71 @@ Bytes feed_forward_row(const Architecture& model) {
   return std::max(dense, routed + shared);
 }
 
+/// Attention's products of queries, keys and values, a row and token that it sees.
+double depth_flops(const Architecture& model) {
+  if (const auto* spec = std::get_if<GroupedAttention>(&model.attention)) {
+    return 4.0 * spec->heads * spec->head_dim;
+  }
+  const auto& spec = std::get<LatentAttention>(model.attention);
+  return 2.0 * spec.heads * (2 * spec.kv_rank + spec.rope_dim);
+}
+
+double flops(const MatrixPlan& plan) { return 2.0 * static_cast<double>(elements(plan)); }
+
+LayerWork work_of(const LayerPlan& layer, const LayerSpec& spec, const Architecture& model,
+                  const ComputeKind& kind) {
+  LayerWork work;
+  each_matrix(layer, [&](const MatrixPlan& matrix) {
+    work.read += held_bytes(matrix, kind);
+    work.flops += flops(matrix);
+  });
+  work.depth_flops = depth_flops(model);
+  if (kind.backend == kernels::Backend::kCpu) {
+    work.window = static_cast<std::uint32_t>(spec.window);
+    work.kv_page_8bit = kernels::kv_page_bytes(kv_spec(model, kernels::KvType::kInt8));
+  }
+  const auto* routed = std::get_if<MoeBlock::Plan>(&layer.mlp);
+  if (routed == nullptr || !model.moe) return work;
+  work.experts = model.moe->router.experts;
+  work.chosen = model.moe->router.top_k;
+  for (const MatrixPlan* stack : {&routed->gate, &routed->up, &routed->down}) {
+    const Bytes bytes = held_bytes(*stack, kind);
+    work.expert += bytes / static_cast<Bytes>(work.experts);
+    work.read -= bytes;
+    work.flops -= flops(*stack) * (1 - static_cast<double>(work.chosen) / work.experts);
+  }
+  return work;
+}
+
+ModelBytes bytes_of(const Architecture& model, const ModelPlan& plan, const ComputeKind& kind) {
+  const auto kv_type =
+      kind.kv_type.value_or(usual_kv_type(kind.activations, plan.attention_type()));
+  ModelBytes out;
+  for (std::size_t i = 0; i < plan.layers.size(); ++i) {
+    const LayerPlan& layer = plan.layers[i];
+    PartBytes part;
+    each_matrix(layer, [&](const MatrixPlan& matrix) { add(part, matrix, kind); });
+    out.layers.push_back(part);
+    out.kv_page.push_back(kernels::kv_page_bytes(kv_spec(model, kv_type)));
+    out.work.push_back(work_of(layer, model.layers[i], model, kind));
+  }
+  add(out.embedding, plan.embedding, kind);
+  out.tied = !plan.head;
+  if (plan.head) {
+    add(out.head, plan.head->matrix, kind);
+  } else {
+    out.head = out.embedding;
+  }
+  out.head_flops = flops(plan.embedding);  // of the same shape
+  const Bytes element = kind.activations == kernels::Activations::kBF16 ? 2 : 4;
+  const auto hidden = static_cast<Bytes>(model.hidden);
+  // The residual, its norm, their successors, and a frame's copies where there are further ranks.
+  out.step_row = element * (8 * hidden + std::max(attention_row(model), feed_forward_row(model)));
+  out.logits_row = 4 * static_cast<Bytes>(model.vocabulary);
+  out.hidden_row = element * hidden;
+  return out;
+}
+
 }  // namespace
 
 MemoryNeeds needs_of(const ModelBytes& model, LayerRange range, std::uint64_t rows) {
@@ -158,28 +223,15 @@ Result<ModelBytes> model_bytes(const config::ModelConfig& config, weights::Weigh
   auto plan = plan_model(config, folder, *model);
   if (!plan) return plan.error();
   if (Status status = drop_equal_head(*plan, folder); !status.ok()) return status.error();
-  const auto kv_type =
-      kind.kv_type.value_or(usual_kv_type(kind.activations, plan->attention_type()));
-  ModelBytes out;
-  for (const LayerPlan& layer : plan->layers) {
-    PartBytes part;
-    each_matrix(layer, [&](const MatrixPlan& matrix) { add(part, matrix, kind); });
-    out.layers.push_back(part);
-    out.kv_page.push_back(kernels::kv_page_bytes(kv_spec(*model, kv_type)));
-  }
-  add(out.embedding, plan->embedding, kind);
-  out.tied = !plan->head;
-  if (plan->head) {
-    add(out.head, plan->head->matrix, kind);
-  } else {
-    out.head = out.embedding;
-  }
-  const Bytes element = kind.activations == kernels::Activations::kBF16 ? 2 : 4;
-  // The residual, its norm, their successors, and a frame's copies where there are further ranks.
-  const auto hidden = 8 * static_cast<Bytes>(model->hidden);
-  out.step_row = element * (hidden + std::max(attention_row(*model), feed_forward_row(*model)));
-  out.logits_row = 4 * static_cast<Bytes>(model->vocabulary);
-  return out;
+  return bytes_of(*model, *plan, kind);
+}
+
+Result<ModelBytes> model_bytes(const config::ModelConfig& config, const ComputeKind& kind) {
+  const auto model = architecture_of(config);
+  if (!model) return model.error();
+  const auto plan = plan_model(config, *model);
+  if (!plan) return plan.error();
+  return bytes_of(*model, *plan, kind);
 }
 
 }  // namespace tandem::models

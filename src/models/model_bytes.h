@@ -24,6 +24,18 @@ struct PartBytes {
   std::uint64_t loading = 0;  // the most on top of that while one of them is made ready
 };
 
+/// What a layer's steps read and multiply, by which a planner weighs it.
+struct LayerWork {
+  std::uint64_t read = 0;          // bytes of matrices that every step reads
+  std::uint64_t expert = 0;        // bytes of one routed expert; 0: none
+  int experts = 0;                 // that a row's are chosen of
+  int chosen = 0;                  // by a row
+  double flops = 0;                // of products, a row; a multiply-add counts as two
+  double depth_flops = 0;          // of attention, a row and token that it sees
+  std::uint32_t window = 0;        // tokens that a query sees and KV is kept of; 0: all
+  std::uint64_t kv_page_8bit = 0;  // kPageTokens positions with KV in 8 bits; 0: not here
+};
+
 /// Of a whole model, for one backend and type of activations. Plain numbers.
 struct ModelBytes {
   std::vector<PartBytes> layers;       // never empty
@@ -33,6 +45,9 @@ struct ModelBytes {
   bool tied = false;                   // a rank that has both holds the head alone
   std::uint64_t step_row = 0;          // what computing a row takes, in any layer
   std::uint64_t logits_row = 0;        // of the head's logits
+  std::uint64_t hidden_row = 0;        // of hidden states, as they travel between ranks
+  std::vector<LayerWork> work;         // of each layer
+  double head_flops = 0;               // a row
 };
 
 /// What a rank of some layers takes.
@@ -62,5 +77,7 @@ struct ComputeKind {
 /// Reads names, shapes and types only. Fails as loading would.
 Result<ModelBytes> model_bytes(const config::ModelConfig& config, weights::WeightFolder& folder,
                                const ComputeKind& kind);
+/// By config.json alone, as converters usually store such a model.
+Result<ModelBytes> model_bytes(const config::ModelConfig& config, const ComputeKind& kind);
 
 }  // namespace tandem::models

@@ -13,6 +13,9 @@ namespace tandem::planner {
 namespace {
 
 constexpr double kWorthSaying = 1.02;
+/// With more machines only the slowest stages are tried, so that advice takes seconds.
+constexpr std::size_t kMachinesTried = 10;
+constexpr std::size_t kSlowestTried = 4;
 
 std::string gigabytes(std::uint64_t bytes) {
   return config::format_bytes(static_cast<double>(bytes));
@@ -28,10 +31,17 @@ class Trials {
     for (std::size_t i = 0; i < setting.inventory.machines.size(); ++i) {
       if (std::ranges::find(order_, i) == order_.end()) order_.push_back(i);
     }
+    for (std::size_t place = 0; place < order_.size(); ++place) tried_.push_back(place);
+    if (order_.size() <= kMachinesTried) return;
+    tried_.resize(used_);
+    std::ranges::stable_sort(tried_, [&](std::size_t a, std::size_t b) {
+      return now.stages[a].decode.total() > now.stages[b].decode.total();
+    });
+    tried_.resize(std::min(used_, kSlowestTried));
   }
 
   void machines() {
-    for (std::size_t place = 0; place < order_.size(); ++place) {
+    for (const std::size_t place : tried_) {
       const Machine& machine = setting_.inventory.machines[order_[place]];
       if (place < used_) {
         try_machine(
@@ -52,7 +62,7 @@ class Trials {
 
   void links() {
     const std::vector<Machine>& machines = setting_.inventory.machines;
-    for (std::size_t place = 0; place <= used_ && used_ > 0; ++place) {
+    for (std::size_t place = 0; place <= std::min(used_, kMachinesTried); ++place) {
       // Between the gateway, the stages and the gateway.
       const std::size_t a = place == 0 ? 0 : order_[place - 1];
       const std::size_t b = place == used_ ? 0 : order_[place];
@@ -66,6 +76,11 @@ class Trials {
           fmt::format("a link of {:.2g} ms and {:.3g} Gbit/s between {} and {}", link.latency * 1e3,
                       link.rate * 8 / 1e9, machines[a].name, machines[b].name));
     }
+    Inventory changed = setting_.inventory;
+    for (auto& row : changed.links) {
+      for (Link& link : row) link = {link.latency / 10, link.rate * 10};
+    }
+    offer(setting_.model, changed, order_, "links ten times as good");
   }
 
   void kv_bits() {
@@ -115,6 +130,7 @@ class Trials {
   double now_;
   std::vector<std::size_t> order_;  // the pipeline's machines, and then the others
   std::size_t used_ = 0;
+  std::vector<std::size_t> tried_;  // places in order_
   double best_ = 0;
   std::string what_;
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace tandem::planner {
 namespace {
@@ -65,35 +66,49 @@ double prompt_rate(const Setting& setting, const std::vector<Placed>& stages, st
   return context / (round.sum + (std::ceil(context / each) - 1) * round.largest);
 }
 
-/// A part of a token's time, and what it is.
-struct Part {
-  double seconds = 0;
+/// Parts of a token's time that are of one kind.
+struct Kind {
   std::string what;
+  double sum = 0;
+  double most = 0;
+  std::string where = {};  // the longest one
+  int parts = 0;
+
+  void add(double seconds, std::string place) {
+    if (seconds <= 0) return;
+    sum += seconds;
+    ++parts;
+    if (seconds <= most) return;
+    most = seconds;
+    where = std::move(place);
+  }
 };
 
 std::string limit_of(const Setting& setting, const std::vector<StagePrediction>& stages,
                      const HopCosts& hops) {
-  double sum = hops.end[stages.back().place.machine];
-  Part most{sum, "the way back to the gateway"};
-  const auto offer = [&](double seconds, std::string what) {
-    if (seconds > most.seconds) most = {seconds, std::move(what)};
-  };
-  const auto name = [&](std::size_t stage) {
-    return setting.inventory.machines[stages[stage].place.machine].name;
-  };
-  for (std::size_t i = 0; i < stages.size(); ++i) {
-    const StageTime& time = stages[i].decode;
-    sum += time.total() + stages[i].hop;
-    if (time.read >= time.compute) {
-      offer(time.read, "reading weights and KV on " + name(i));
-    } else {
-      offer(time.compute, "computing on " + name(i));
-    }
-    offer(time.fixed, "the fixed time of layers on " + name(i));
-    offer(stages[i].hop, i == 0 ? "the link from the gateway to " + name(0)
-                                : "the link from " + name(i - 1) + " to " + name(i));
+  Kind kinds[] = {
+      {"reading weights and KV"}, {"computing"}, {"the fixed time of layers"}, {"hops"}};
+  auto& [reading, computing, fixed, links] = kinds;
+  std::string before = "the gateway";
+  for (const StagePrediction& stage : stages) {
+    const std::string& name = setting.inventory.machines[stage.place.machine].name;
+    const StageTime& time = stage.decode;
+    (time.read >= time.compute ? reading : computing)
+        .add(std::max(time.read, time.compute), "on " + name);
+    fixed.add(time.fixed, "on " + name);
+    links.add(stage.hop, "from " + before + " to " + name);
+    before = name;
   }
-  return fmt::format("{} ({:.0f} % of a token's time)", most.what, 100 * most.seconds / sum);
+  links.add(hops.end[stages.back().place.machine], "from " + before + " to the gateway");
+  double sum = 0;
+  for (const Kind& kind : kinds) sum += kind.sum;
+  const Kind& first = *std::ranges::max_element(kinds, {}, &Kind::sum);
+  const double part = 100 * first.sum / sum;
+  if (first.parts == 1) {
+    return fmt::format("{} {} ({:.0f} % of a token's time)", first.what, first.where, part);
+  }
+  return fmt::format("{} ({:.0f} % of a token's time), most of it {} ({:.0f} %)", first.what, part,
+                     first.where, 100 * first.most / sum);
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ struct Prediction {
   double decode_tps = 0;                // of one stream at the end of its context
   double concurrent_tps = 0;            // of all streams together, each at its end
   double free_part = 0;                 // least of any machine's usable memory
-  std::string limited_by;               // "reading weights and KV on mac1 (62 % of a token's time)"
+  std::string limited_by;  // "hops (62 % of a token's time), most of it from a to b (40 %)"
 };
 
 /// The stages' memory must fit.

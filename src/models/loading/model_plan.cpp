@@ -116,6 +116,34 @@ Status check_leftovers(const config::ModelConfig& config, weights::WeightFolder&
   return {};
 }
 
+/// `folder` may be null: see WeightPlanner.
+Result<ModelPlan> planned(const config::ModelConfig& config, weights::WeightFolder* folder,
+                          const Architecture& model) {
+  WeightPlanner planner(config, folder);
+  const Root& root = root_of(planner);
+  const std::string body = root.body;
+  const std::string head = head_of(planner, root);
+  const bool stored = planner.has(head + ".weight");
+  // Without a folder a config that does not say counts as untied, which takes more.
+  const bool untied = stored || !model.tied.value_or(folder != nullptr);
+  ModelPlan plan;
+  plan.head_unasked = stored && model.tied.value_or(false);
+  plan.embedding =
+      planner.linear(body + "embed_tokens", model.vocabulary, model.hidden, false).matrix;
+  for (int i = 0; i < model.layer_count && planner.status().ok(); ++i) {
+    plan.layers.push_back(plan_layer(planner, model, i, fmt::format("{}layers.{}.", body, i)));
+  }
+  plan.final_norm = planner.vector(body + "norm.weight", model.hidden, model.norm_offset);
+  if (untied) plan.head = planner.linear(head, model.vocabulary, model.hidden, false);
+  if (!planner.status().ok()) return planner.status().error();
+  if (folder == nullptr) return plan;
+  if (Status status = check_leftovers(config, *folder, model, root, untied ? "" : head);
+      !status.ok()) {
+    return status.error();
+  }
+  return plan;
+}
+
 }  // namespace
 
 DType ModelPlan::attention_type() const {
@@ -154,27 +182,11 @@ std::string head_note(const std::filesystem::path& folder) {
 
 Result<ModelPlan> plan_model(const config::ModelConfig& config, weights::WeightFolder& folder,
                              const Architecture& model) {
-  WeightPlanner planner(config, folder);
-  const Root& root = root_of(planner);
-  const std::string body = root.body;
-  const std::string head = head_of(planner, root);
-  const bool stored = planner.has(head + ".weight");
-  const bool untied = stored || !model.tied.value_or(true);
-  ModelPlan plan;
-  plan.head_unasked = stored && model.tied.value_or(false);
-  plan.embedding =
-      planner.linear(body + "embed_tokens", model.vocabulary, model.hidden, false).matrix;
-  for (int i = 0; i < model.layer_count && planner.status().ok(); ++i) {
-    plan.layers.push_back(plan_layer(planner, model, i, fmt::format("{}layers.{}.", body, i)));
-  }
-  plan.final_norm = planner.vector(body + "norm.weight", model.hidden, model.norm_offset);
-  if (untied) plan.head = planner.linear(head, model.vocabulary, model.hidden, false);
-  if (!planner.status().ok()) return planner.status().error();
-  if (Status status = check_leftovers(config, folder, model, root, untied ? "" : head);
-      !status.ok()) {
-    return status.error();
-  }
-  return plan;
+  return planned(config, &folder, model);
+}
+
+Result<ModelPlan> plan_model(const config::ModelConfig& config, const Architecture& model) {
+  return planned(config, nullptr, model);
 }
 
 }  // namespace tandem::models

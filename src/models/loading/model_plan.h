@@ -33,6 +33,8 @@ struct ModelPlan {
 /// over. Maps nothing.
 Result<ModelPlan> plan_model(const config::ModelConfig& config, weights::WeightFolder& folder,
                              const Architecture& model);
+/// The same by config.json alone: sizes of a model that is not here. Nothing of it can be loaded.
+Result<ModelPlan> plan_model(const config::ModelConfig& config, const Architecture& model);
 
 /// For a head_unasked: drops it when it holds the embedding's bytes. Reads both until they differ.
 /// What stays is the head of a model that was tuned or merged after its ties were cut, which

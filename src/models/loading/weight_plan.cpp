@@ -67,25 +67,43 @@ void WeightPlanner::fail(Error error) {
 
 const weights::TensorInfo* WeightPlanner::expect(const std::string& tensor,
                                                  std::span<const std::int64_t> shape) {
-  const weights::TensorInfo* info = folder_.find(tensor);
+  const weights::TensorInfo* info = folder_->find(tensor);
   if (info == nullptr ||
       !std::equal(shape.begin(), shape.end(), info->shape.begin(), info->shape.end())) {
     // Taking it fails with the folder's own message, which names the file.
-    const auto taken = folder_.take(tensor, shape);
+    const auto taken = folder_->take(tensor, shape);
     check(!taken.ok(), "a tensor that is missing or misshapen cannot be taken");
     fail(taken.error());
     return nullptr;
   }
-  folder_.skip(tensor);
+  folder_->skip(tensor);
   return info;
+}
+
+/// Converters quantize what groups divide, and keep embedding and head of fp8 checkpoints.
+Format WeightPlanner::usual_format(const Source& source, const std::string& module,
+                                   int count) const {
+  Format format;
+  format.dtype = config_.dtype;
+  const bool in_layer = module.find("layers.") != std::string::npos;
+  if (config_.quantization) {
+    const Quantization& q = config_.quantization->of(module);
+    if (source.cols % q.group != 0) return format;
+    format.kind = Format::Kind::kQuantized;
+    format.quantization = q;
+  } else if (config_.fp8 && count == 0 && in_layer) {
+    format.kind = Format::Kind::kFp8;
+    format.blocks = *config_.fp8;
+  }
+  return format;
 }
 
 void WeightPlanner::check_quantized(Source& source, const std::string& module, int leading) {
   source.scales = module + ".scales";
   source.biases = module + ".biases";
   source.format.kind = Format::Kind::kQuantized;
-  const weights::TensorInfo* weight = folder_.find(source.weight);
-  const weights::TensorInfo* scales = folder_.find(source.scales);
+  const weights::TensorInfo* weight = folder_->find(source.weight);
+  const weights::TensorInfo* scales = folder_->find(source.scales);
   if (weight == nullptr) {
     expect(source.weight, shape_of(leading, source.rows, -1));
     return;
@@ -151,7 +169,11 @@ Source WeightPlanner::described(const std::string& tensor, const std::string& mo
   source.count = std::max(1, count);
   source.rows = rows;
   source.cols = cols;
-  if (folder_.has(module + ".scales")) {
+  if (folder_ == nullptr) {
+    source.format = usual_format(source, module, count);
+    return source;
+  }
+  if (folder_->has(module + ".scales")) {
     check_quantized(source, module, count);
     return source;
   }
@@ -175,6 +197,7 @@ Source WeightPlanner::bare_source(const std::string& tensor, int count, int rows
 }
 
 VectorPlan WeightPlanner::vector(const std::string& tensor, int size, float offset) {
+  if (folder_ == nullptr) return {tensor, size, offset};
   const std::int64_t shape[] = {size};
   const weights::TensorInfo* info = expect(tensor, shape);
   if (info != nullptr && !is_float(info->dtype)) {

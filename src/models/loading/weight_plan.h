@@ -91,11 +91,12 @@ struct RowsOf {
 /// Finds tensors and checks them. The first failure is kept: plans made after one are not used.
 class WeightPlanner {
  public:
-  /// Both outlive the planner.
-  WeightPlanner(const config::ModelConfig& config, weights::WeightFolder& folder)
+  /// Both outlive the planner. Without a folder (null) every tensor that is asked for is taken to
+  /// be there, stored as config.json says that converters store it; has() knows none.
+  WeightPlanner(const config::ModelConfig& config, weights::WeightFolder* folder)
       : config_(config), folder_(folder) {}
 
-  bool has(std::string_view tensor) const { return folder_.has(tensor); }
+  bool has(std::string_view tensor) const { return folder_ != nullptr && folder_->has(tensor); }
   void fail(Error error);
   const Status& status() const { return status_; }
 
@@ -115,6 +116,7 @@ class WeightPlanner {
  private:
   Source described(const std::string& tensor, const std::string& module, int count, int rows,
                    int cols);
+  Format usual_format(const Source& source, const std::string& module, int count) const;
   void check_quantized(Source& source, const std::string& module, int leading);
   void check_fp8(Source& source);
   /// Expects a tensor with this shape; marks it known.
@@ -123,7 +125,7 @@ class WeightPlanner {
   Error wrong_type(const std::string& tensor, DType dtype, std::string_view wanted) const;
 
   const config::ModelConfig& config_;
-  weights::WeightFolder& folder_;
+  weights::WeightFolder* folder_;
   Status status_;
 };
 
