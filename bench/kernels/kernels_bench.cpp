@@ -26,8 +26,8 @@
 
 #include "base/memory_bandwidth.h"
 #include "base/thread_pool.h"
+#include "kernels/cpu/cpu_ops.h"
 #include "kernels/isa.h"
-#include "kernels/linear.h"
 
 namespace tandem::kernels {
 namespace {
@@ -70,7 +70,7 @@ double median(std::vector<double> values) {
 }
 
 /// A random matrix; the bytes are the same for every one of them.
-Matrix random_matrix(const Context& context, int rows, int cols, int bits, double& seconds) {
+Matrix random_matrix(const Ops& ops, int rows, int cols, int bits, double& seconds) {
   std::mt19937_64 random(1);
   const auto elements = static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols);
   auto weight =
@@ -87,14 +87,14 @@ Matrix random_matrix(const Context& context, int rows, int cols, int bits, doubl
   data.scales = std::as_bytes(std::span(*scales));
   data.biases = std::as_bytes(std::span(*biases));
   std::optional<Matrix> matrix;
-  seconds += seconds_of([&] { matrix = Matrix::prepare(context, std::move(data)).value(); });
+  seconds += seconds_of([&] { matrix = ops.prepare(std::move(data)).value(); });
   return *matrix;
 }
 
-Model random_model(const Context& context, const Options& options) {
+Model random_model(const Ops& ops, const Options& options) {
   double seconds = 0;
   const auto make = [&](int rows, int cols) {
-    return random_matrix(context, rows, cols, options.bits, seconds);
+    return random_matrix(ops, rows, cols, options.bits, seconds);
   };
   Model model{{}, make(kVocabulary, kHidden)};
   for (int i = 0; i < options.layers; ++i) {
@@ -112,14 +112,14 @@ Model random_model(const Context& context, const Options& options) {
 }
 
 /// The products of a step for `x`; the head sees the last row, or all when they are few.
-mx::array step(const Context& context, const Model& model, mx::array x, bool all_logits) {
+mx::array step(const Ops& ops, const Model& model, mx::array x, bool all_logits) {
   for (const Layer& l : model.layers) {
-    const std::vector<mx::array> qkv = linear_many(context, x, {{l.q, {}}, {l.k, {}}, {l.v, {}}});
-    x = linear(context, qkv[0], l.o);
-    x = gated_mlp(context, x, l.gate, l.up, l.down, GatedActivation::kSwiGlu);
+    const std::vector<mx::array> qkv = ops.linear_many(x, {{l.q, {}}, {l.k, {}}, {l.v, {}}});
+    x = ops.linear(qkv[0], l.o);
+    x = ops.gated_mlp(x, {l.gate, l.up, l.down, GatedActivation::kSwiGlu});
   }
-  if (!all_logits) x = mx::slice(x, {x.shape(0) - 1, 0}, {x.shape(0), kHidden}, context.stream);
-  return linear(context, x, model.head);
+  if (!all_logits) x = mx::slice(x, {x.shape(0) - 1, 0}, {x.shape(0), kHidden}, mx::Device::cpu);
+  return ops.linear(x, model.head);
 }
 
 int run(const Options& options) {
@@ -130,9 +130,8 @@ int run(const Options& options) {
     return 2;
   }
   ThreadPool pool(options.threads);
-  const Context context{Backend::kCpu, Activations::kInt8, *isa, &pool,
-                        mx::default_stream(mx::Device::cpu)};
-  const Model model = random_model(context, options);
+  const CpuOps ops(Activations::kInt8, *isa, &pool, mx::default_stream(mx::Device::cpu));
+  const Model model = random_model(ops, options);
   fmt::print("{} threads, {}, {} bits, {} layers, {:.0f} MB of weights packed in {:.2f} s\n",
              options.threads, isa_name(*isa), options.bits, options.layers,
              static_cast<double>(model.bytes) / 1e6, model.pack_seconds);
@@ -144,12 +143,12 @@ int run(const Options& options) {
   fmt::print("plain read: {:.2f} GB/s\n", median(*rates) / 1e9);
   for (const int rows : options.rows) {
     const mx::array x =
-        mx::random::normal({rows, kHidden}, mx::float32, std::nullopt, context.stream);
+        mx::random::normal({rows, kHidden}, mx::float32, std::nullopt, mx::Device::cpu);
     mx::eval(x);
     std::vector<double> times;
     const std::clock_t cpu = std::clock();
     for (int i = 0; i <= options.repeats; ++i) {
-      const double s = seconds_of([&] { step(context, model, x, rows <= 16).eval(); });
+      const double s = seconds_of([&] { step(ops, model, x, rows <= 16).eval(); });
       if (i > 0) times.push_back(s);  // the first one warms up
     }
     const double s = median(times);

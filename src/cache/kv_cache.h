@@ -20,9 +20,8 @@ namespace tandem::cache {
 /// Most sequences that a cache holds; those that share a prefix cost no bytes of their own.
 inline constexpr std::size_t kMaxSequences = 16384;
 
-/// Where the KV lies: in this cache's pages (Backend::kCpu), or in MLX arrays that attention
-/// replaces (Backend::kMlx). Arrays keep every token, whatever the window, and are counted as if
-/// they lay in pages.
+/// Where the KV lies: in this cache's pages (Ops::keeps_pages()), or in MLX arrays that attention
+/// replaces. Arrays keep every token, whatever the window, and are counted as if they lay in pages.
 ///
 /// kElsewhere: in blocks that the caller keeps by number, one group of them: see blocks() and
 /// take_copies().

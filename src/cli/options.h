@@ -13,7 +13,7 @@
 #include "cluster/gateway/launcher.h"
 #include "cluster/rank/worker.h"
 #include "cluster/trust/security.h"
-#include "kernels/context.h"
+#include "kernels/activations.h"
 #include "kernels/isa.h"
 #include "planner/planner.h"
 #include "server/serving/gateway.h"

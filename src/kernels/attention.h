@@ -1,5 +1,7 @@
 #pragma once
-// Attention over the KV cache, for a ragged batch of sequences in one call.
+// What attention is told: the rows of a batch, whose KV they belong to, and how to attend.
+
+#include <mlx/mlx.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -7,26 +9,34 @@
 #include <span>
 #include <vector>
 
-#include "kernels/context.h"
 #include "kernels/kv_spec.h"
 
 namespace tandem::kernels {
 
-/// One sequence's KV in one layer. kCpu uses pages: page i holds positions
-/// [i * kPageTokens, (i + 1) * kPageTokens) and must exist for every position touched. kMlx uses
-/// the arrays ([heads, capacity, dim], replaced by every call). Which one is the Context's backend.
+namespace mx = mlx::core;
+
+/// One sequence's KV in one layer. With Ops::keeps_pages() it is in pages: page i holds positions
+/// [i * kPageTokens, (i + 1) * kPageTokens) and must exist for every position touched. Else it is
+/// in the arrays ([heads, capacity, dim], replaced by every call).
 struct KvSequence {
   std::vector<std::byte*> pages;
   std::optional<mx::array> keys;
   std::optional<mx::array> values;
 };
 
-/// Rows [row, row + count) of the batch are positions [position, position + count) of `kv`.
+/// Rows [row, row + count) of a batch are positions [position, position + count) of one sequence,
+/// whose KV is in `layers`, one a layer of the range that computes.
 struct SequenceRows {
   int row = 0;
   int count = 0;
   std::int64_t position = 0;
-  KvSequence* kv = nullptr;
+  std::span<KvSequence> layers;
+};
+
+/// The rows that go through the layers together.
+struct Batch {
+  mx::array positions;                  // int32 [T], of Ops::upload()
+  std::vector<SequenceRows> sequences;  // cover all T rows in order
 };
 
 struct AttentionSpec {
@@ -37,14 +47,12 @@ struct AttentionSpec {
   int window = 0;     // 0: off. a query sees the last `window` positions, its own among them
 };
 
-/// Writes keys and values of the batch into the caches, then attends causally.
-/// q [T, heads, key_dim], k [T, kv.heads, key_dim], v [T, kv.heads, value_dim] (absent when
-/// value_in_key) -> [T, heads, value_dim]. `rows` covers all T in order; the KvSequences must live
-/// until the result is evaluated, and the result must be evaluated exactly once. Optional
-/// sinks [heads]: one extra logit a head in the softmax's denominator.
-mx::array attention(const Context& context, const AttentionSpec& spec, const mx::array& q,
-                    const mx::array& k, const std::optional<mx::array>& v,
-                    std::span<const SequenceRows> rows,
-                    const std::optional<mx::array>& sinks = std::nullopt);
+/// Queries [T, heads, key_dim], keys [T, kv.heads, key_dim] and values [T, kv.heads, value_dim]
+/// (absent with value_in_key).
+struct AttentionRows {
+  mx::array q;
+  mx::array k;
+  std::optional<mx::array> v;
+};
 
 }  // namespace tandem::kernels

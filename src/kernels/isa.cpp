@@ -18,7 +18,7 @@ constexpr std::array<Name, 5> kNames = {{{Isa::kBest, "best"},
                                          {Isa::kPortable, "portable"}}};
 
 #if defined(__x86_64__)
-// What cmake/Tandem.cmake lets the compiler use in *_avx2.cc.
+// What cmake/Tandem.cmake lets the compiler use for avx2.
 [[maybe_unused]] bool cpu_has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
          __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi") &&
@@ -26,7 +26,7 @@ constexpr std::array<Name, 5> kNames = {{{Isa::kBest, "best"},
          __builtin_cpu_supports("pclmul");
 }
 
-// The same for *_avx512.cc.
+// The same for avx512.
 [[maybe_unused]] bool cpu_has_avx512() {
   return cpu_has_avx2() && __builtin_cpu_supports("avx512f") &&
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&

@@ -5,10 +5,12 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/context.h"
 #include "tandem/error.h"
 
 namespace tandem::kernels {
+
+/// The instruction set of our loops. kBest: the best this CPU has.
+enum class Isa { kBest, kAvx512Vnni, kAvx2, kNeon, kPortable };
 
 /// "best", "avx512vnni", "avx2", "neon", "portable".
 std::string_view isa_name(Isa isa);

@@ -3,7 +3,10 @@
 #include <cstring>
 #include <type_traits>
 
+#include "base/check.h"
+#include "kernels/bf16.h"
 #include "kernels/kv_spec.h"
+#include "kernels/stored.h"
 
 namespace tandem::kernels {
 namespace {
@@ -13,22 +16,12 @@ constexpr std::size_t kGroup = kInt8Group;
 constexpr std::size_t round_up(std::size_t n, std::size_t unit) {
   return (n + unit - 1) / unit * unit;
 }
-constexpr std::size_t bytes_of(KvType type) {
-  return type == KvType::kF32 ? 4 : type == KvType::kBF16 ? 2 : 1;
-}
 constexpr std::size_t groups_of(std::size_t n) { return (n + kGroup - 1) / kGroup; }
 
 float widen(float x) { return x; }
-float widen(Bf16 x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16); }
+float widen(Bf16 x) { return float_of_bf16(x.bits); }
 
-/// Rounds to nearest, ties to even; a NaN stays a NaN.
-Bf16 narrow(float x) {
-  const auto bits = std::bit_cast<std::uint32_t>(x);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) {
-    return {static_cast<std::uint16_t>((bits | 0x400000u) >> 16)};
-  }
-  return {static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
-}
+Bf16 narrow(float x) { return {bf16_of_float(x)}; }
 
 template <class To, class From>
 To convert(From x) {
@@ -69,7 +62,7 @@ void quantize_row(std::int8_t* to, std::size_t stride, const From* from, std::si
   }
 }
 
-/// Where a token's key or value goes: its elements `stride` apart, and its scales (kInt8).
+/// Where a token's key or value goes: its elements `stride` apart, and its scales (kI8).
 struct Slot {
   std::byte* data;
   std::size_t stride;
@@ -77,16 +70,18 @@ struct Slot {
 };
 
 template <class From>
-void write(KvType type, const Slot& to, const std::byte* from, std::size_t n) {
+void write(DType type, const Slot& to, const std::byte* from, std::size_t n) {
   const auto* x = reinterpret_cast<const From*>(from);
   switch (type) {
-    case KvType::kF32:
+    case DType::kF32:
       return write_row(reinterpret_cast<float*>(to.data), to.stride, x, n);
-    case KvType::kBF16:
+    case DType::kBF16:
       return write_row(reinterpret_cast<Bf16*>(to.data), to.stride, x, n);
-    case KvType::kInt8:
+    case DType::kI8:
       return quantize_row(reinterpret_cast<std::int8_t*>(to.data), to.stride, x, n,
                           reinterpret_cast<float*>(to.scales));
+    default:
+      check(false, "KV is kept in float32, bfloat16 or int8");
   }
 }
 
@@ -97,12 +92,12 @@ KvLayout::KvLayout(const KvSpec& spec)
       value_in_key(spec.value_in_key),
       key_dim(static_cast<std::size_t>(spec.key_dim)),
       value_dim(static_cast<std::size_t>(spec.value_dim)) {
-  const std::size_t item = bytes_of(type);
+  const std::size_t item = size_of(type);
   key_stride = round_up(key_dim, kRowElements);
   value_stride = value_in_key ? key_stride : round_up(value_dim, kRowElements);
   value_offset = value_in_key ? 0 : key_dim * kPageTokens * item;
   key_scales = value_offset + kPageTokens * value_stride * item;
-  const std::size_t scale_bytes = type == KvType::kInt8 ? kPageTokens * sizeof(float) : 0;
+  const std::size_t scale_bytes = type == DType::kI8 ? kPageTokens * sizeof(float) : 0;
   head_bytes = key_scales + groups_of(key_dim) * scale_bytes;
   value_scales = value_in_key ? key_scales : head_bytes;
   if (!value_in_key) head_bytes += groups_of(value_dim) * scale_bytes;
@@ -112,14 +107,14 @@ std::size_t kv_page_bytes(const KvSpec& spec) {
   return static_cast<std::size_t>(spec.heads) * KvLayout(spec).head_bytes;
 }
 
-void write_kv(const KvLayout& layout, std::byte* head, std::size_t slot, Element from,
+void write_kv(const KvLayout& layout, std::byte* head, std::size_t slot, DType from,
               const std::byte* key, const std::byte* value) {
-  const std::size_t item = bytes_of(layout.type);
+  const std::size_t item = size_of(layout.type);
   const std::size_t scale = slot * sizeof(float);
   const auto put = [&](const Slot& to, const std::byte* x, std::size_t n, std::size_t padded) {
     std::memset(to.data + n * item, 0, (padded - n) * item);
-    return from == Element::kBF16 ? write<Bf16>(layout.type, to, x, n)
-                                  : write<float>(layout.type, to, x, n);
+    return from == DType::kBF16 ? write<Bf16>(layout.type, to, x, n)
+                                : write<float>(layout.type, to, x, n);
   };
   if (layout.value_in_key) {
     return put({head + slot * layout.key_stride * item, 1, head + layout.key_scales + scale}, key,

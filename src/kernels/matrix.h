@@ -1,14 +1,16 @@
 #pragma once
-// A weight matrix, prepared for the backend that will multiply with it.
+// A weight matrix: as a folder has it, and as the operations that multiply with it keep it.
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
-#include "kernels/context.h"
+#include "base/check.h"
+#include "kernels/row_major.h"
 #include "tandem/dtype.h"
 #include "tandem/error.h"
 #include "tandem/quantization.h"
@@ -28,32 +30,45 @@ struct MatrixData {
   std::span<const std::byte> biases;         // as scales
   std::vector<std::shared_ptr<const void>> keep;
 
-  /// Rows [begin, end) of every one of a single matrix (count == 1); shares the bytes.
-  MatrixData slice_rows(int begin, int end) const;
+  ElementFormat format() const;
+  /// Matrix `index` of the stack.
+  RowMajor matrix(int index) const;
 };
 
-/// Immutable, cheap to copy (shared). `bytes()` is what one pass over it reads.
+/// Whether the sizes fit the spans, the type is known and the groups divide the columns.
+Status check_data(const MatrixData& data);
+
+/// Immutable, cheap to copy (shared).
 class Matrix {
  public:
-  struct Impl;
+  /// What one implementation of the operations makes of a matrix.
+  struct Prepared {
+    virtual ~Prepared() = default;
+    int count = 1;
+    int rows = 0;
+    int cols = 0;
+    std::size_t bytes = 0;  // that one pass over it reads
+  };
 
-  /// Fails on sizes that do not fit the spans, unknown types, or a group that does not divide cols.
-  static Result<Matrix> prepare(const Context& context, MatrixData data);
+  explicit Matrix(std::shared_ptr<const Prepared> prepared) : prepared_(std::move(prepared)) {}
 
-  int count() const;
-  int rows() const;
-  int cols() const;
-  std::size_t bytes() const;
-  const Impl& impl() const { return *impl_; }
+  int count() const { return prepared_->count; }
+  int rows() const { return prepared_->rows; }
+  int cols() const { return prepared_->cols; }
+  std::size_t bytes() const { return prepared_->bytes; }
+
+  template <class P>
+  const P& as() const {
+    const auto* own = dynamic_cast<const P*>(prepared_.get());
+    check(own != nullptr, "a matrix meets the operations that prepared it");
+    return *own;
+  }
 
  private:
-  explicit Matrix(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
-  std::shared_ptr<const Impl> impl_;
+  std::shared_ptr<const Prepared> prepared_;
 };
 
 /// Dense float32 copy of matrix `index` of `data`, [rows * cols]: for load-time rewrites only.
 std::vector<float> dequantize(const MatrixData& data, int index = 0);
-/// Dense float32 matrices that own `values` [count * rows * cols]: rewritten weights at load.
-MatrixData from_f32(std::vector<float> values, int count, int rows, int cols);
 
 }  // namespace tandem::kernels

@@ -1,13 +1,14 @@
 #pragma once
-// Mixture of experts: routing and the experts' gated MLP.
+// Gated MLPs, and how experts among them are chosen.
 
-#include <optional>
+#include <mlx/mlx.h>
 
-#include "kernels/activation.h"
-#include "kernels/context.h"
+#include "kernels/gated_activation.h"
 #include "kernels/matrix.h"
 
 namespace tandem::kernels {
+
+namespace mx = mlx::core;
 
 /// How experts are chosen from router logits. Sources: Mixtral, Qwen3-MoE model code;
 /// DeepSeek-V2 (arXiv 2405.04434) and DeepSeek-V3 (arXiv 2412.19437) section 2.1.2.
@@ -36,14 +37,12 @@ struct Routing {
   mx::array weights;  // float32 [T, top_k]
 };
 
-/// logits [T, experts]; correction [experts] (noaux_tc's e_score_correction_bias) is added for the
-/// choice, not for the weights.
-Routing route(const Context& context, const mx::array& logits, const RouterSpec& spec,
-              const std::optional<mx::array>& correction = std::nullopt);
-
-/// y[t] = sum_k weights[t,k] * down[e](act(gate[e] x[t]) * up[e] x[t]), e = ids[t,k], summed in the
-/// order of ascending expert id in float32. gate and up are (E, I, H), down is (E, H, I).
-mx::array moe_mlp(const Context& context, const mx::array& x, const Routing& routing,
-                  const Matrix& gate, const Matrix& up, const Matrix& down, GatedActivation act);
+/// The matrices of one gated MLP, or of a stack of them (count > 1: experts).
+struct GatedMatrices {
+  const Matrix& gate;
+  const Matrix& up;
+  const Matrix& down;
+  GatedActivation act;
+};
 
 }  // namespace tandem::kernels

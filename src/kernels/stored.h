@@ -1,9 +1,12 @@
 #pragma once
-// Scalar conversions between element types. Internal linkage: files of several instruction sets
+// Scalar conversions between float types. Internal linkage: files of several instruction sets
 // include this, and none may lend its code to another.
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+
+#include "tandem/dtype.h"
 
 namespace tandem::kernels {
 namespace {
@@ -38,6 +41,18 @@ namespace {
   if (magnitude >= 0x400U) return float_of_bits(sign | ((magnitude << 13) + 0x38000000U));
   // Zero and subnormals: magnitude * 2^-24, exact in float32.
   return float_of_bits(sign | bits_of_float(static_cast<float>(magnitude) * 0x1p-24F));
+}
+
+/// Element `index` of an array of `type` (kF32, kBF16 or kF16) at any address.
+[[maybe_unused]] float stored_float(DType type, const std::byte* base, std::size_t index) {
+  if (type == DType::kF32) {
+    float value;
+    std::memcpy(&value, base + index * sizeof(value), sizeof(value));
+    return value;
+  }
+  std::uint16_t half;
+  std::memcpy(&half, base + index * sizeof(half), sizeof(half));
+  return type == DType::kBF16 ? float_of_bf16(half) : float_of_f16(half);
 }
 
 }  // namespace

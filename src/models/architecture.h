@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "config/model_config.h"
-#include "kernels/activation.h"
 #include "kernels/moe.h"
 #include "kernels/rope.h"
 #include "tandem/error.h"

@@ -13,9 +13,6 @@
 #include <vector>
 
 #include "base/check.h"
-#include "kernels/activation.h"
-#include "kernels/linear.h"
-#include "kernels/norm.h"
 #include "models/architecture.h"
 #include "models/layer.h"
 #include "models/loading/model_plan.h"
@@ -27,16 +24,16 @@ namespace {
 
 class ArchitectureDecoder final : public Decoder {
  public:
-  ArchitectureDecoder(const Architecture& model, LayerRange range, const kernels::Context& context)
-      : model_(model), range_(range), context_(context) {}
+  ArchitectureDecoder(const Architecture& model, LayerRange range, const kernels::Ops& ops)
+      : model_(model), range_(range), ops_(ops) {}
 
-  Status load(weights::WeightFolder& folder, const ModelPlan& plan, kernels::KvType kv_type,
+  Status load(weights::WeightFolder& folder, const ModelPlan& plan, DType kv_type,
               const LoadProgress& progress, WeightStore& store) {
     const std::map<std::string, std::uint64_t> wanted = stored_parts(plan);
     store.keep(settings(kv_type), wanted);
     std::uint64_t missing = 0;
     for (const auto& [name, bytes] : wanted) missing += store.find(name) ? 0 : bytes;
-    WeightReader reader(context_, folder, progress, missing);
+    WeightReader reader(ops_, folder, progress, missing);
     if (range_.first == 0) embedding_ = matrix(reader, store, kEmbedding, plan.embedding);
     for (int i = range_.first; i < range_.last && reader.status().ok(); ++i) {
       const LayerPlan& layer = plan.layers[static_cast<std::size_t>(i)];
@@ -67,24 +64,22 @@ class ArchitectureDecoder final : public Decoder {
 
   mx::array embed(const mx::array& ids) const override {
     check(range_.first == 0, "only the first stage embeds");
-    mx::array rows = kernels::embed(context_, ids, embedding_->matrix());
+    mx::array rows = ops_.embed(ids, embedding_->matrix());
     if (model_.embedding_scale == 1) return rows;
-    return kernels::scale(context_, rows, model_.embedding_scale);
+    return ops_.scale(rows, model_.embedding_scale);
   }
 
-  mx::array forward(mx::array hidden, const BatchInputs& inputs) const override {
-    check(inputs.rows.size() == layers_.size(), "a batch has rows for every layer of the range");
-    mx::array normed =
-        kernels::rms_norm(context_, hidden, layers_.front()->input_norm(), model_.norm_epsilon);
+  mx::array forward(mx::array hidden, const kernels::Batch& batch) const override {
+    mx::array normed = ops_.rms_norm(hidden, layers_.front()->input_norm(), model_.norm_epsilon);
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const Layer& layer = *layers_[i];
-      const mx::array mixed = layer.attend(context_, normed, inputs.positions, inputs.rows[i]);
+      const mx::array mixed = layer.attend(ops_, normed, batch, i);
       kernels::Residual middle =
-          kernels::add_rms_norm(context_, hidden, mixed, layer.mlp_norm(), model_.norm_epsilon);
-      const mx::array delta = layer.transform(context_, middle.normed);
-      if (i + 1 == layers_.size()) return kernels::add(context_, middle.sum, delta);
-      kernels::Residual next = kernels::add_rms_norm(
-          context_, middle.sum, delta, layers_[i + 1]->input_norm(), model_.norm_epsilon);
+          ops_.add_rms_norm(hidden, mixed, layer.mlp_norm(), model_.norm_epsilon);
+      const mx::array delta = layer.transform(ops_, middle.normed);
+      if (i + 1 == layers_.size()) return ops_.add(middle.sum, delta);
+      kernels::Residual next =
+          ops_.add_rms_norm(middle.sum, delta, layers_[i + 1]->input_norm(), model_.norm_epsilon);
       hidden = std::move(next.sum);
       normed = std::move(next.normed);
     }
@@ -93,10 +88,9 @@ class ArchitectureDecoder final : public Decoder {
 
   mx::array head(const mx::array& hidden) const override {
     check(range_.last == model_.layer_count, "only the last stage has the head");
-    const mx::array normed = kernels::rms_norm(context_, hidden, final_norm_, model_.norm_epsilon);
-    const mx::array logits =
-        kernels::softcap(context_, (*head_)(context_, normed), model_.logit_softcap);
-    return mx::astype(logits, mx::float32, context_.stream);
+    const mx::array normed = ops_.rms_norm(hidden, final_norm_, model_.norm_epsilon);
+    const mx::array logits = ops_.softcap((*head_)(ops_, normed), model_.logit_softcap);
+    return ops_.cast(logits, DType::kF32);
   }
 
  private:
@@ -106,10 +100,9 @@ class ArchitectureDecoder final : public Decoder {
   static std::string layer_name(int layer) { return fmt::format("layer {}", layer); }
 
   /// What the form of loaded weights depends on besides the model.
-  std::string settings(kernels::KvType kv_type) const {
-    return fmt::format("{} {} {} {} {}", static_cast<int>(context_.backend),
-                       static_cast<int>(context_.activations), static_cast<int>(context_.isa),
-                       static_cast<int>(context_.stream.device.type), static_cast<int>(kv_type));
+  std::string settings(DType kv_type) const {
+    return fmt::format("{} {} {}", ops_.weight_form(), static_cast<int>(ops_.activations()),
+                       static_cast<int>(kv_type));
   }
 
   /// The parts that the range needs, and their bytes in the folder.
@@ -169,7 +162,7 @@ class ArchitectureDecoder final : public Decoder {
 
   const Architecture model_;
   const LayerRange range_;
-  const kernels::Context context_;
+  const kernels::Ops& ops_;
   Footprint footprint_;
   std::set<HeldPart> parts_;  // what the pointers below point into
   const Linear* embedding_ = nullptr;
@@ -180,24 +173,22 @@ class ArchitectureDecoder final : public Decoder {
 
 }  // namespace
 
-kernels::KvType usual_kv_type(kernels::Activations activations, DType stored) {
+DType usual_kv_type(kernels::Activations activations, DType stored) {
   switch (activations) {
     case kernels::Activations::kF32:
-      return kernels::KvType::kF32;
+      return DType::kF32;
     case kernels::Activations::kBF16:
-      return kernels::KvType::kBF16;
+      return DType::kBF16;
     case kernels::Activations::kInt8:
       break;
   }
-  return stored == DType::kF32 ? kernels::KvType::kF32 : kernels::KvType::kBF16;
+  return stored == DType::kF32 ? DType::kF32 : DType::kBF16;
 }
 
 Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
                                               weights::WeightFolder& weights, LayerRange range,
-                                              const kernels::Context& context,
-                                              const LoadProgress& progress,
-                                              std::optional<kernels::KvType> kv_type,
-                                              WeightStore* store) {
+                                              const kernels::Ops& ops, const LoadProgress& progress,
+                                              std::optional<DType> kv_type, WeightStore* store) {
   auto architecture = architecture_of(config);
   if (!architecture.ok()) return architecture.error();
   if (range.first < 0 || range.first >= range.last || range.last > architecture->layer_count) {
@@ -209,10 +200,10 @@ Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
   if (range.last == architecture->layer_count) {
     if (Status status = drop_equal_head(*plan, weights); !status.ok()) return status.error();
   }
-  auto decoder = std::make_unique<ArchitectureDecoder>(*architecture, range, context);
+  auto decoder = std::make_unique<ArchitectureDecoder>(*architecture, range, ops);
   WeightStore own;
   Status loaded = decoder->load(
-      weights, *plan, kv_type.value_or(usual_kv_type(context.activations, plan->attention_type())),
+      weights, *plan, kv_type.value_or(usual_kv_type(ops.activations(), plan->attention_type())),
       progress, store != nullptr ? *store : own);
   if (!loaded.ok()) return loaded.error();
   return std::unique_ptr<Decoder>(std::move(decoder));

@@ -5,12 +5,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <vector>
 
 #include "config/model_config.h"
-#include "kernels/attention.h"
-#include "kernels/context.h"
+#include "kernels/ops.h"
+#include "tandem/dtype.h"
 #include "tandem/error.h"
 #include "tandem/stage_info.h"
 #include "weights/weight_folder.h"
@@ -22,14 +21,7 @@ namespace mx = mlx::core;
 /// Called with bytes made ready so far and in all, from the loading thread.
 using LoadProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
-/// What the layers need to know about the rows of a batch.
-struct BatchInputs {
-  mx::array positions;  // int32 [T]
-  /// One entry a layer of the range; each covers all T rows in order.
-  std::span<const std::vector<kernels::SequenceRows>> rows;
-};
-
-/// Weights and wiring of a layer range. Graph-building methods are called from one thread.
+/// Weights and wiring of a layer range. One thread calls it.
 class Decoder {
  public:
   virtual ~Decoder() = default;
@@ -44,8 +36,8 @@ class Decoder {
 
   /// ids int32 [T] -> [T, hidden]. Only a range that starts at layer 0 has the embedding.
   virtual mx::array embed(const mx::array& ids) const = 0;
-  /// [T, hidden] -> [T, hidden] through the range's layers.
-  virtual mx::array forward(mx::array hidden, const BatchInputs& inputs) const = 0;
+  /// [T, hidden] -> [T, hidden] through the range's layers, of which the batch's sequences have KV.
+  virtual mx::array forward(mx::array hidden, const kernels::Batch& batch) const = 0;
   /// Final norm and head: [R, hidden] -> float32 logits [R, vocabulary]. Only a range that ends at
   /// the last layer has the head.
   virtual mx::array head(const mx::array& hidden) const = 0;
@@ -57,12 +49,12 @@ class WeightStore;
 /// `weights`. Every tensor of the range must be there with its shape; a tensor of the folder that
 /// no layer of the model knows is an error that names it. `kv_type`: how KV is kept; absent: as
 /// precise as the activations, or as the checkpoint where activations are int8. `store`: where
-/// parts that are held already are taken from, and loaded ones put; null: nothing is held.
+/// parts that are held already are taken from, and loaded ones put; null: nothing is held. `ops`
+/// outlives the decoder.
 Result<std::unique_ptr<Decoder>> load_decoder(const config::ModelConfig& config,
                                               weights::WeightFolder& weights, LayerRange range,
-                                              const kernels::Context& context,
-                                              const LoadProgress& progress,
-                                              std::optional<kernels::KvType> kv_type = {},
+                                              const kernels::Ops& ops, const LoadProgress& progress,
+                                              std::optional<DType> kv_type = {},
                                               WeightStore* store = nullptr);
 
 }  // namespace tandem::models

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "kernels/norm.h"
-
 namespace tandem::models {
 namespace {
 
@@ -11,8 +9,7 @@ using AttentionBlock = std::variant<GroupedAttentionBlock, LatentAttentionBlock>
 using FeedForwardBlock = std::variant<MlpBlock, MoeBlock>;
 
 AttentionBlock load_attention(WeightReader& reader, const LayerPlan& plan,
-                              const Architecture& model, const LayerSpec& layer,
-                              kernels::KvType kv_type) {
+                              const Architecture& model, const LayerSpec& layer, DType kv_type) {
   if (const auto* grouped = std::get_if<GroupedAttentionBlock::Plan>(&plan.attention)) {
     return GroupedAttentionBlock(reader, *grouped, model, layer, kv_type);
   }
@@ -105,7 +102,7 @@ std::uint64_t stored_bytes(const LayerPlan& plan) {
 }
 
 Layer::Layer(WeightReader& reader, const LayerPlan& plan, const Architecture& model, int index,
-             kernels::KvType kv_type)
+             DType kv_type)
     : epsilon_(model.norm_epsilon),
       attention_(load_attention(reader, plan, model, model.layers[static_cast<std::size_t>(index)],
                                 kv_type)),
@@ -121,18 +118,16 @@ const kernels::KvSpec& Layer::kv() const {
                     attention_);
 }
 
-mx::array Layer::attend(const kernels::Context& context, const mx::array& x,
-                        const mx::array& positions,
-                        std::span<const kernels::SequenceRows> rows) const {
+mx::array Layer::attend(const kernels::Ops& ops, const mx::array& x, const kernels::Batch& batch,
+                        std::size_t layer) const {
   const mx::array out =
-      std::visit([&](const auto& block) { return block(context, x, positions, rows); }, attention_);
-  return attention_out_norm_ ? kernels::rms_norm(context, out, *attention_out_norm_, epsilon_)
-                             : out;
+      std::visit([&](const auto& block) { return block(ops, x, batch, layer); }, attention_);
+  return attention_out_norm_ ? ops.rms_norm(out, *attention_out_norm_, epsilon_) : out;
 }
 
-mx::array Layer::transform(const kernels::Context& context, const mx::array& x) const {
-  const mx::array out = std::visit([&](const auto& block) { return block(context, x); }, mlp_);
-  return mlp_out_norm_ ? kernels::rms_norm(context, out, *mlp_out_norm_, epsilon_) : out;
+mx::array Layer::transform(const kernels::Ops& ops, const mx::array& x) const {
+  const mx::array out = std::visit([&](const auto& block) { return block(ops, x); }, mlp_);
+  return mlp_out_norm_ ? ops.rms_norm(out, *mlp_out_norm_, epsilon_) : out;
 }
 
 }  // namespace tandem::models

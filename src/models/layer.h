@@ -35,15 +35,16 @@ std::uint64_t stored_bytes(const LayerPlan& plan);
 class Layer {
  public:
   Layer(WeightReader& reader, const LayerPlan& plan, const Architecture& model, int index,
-        kernels::KvType kv_type);
+        DType kv_type);
 
   const kernels::KvSpec& kv() const;
   const mx::array& input_norm() const { return input_norm_; }
   const mx::array& mlp_norm() const { return mlp_norm_; }
-  /// Both halves take the normed input and return what is added to the residual.
-  mx::array attend(const kernels::Context& context, const mx::array& x, const mx::array& positions,
-                   std::span<const kernels::SequenceRows> rows) const;
-  mx::array transform(const kernels::Context& context, const mx::array& x) const;
+  /// Both halves take the normed input and return what is added to the residual. `layer`: of the KV
+  /// of the batch's sequences.
+  mx::array attend(const kernels::Ops& ops, const mx::array& x, const kernels::Batch& batch,
+                   std::size_t layer) const;
+  mx::array transform(const kernels::Ops& ops, const mx::array& x) const;
 
  private:
   float epsilon_;

@@ -59,8 +59,8 @@ class Writer {
 
   // Bindings name every member, so that a new one does not compile before it stands here.
   void put(const Quantization& in) {
-    const auto& [bits, group] = in;
-    add(bits, group);
+    const auto& [bits, group, mode] = in;
+    add(bits, group, mode);
   }
   void put(const config::Fp8Blocks& in) {
     const auto& [rows, cols] = in;

@@ -6,7 +6,7 @@
 #include <variant>
 
 #include "base/pages.h"
-#include "kernels/tiles.h"
+#include "kernels/cpu/tiles.h"
 #include "models/architecture.h"
 #include "models/decoder.h"
 #include "models/layer.h"
@@ -16,11 +16,6 @@ namespace tandem::models {
 namespace {
 
 using Bytes = std::uint64_t;
-
-kernels::Stored stored_of(DType dtype) {
-  if (dtype == DType::kF32) return kernels::Stored::kF32;
-  return dtype == DType::kF16 ? kernels::Stored::kF16 : kernels::Stored::kBF16;
-}
 
 Bytes elements(const MatrixPlan& plan) {
   return static_cast<Bytes>(plan.count) * static_cast<Bytes>(plan.rows) *
@@ -42,7 +37,7 @@ DType dense_dtype(const MatrixPlan& plan, kernels::Activations activations) {
 /// In tiles, or as MLX multiplies with it.
 Bytes held_bytes(const MatrixPlan& plan, const ComputeKind& kind) {
   const bool dense = !quantized(plan) || plan.transposed;
-  if (kind.backend == kernels::Backend::kMlx) {
+  if (!kind.tiles) {
     return dense ? elements(plan) * size_of(dense_dtype(plan, kind.activations))
                  : stored_bytes(plan);
   }
@@ -50,11 +45,9 @@ Bytes held_bytes(const MatrixPlan& plan, const ComputeKind& kind) {
   shape.rows = plan.rows;
   shape.cols = plan.cols;
   const Format& format = plan.sources.front().format;
-  if (!dense) {
-    shape.bits = format.quantization.bits;
-    shape.group = format.quantization.group;
-  }
-  shape.stored = stored_of(dense ? dense_dtype(plan, kind.activations) : format.dtype);
+  shape.format =
+      kernels::element_format(dense ? nullptr : &format.quantization,
+                              dense ? dense_dtype(plan, kind.activations) : format.dtype);
   const Bytes bytes = static_cast<Bytes>(plan.count) *
                       static_cast<Bytes>(kernels::tile_count(plan.rows)) *
                       kernels::tile_bytes(shape);
@@ -82,7 +75,7 @@ Bytes loading_bytes(const MatrixPlan& plan, const ComputeKind& kind) {
     bytes += dense;
   }
   // Without a unified memory MLX copies what it is given.
-  if (kind.backend == kernels::Backend::kMlx) bytes += held_bytes(plan, kind);
+  if (!kind.tiles) bytes += held_bytes(plan, kind);
   return bytes;
 }
 
@@ -91,7 +84,7 @@ void add(PartBytes& part, const MatrixPlan& plan, const ComputeKind& kind) {
   part.loading = std::max(part.loading, loading_bytes(plan, kind));
 }
 
-kernels::KvSpec kv_spec(const Architecture& model, kernels::KvType type) {
+kernels::KvSpec kv_spec(const Architecture& model, DType type) {
   if (const auto* spec = std::get_if<GroupedAttention>(&model.attention)) {
     return {spec->kv_heads, spec->head_dim, spec->head_dim, false, type};
   }

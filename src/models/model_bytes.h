@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "config/model_config.h"
-#include "kernels/context.h"
+#include "kernels/activations.h"
 #include "kernels/kv_spec.h"
 #include "tandem/dtype.h"
 #include "tandem/error.h"
@@ -36,7 +36,7 @@ struct LayerWork {
   std::uint64_t kv_page_8bit = 0;  // kPageTokens positions with KV in 8 bits; 0: not here
 };
 
-/// Of a whole model, for one backend and type of activations. Plain numbers.
+/// Of a whole model, for one kind of kernels and type of activations. Plain numbers.
 struct ModelBytes {
   std::vector<PartBytes> layers;       // never empty
   std::vector<std::uint64_t> kv_page;  // of each layer, kPageTokens positions
@@ -66,13 +66,13 @@ MemoryNeeds needs_of(const ModelBytes& model, LayerRange range, std::uint64_t ro
 
 /// How KV is kept when nobody says: as precise as the activations, or as the checkpoint where they
 /// are int8.
-kernels::KvType usual_kv_type(kernels::Activations activations, DType checkpoint);
+DType usual_kv_type(kernels::Activations activations, DType checkpoint);
 
 /// How a model is computed, as far as its bytes depend on it.
 struct ComputeKind {
-  kernels::Backend backend = kernels::Backend::kCpu;
+  bool tiles = true;  // weights in the tiles of our own kernels; else as MLX multiplies with them
   kernels::Activations activations = kernels::Activations::kInt8;
-  std::optional<kernels::KvType> kv_type = {};  // absent: the usual one
+  std::optional<DType> kv_type = {};  // absent: the usual one
 };
 /// Reads names, shapes and types only. Fails as loading would.
 Result<ModelBytes> model_bytes(const config::ModelConfig& config, weights::WeightFolder& folder,

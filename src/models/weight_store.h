@@ -8,7 +8,7 @@
 #include <utility>
 #include <variant>
 
-#include "kernels/context.h"
+#include "kernels/ops.h"
 #include "models/layer.h"
 #include "models/loading/linear.h"
 #include "models/loading/weight_reader.h"

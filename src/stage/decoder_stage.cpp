@@ -7,33 +7,14 @@
 #include <exception>
 #include <utility>
 
-#include "kernels/layout.h"
 #include "models/model_bytes.h"
 #include "stage/hidden.h"
 
 namespace tandem::stage {
 namespace {
 
-mx::array int_array(const std::vector<std::int32_t>& values) {
-  return mx::array(values.data(), mx::Shape{static_cast<int>(values.size())}, mx::int32);
-}
-
-cache::Storage storage_of(const kernels::Context& context) {
-  return context.backend == kernels::Backend::kCpu ? cache::Storage::kPages
-                                                   : cache::Storage::kArrays;
-}
-
-/// Waits until no node of a failed tick runs: they read pages that the next tick may free. Takes
-/// further failures of the tick off the stream, or the next one would get them.
-void settle(const mx::Stream& stream) {
-  constexpr int kAttempts = 3;  // MLX keeps one failure a stream
-  for (int i = 0; i < kAttempts; ++i) {
-    try {
-      return mx::synchronize(stream);
-    } catch (const std::exception&) {
-      continue;  // what failed first is known already
-    }
-  }
+cache::Storage storage_of(const kernels::Ops& ops) {
+  return ops.keeps_pages() ? cache::Storage::kPages : cache::Storage::kArrays;
 }
 
 std::vector<cache::LayerKv> layers_of(const models::Decoder& decoder) {
@@ -48,7 +29,7 @@ std::vector<cache::LayerKv> layers_of(const models::Decoder& decoder) {
 
 DecoderStage::DecoderStage(StageParts parts)
     : parts_(std::move(parts)),
-      cache_(layers_of(*parts_.decoder), parts_.info.kv_bytes_max, storage_of(parts_.context)) {
+      cache_(layers_of(*parts_.decoder), parts_.info.kv_bytes_max, storage_of(*parts_.ops)) {
   parts_.info.states = cache_.states();
 }
 
@@ -56,10 +37,7 @@ std::uint64_t DecoderStage::memory_bytes() const {
   return parts_.info.weight_bytes + cache_.bytes_held();
 }
 
-std::optional<std::uint64_t> DecoderStage::progress() const {
-  if (parts_.context.backend != kernels::Backend::kCpu) return std::nullopt;
-  return parts_.pool->steps();
-}
+std::optional<std::uint64_t> DecoderStage::progress() const { return parts_.ops->steps(); }
 
 Result<StageOutput> DecoderStage::run(const Tick& tick, const Hidden& in) {
   const HiddenRules rules{first(), parts_.info.hidden_size, parts_.info.hidden_dtype};
@@ -68,7 +46,7 @@ Result<StageOutput> DecoderStage::run(const Tick& tick, const Hidden& in) {
   try {
     return compute(tick, in);
   } catch (const std::exception& failure) {
-    settle(parts_.context.stream);
+    parts_.ops->settle();
     return named({ErrorCode::kInternal, fmt::format("the computation failed: {}", failure.what())});
   }
 }
@@ -81,8 +59,7 @@ Result<StageOutput> DecoderStage::compute(const Tick& tick, const Hidden& in) {
   } else if (admission.entries.empty()) {
     output.hidden = Hidden{parts_.info.hidden_dtype, 0, parts_.info.hidden_size, {}};
   } else {
-    output.hidden =
-        to_hidden(parts_.context, forward(tick, admission, in), parts_.info.hidden_dtype);
+    output.hidden = to_hidden(*parts_.ops, forward(tick, admission, in), parts_.info.hidden_dtype);
   }
   output.refusals = admission.refusals;
   return output;
@@ -91,34 +68,31 @@ Result<StageOutput> DecoderStage::compute(const Tick& tick, const Hidden& in) {
 /// The hidden states that came, without the rows that this stage refuses.
 mx::array DecoderStage::received(const Tick& tick, const Admission& admission,
                                  const Hidden& in) const {
-  mx::array hidden = to_array(parts_.context, in);
+  mx::array hidden = to_array(*parts_.ops, in);
   if (admission.refusals.empty()) return hidden;
-  return mx::take(hidden, int_array(admitted_rows(tick, admission)), 0, parts_.context.stream);
+  return parts_.ops->take_rows(hidden, parts_.ops->upload(admitted_rows(tick, admission)));
 }
 
 mx::array DecoderStage::forward(const Tick& tick, const Admission& admission, const Hidden& in) {
   std::vector<std::int32_t> ids;
   std::vector<std::int32_t> positions;
-  const auto layer_count =
-      static_cast<std::size_t>(parts_.info.layers.last - parts_.info.layers.first);
-  std::vector<std::vector<kernels::SequenceRows>> rows(layer_count);
+  std::vector<kernels::SequenceRows> sequences;
+  sequences.reserve(admission.entries.size());
   for (const Admitted& each : admission.entries) {
     const TickEntry& entry = *each.entry;
     const auto row = static_cast<int>(positions.size());
     const auto count = static_cast<int>(each.count());
-    const auto layers = cache_.layers(entry.sequence);
-    for (std::size_t i = 0; i < layer_count; ++i) {
-      rows[i].push_back({row, count, entry.position, &layers[i]});
-    }
+    sequences.push_back({row, count, entry.position, cache_.layers(entry.sequence)});
     ids.push_back(each.first);
     ids.insert(ids.end(), entry.tokens.begin() + 1, entry.tokens.end());
     for (int i = 0; i < count; ++i) {
       positions.push_back(static_cast<std::int32_t>(entry.position) + i);
     }
   }
+  const kernels::Ops& ops = *parts_.ops;
   mx::array hidden =
-      first() ? parts_.decoder->embed(int_array(ids)) : received(tick, admission, in);
-  return parts_.decoder->forward(std::move(hidden), {int_array(positions), rows});
+      first() ? parts_.decoder->embed(ops.upload(ids)) : received(tick, admission, in);
+  return parts_.decoder->forward(std::move(hidden), {ops.upload(positions), std::move(sequences)});
 }
 
 TickResult DecoderStage::finish(const Tick& tick, const Admission& admission, const Hidden& in) {
@@ -129,20 +103,19 @@ TickResult DecoderStage::finish(const Tick& tick, const Admission& admission, co
   return result;
 }
 
-void DecoderStage::take_logits(TickOutput& output, const mx::array& hidden) {
+void DecoderStage::take_logits(TickOutput& output, mx::array hidden) {
+  const kernels::Ops& ops = *parts_.ops;
   const auto rows = output.rows();
   const std::size_t row_bytes = static_cast<std::size_t>(parts_.info.vocabulary) * sizeof(float);
   const std::size_t slice = std::max<std::size_t>(1, models::kLogitsBytesMax / row_bytes);
   // Evaluated by itself only when no single head depends on all of it.
-  if (rows.empty() || rows.size() > slice) mx::eval(hidden);
+  if (rows.empty() || rows.size() > slice) hidden = ops.ready(hidden);
   const bool all = rows.size() == static_cast<std::size_t>(hidden.shape(0));
   for (std::size_t begin = 0; begin < rows.size(); begin += slice) {
     const auto part = rows.subspan(begin, std::min(slice, rows.size() - begin));
     const mx::array picked =
-        all && part.size() == rows.size()
-            ? hidden
-            : mx::take(hidden, int_array({part.begin(), part.end()}), 0, parts_.context.stream);
-    mx::array logits = kernels::ready(parts_.context, parts_.decoder->head(picked));
+        all && part.size() == rows.size() ? hidden : ops.take_rows(hidden, ops.upload(part));
+    mx::array logits = ops.ready(parts_.decoder->head(picked));
     output.take(begin, part.size(), logits.data<float>());
   }
 }

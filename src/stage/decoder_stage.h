@@ -10,7 +10,7 @@
 
 #include "base/thread_pool.h"
 #include "cache/kv_cache.h"
-#include "kernels/context.h"
+#include "kernels/ops.h"
 #include "models/decoder.h"
 #include "stage/admission.h"
 #include "stage/sequence_states.h"
@@ -26,7 +26,7 @@ namespace mx = mlx::core;
 struct StageParts {
   StageInfo info;
   std::unique_ptr<ThreadPool> pool;
-  kernels::Context context;
+  std::unique_ptr<kernels::Ops> ops;
   std::unique_ptr<models::Decoder> decoder;
 };
 
@@ -50,7 +50,7 @@ class DecoderStage final : public Stage {
   mx::array forward(const Tick& tick, const Admission& admission, const Hidden& in);
   mx::array received(const Tick& tick, const Admission& admission, const Hidden& in) const;
   TickResult finish(const Tick& tick, const Admission& admission, const Hidden& in);
-  void take_logits(TickOutput& output, const mx::array& hidden);
+  void take_logits(TickOutput& output, mx::array hidden);
 
   StageParts parts_;
   cache::KvCache cache_;

@@ -12,7 +12,9 @@
 #include "base/platform.h"
 #include "base/thread_pool.h"
 #include "config/message.h"
+#include "kernels/cpu/cpu_ops.h"
 #include "kernels/isa.h"
+#include "kernels/mlx/mlx_ops.h"
 #include "models/architecture.h"
 #include "models/model_bytes.h"
 #include "models/weight_store.h"
@@ -31,8 +33,8 @@ namespace {
 constexpr int kMaxThreads = 1024;
 
 /// Nothing: the usual one.
-Result<std::optional<kernels::KvType>> wanted_kv_type(const StageOptions& options) {
-  if (options.kv_bits == 0) return std::optional<kernels::KvType>{};
+Result<std::optional<DType>> wanted_kv_type(const StageOptions& options) {
+  if (options.kv_bits == 0) return std::optional<DType>{};
   if (options.kv_bits != 8) {
     return invalid(
         fmt::format("kv bits: must be 8, or 0 for the usual ones, not {}", options.kv_bits));
@@ -41,25 +43,29 @@ Result<std::optional<kernels::KvType>> wanted_kv_type(const StageOptions& option
     return invalid(
         "kv bits: only the CPU's own kernels keep KV in 8 bits, MLX's operations do not");
   }
-  return std::optional(kernels::KvType::kInt8);
+  return std::optional(DType::kI8);
 }
 
-models::ComputeKind kind_of(const StageOptions& options, std::optional<kernels::KvType> kv_type) {
-  const bool mlx = options.gpu || options.mlx_kernels;
-  return {mlx ? kernels::Backend::kMlx : kernels::Backend::kCpu, options.activations, kv_type};
+models::ComputeKind kind_of(const StageOptions& options, std::optional<DType> kv_type) {
+  return {!options.gpu && !options.mlx_kernels, options.activations, kv_type};
 }
 
-Result<kernels::Context> make_context(const StageOptions& options, ThreadPool& pool,
-                                      models::WeightStore& store) {
+Result<std::unique_ptr<kernels::Ops>> make_ops(const StageOptions& options, ThreadPool& pool,
+                                               models::WeightStore& store) {
   const auto device = options.gpu ? mx::Device::gpu : mx::Device::cpu;
   if (!mx::is_available(mx::Device(device))) {
     return invalid("device gpu: this build of MLX has no GPU, or the machine has none");
   }
   const auto isa = kernels::resolve_isa(options.isa);
   if (!isa.ok()) return isa.error();
-  const bool mlx = options.gpu || options.mlx_kernels;
-  return kernels::Context{mlx ? kernels::Backend::kMlx : kernels::Backend::kCpu,
-                          options.activations, *isa, &pool, store.stream(device)};
+  const mx::Stream stream = store.stream(device);
+  std::unique_ptr<kernels::Ops> ops;
+  if (options.gpu || options.mlx_kernels) {
+    ops = std::make_unique<kernels::MlxOps>(options.activations, stream);
+  } else {
+    ops = std::make_unique<kernels::CpuOps>(options.activations, *isa, &pool, stream);
+  }
+  return ops;
 }
 
 Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
@@ -77,16 +83,14 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
   if (!model.ok()) return model.error();
   const auto range = resolve_range(options.layers, model->layer_count);
   if (!range.ok()) return range.error();
-  // Our own kernels read weights byte by byte into their layout; MLX's use them where they lie.
-  const bool mlx = options.gpu || options.mlx_kernels;
-  auto weights = weights::WeightFolder::open(
-      options.folder, mlx ? weights::Alignment::kDtype : weights::Alignment::kAny);
-  if (!weights.ok()) return weights.error();
-
   auto pool = std::make_unique<ThreadPool>(options.threads != 0 ? options.threads
                                                                 : platform::physical_cores());
-  const auto context = make_context(options, *pool, store);
-  if (!context.ok()) return context.error();
+  auto ops = make_ops(options, *pool, store);
+  if (!ops.ok()) return ops.error();
+  auto weights = weights::WeightFolder::open(options.folder, (*ops)->borrows_weights()
+                                                                 ? weights::Alignment::kDtype
+                                                                 : weights::Alignment::kAny);
+  if (!weights.ok()) return weights.error();
 
   // Before anything is loaded: what does not fit is refused with a line, not by the kernel.
   const std::uint64_t memory =
@@ -101,8 +105,7 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
   const auto kv_bytes = kv_budget(*bytes, *range, memory, options.kv_bytes_max, rows);
   if (!kv_bytes.ok()) return kv_bytes.error();
 
-  auto decoder =
-      models::load_decoder(*config, *weights, *range, *context, progress, *kv_type, &store);
+  auto decoder = models::load_decoder(*config, *weights, *range, **ops, progress, *kv_type, &store);
   if (!decoder.ok()) return decoder.error();
 
   StageInfo info;
@@ -111,13 +114,13 @@ Result<std::unique_ptr<Stage>> load_stage(const StageOptions& options,
   info.hidden_size = model->hidden;
   info.vocabulary = model->vocabulary;
   info.context_max = model->context_max;
-  info.hidden_dtype = hidden_dtype(*context);
+  info.hidden_dtype = (*ops)->dtype();
   info.weight_bytes = (*decoder)->weight_bytes();
   info.weight_bytes_per_token = (*decoder)->weight_bytes_per_token();
   info.kv_bytes_max = *kv_bytes;
-  info.pages_shared = !mlx;
+  info.pages_shared = (*ops)->keeps_pages();
   return std::unique_ptr<Stage>(std::make_unique<DecoderStage>(
-      StageParts{info, std::move(pool), *context, std::move(*decoder)}));
+      StageParts{info, std::move(pool), std::move(*ops), std::move(*decoder)}));
 }
 
 }  // namespace

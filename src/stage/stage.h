@@ -11,7 +11,8 @@
 
 #include "base/shared_bytes.h"
 #include "config/model_config.h"
-#include "kernels/context.h"
+#include "kernels/activations.h"
+#include "kernels/isa.h"
 #include "models/decoder.h"
 #include "tandem/dtype.h"
 #include "tandem/error.h"

@@ -6,10 +6,9 @@
 
 int main() {
   using namespace tandem::kernels;
-  const bool products =
-      products_pass("neon", kProductNeon) & products_pass("portable", kProductPortable);
-  const bool loops = loops_pass("neon", neon::kRows, neon::kAttention) &
-                     loops_pass("portable", portable::kRows, portable::kAttention);
+  const bool products = products_pass("neon", neon::kLoops.product) &
+                        products_pass("portable", portable::kLoops.product);
+  const bool loops = loops_pass("neon", neon::kLoops) & loops_pass("portable", portable::kLoops);
   std::puts(products && loops ? "all loops pass" : "some loops fail");
   return products && loops ? 0 : 1;
 }

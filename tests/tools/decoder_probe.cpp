@@ -17,7 +17,9 @@
 
 #include "base/thread_pool.h"
 #include "config/model_config.h"
+#include "kernels/cpu/cpu_ops.h"
 #include "kernels/isa.h"
+#include "kernels/mlx/mlx_ops.h"
 #include "models/architecture.h"
 #include "models/decoder.h"
 #include "weights/weight_folder.h"
@@ -44,43 +46,35 @@ T must(Result<T> result) {
   std::exit(result.error().code == ErrorCode::kInvalidArgument ? 2 : 1);
 }
 
-/// The KV of one sequence in one layer, with the pages that positions up to `tokens` need.
-struct Cache {
-  kernels::KvSequence kv;
+/// One range of layers with the KV of one sequence.
+struct Part {
+  std::unique_ptr<models::Decoder> decoder;
+  std::vector<kernels::KvSequence> kv;  // one a layer
   std::vector<std::unique_ptr<std::byte[]>> pages;
 
-  Cache(const kernels::KvSpec& spec, int tokens) {
+  /// A layer's KV, with the pages that positions up to `tokens` need.
+  void add_kv(const kernels::KvSpec& spec, int tokens) {
+    kv.emplace_back();
     for (int page = 0; page * kPageTokens < tokens; ++page) {
       const std::size_t bytes = kernels::kv_page_bytes(spec) + 64;
       pages.push_back(std::make_unique<std::byte[]>(bytes));
       const auto at = reinterpret_cast<std::uintptr_t>(pages.back().get());
-      kv.pages.push_back(reinterpret_cast<std::byte*>((at + 63) / 64 * 64));
+      kv.back().pages.push_back(reinterpret_cast<std::byte*>((at + 63) / 64 * 64));
     }
   }
 };
 
-/// One range of layers with its caches.
-struct Part {
-  std::unique_ptr<models::Decoder> decoder;
-  std::vector<std::unique_ptr<Cache>> caches;
-};
-
 mx::array run(std::vector<Part>& parts, const std::vector<int>& ids, int position,
-              const kernels::Context& context) {
+              const kernels::Ops& ops) {
   const int count = static_cast<int>(ids.size());
-  std::vector<int> positions(ids.size());
+  std::vector<std::int32_t> positions(ids.size());
   for (int i = 0; i < count; ++i) positions[static_cast<std::size_t>(i)] = position + i;
-  mx::array hidden = parts.front().decoder->embed(mx::array(ids.data(), {count}, mx::int32));
+  mx::array hidden = parts.front().decoder->embed(ops.upload(ids));
   for (Part& part : parts) {
-    std::vector<std::vector<kernels::SequenceRows>> rows;
-    for (auto& cache : part.caches) rows.push_back({{0, count, position, &cache->kv}});
-    const models::BatchInputs inputs{mx::array(positions.data(), {count}, mx::int32), rows};
-    hidden = part.decoder->forward(hidden, inputs);
-    hidden.eval();
+    const kernels::Batch batch{ops.upload(positions), {{0, count, position, part.kv}}};
+    hidden = ops.ready(part.decoder->forward(hidden, batch));
   }
-  mx::array logits = mx::contiguous(parts.back().decoder->head(hidden), false, context.stream);
-  logits.eval();
-  return logits;
+  return ops.ready(parts.back().decoder->head(hidden));
 }
 
 kernels::Activations activations(const std::string& name) {
@@ -114,12 +108,15 @@ int probe(const Options& options) {
   std::ifstream file(options.ids);
   std::vector<int> ids = nlohmann::json::parse(file).get<std::vector<int>>();
   ThreadPool pool(options.threads);
-  const kernels::Context context{
-      .backend = options.mlx_kernels ? kernels::Backend::kMlx : kernels::Backend::kCpu,
-      .activations = activations(options.activations),
-      .isa = must(kernels::resolve_isa(kernels::Isa::kBest)),
-      .pool = &pool,
-      .stream = mx::default_stream(mx::Device::cpu)};
+  const mx::Stream stream = mx::default_stream(mx::Device::cpu);
+  const kernels::Activations precision = activations(options.activations);
+  std::unique_ptr<kernels::Ops> ops;
+  if (options.mlx_kernels) {
+    ops = std::make_unique<kernels::MlxOps>(precision, stream);
+  } else {
+    const kernels::Isa isa = must(kernels::resolve_isa(kernels::Isa::kBest));
+    ops = std::make_unique<kernels::CpuOps>(precision, isa, &pool, stream);
+  }
   mx::set_default_device(mx::Device::cpu);
   const auto config = must(config::ModelConfig::load(options.model));
   const int layers = must(models::architecture_of(config)).layer_count;
@@ -131,9 +128,9 @@ int probe(const Options& options) {
   for (const LayerRange range : ranges) {
     auto folder = must(weights::WeightFolder::open(options.model));
     Part part;
-    part.decoder = must(models::load_decoder(config, folder, range, context, nullptr));
+    part.decoder = must(models::load_decoder(config, folder, range, *ops, nullptr));
     for (const kernels::KvSpec& spec : part.decoder->kv_specs()) {
-      part.caches.push_back(std::make_unique<Cache>(spec, prompt + options.greedy));
+      part.add_kv(spec, prompt + options.greedy);
     }
     std::cerr << "layers [" << range.first << ", " << range.last
               << "): " << part.decoder->weight_bytes() << " bytes, "
@@ -143,7 +140,7 @@ int probe(const Options& options) {
   std::ofstream out(options.out, std::ios::binary);
   int next = 0;
   const auto feed = [&](const std::vector<int>& tokens, int position) {
-    const mx::array logits = run(parts, tokens, position, context);
+    const mx::array logits = run(parts, tokens, position, *ops);
     const auto vocabulary = static_cast<std::size_t>(logits.shape(1));
     const float* data = logits.data<float>();
     const float* last = data + (tokens.size() - 1) * vocabulary;

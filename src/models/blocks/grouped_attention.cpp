@@ -1,8 +1,5 @@
 #include "models/blocks/grouped_attention.h"
 
-#include "kernels/layout.h"
-#include "kernels/norm.h"
-
 namespace tandem::models {
 
 GroupedAttentionBlock::Plan GroupedAttentionBlock::plan(WeightPlanner& planner,
@@ -30,7 +27,7 @@ GroupedAttentionBlock::Plan GroupedAttentionBlock::plan(WeightPlanner& planner,
 
 GroupedAttentionBlock::GroupedAttentionBlock(WeightReader& reader, const Plan& plan,
                                              const Architecture& model, const LayerSpec& layer,
-                                             kernels::KvType kv_type)
+                                             DType kv_type)
     : rope_(reader.rope(model.ropes[static_cast<std::size_t>(layer.rope)])),
       epsilon_(model.norm_epsilon) {
   const auto& spec = std::get<GroupedAttention>(model.attention);
@@ -47,24 +44,22 @@ GroupedAttentionBlock::GroupedAttentionBlock(WeightReader& reader, const Plan& p
   if (plan.k_norm) k_norm_ = reader.norm(*plan.k_norm);
 }
 
-mx::array GroupedAttentionBlock::heads(const kernels::Context& context, const mx::array& x,
-                                       int count, const std::optional<mx::array>& norm) const {
-  const mx::array split = kernels::reshape(context, x, {x.shape(0), count, spec_.kv.key_dim});
-  return norm ? kernels::rms_norm(context, split, *norm, epsilon_) : split;
+mx::array GroupedAttentionBlock::heads(const kernels::Ops& ops, const mx::array& x, int count,
+                                       const std::optional<mx::array>& norm) const {
+  const mx::array split = ops.reshape(x, {x.shape(0), count, spec_.kv.key_dim});
+  return norm ? ops.rms_norm(split, *norm, epsilon_) : split;
 }
 
-mx::array GroupedAttentionBlock::operator()(const kernels::Context& context, const mx::array& x,
-                                            const mx::array& positions,
-                                            std::span<const kernels::SequenceRows> rows) const {
-  const std::vector<mx::array> parts = qkv_(context, x);
-  const mx::array q =
-      kernels::rope(context, heads(context, parts[0], spec_.heads, q_norm_), positions, rope_);
+mx::array GroupedAttentionBlock::operator()(const kernels::Ops& ops, const mx::array& x,
+                                            const kernels::Batch& batch, std::size_t layer) const {
+  const std::vector<mx::array> parts = qkv_(ops, x);
+  const mx::array q = ops.rope(heads(ops, parts[0], spec_.heads, q_norm_), batch.positions, rope_);
   const mx::array k =
-      kernels::rope(context, heads(context, parts[1], spec_.kv.heads, k_norm_), positions, rope_);
-  const mx::array v = heads(context, parts[2], spec_.kv.heads, std::nullopt);
-  const mx::array mixed = kernels::attention(context, spec_, q, k, v, rows);
+      ops.rope(heads(ops, parts[1], spec_.kv.heads, k_norm_), batch.positions, rope_);
+  const mx::array v = heads(ops, parts[2], spec_.kv.heads, std::nullopt);
+  const mx::array mixed = ops.attention(spec_, {q, k, v}, batch, layer);
   const int width = spec_.heads * spec_.kv.value_dim;
-  return out_(context, kernels::reshape(context, mixed, {x.shape(0), width}));
+  return out_(ops, ops.reshape(mixed, {x.shape(0), width}));
 }
 
 }  // namespace tandem::models

@@ -1,13 +1,12 @@
 #pragma once
 // Attention whose query heads share key and value heads.
 
+#include <cstddef>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "kernels/attention.h"
-#include "kernels/rope.h"
+#include "kernels/ops.h"
 #include "models/architecture.h"
 #include "models/loading/linear.h"
 #include "models/loading/weight_plan.h"
@@ -27,16 +26,15 @@ class GroupedAttentionBlock {
   /// `prefix`: "model.layers.0.self_attn.".
   static Plan plan(WeightPlanner& planner, const Architecture& model, const std::string& prefix);
   GroupedAttentionBlock(WeightReader& reader, const Plan& plan, const Architecture& model,
-                        const LayerSpec& layer, kernels::KvType kv_type);
+                        const LayerSpec& layer, DType kv_type);
 
   const kernels::KvSpec& kv() const { return spec_.kv; }
-  /// x [T, hidden], already normed -> [T, hidden].
-  mx::array operator()(const kernels::Context& context, const mx::array& x,
-                       const mx::array& positions,
-                       std::span<const kernels::SequenceRows> rows) const;
+  /// x [T, hidden], already normed -> [T, hidden]. `layer`: of the KV of the batch's sequences.
+  mx::array operator()(const kernels::Ops& ops, const mx::array& x, const kernels::Batch& batch,
+                       std::size_t layer) const;
 
  private:
-  mx::array heads(const kernels::Context& context, const mx::array& x, int count,
+  mx::array heads(const kernels::Ops& ops, const mx::array& x, int count,
                   const std::optional<mx::array>& norm) const;
 
   kernels::AttentionSpec spec_;

@@ -2,9 +2,6 @@
 
 #include <utility>
 
-#include "kernels/layout.h"
-#include "kernels/norm.h"
-
 namespace tandem::models {
 namespace {
 
@@ -68,7 +65,7 @@ LatentAttentionBlock::Plan LatentAttentionBlock::plan(WeightPlanner& planner,
 
 LatentAttentionBlock::LatentAttentionBlock(WeightReader& reader, const Plan& plan,
                                            const Architecture& model, const LayerSpec& layer,
-                                           kernels::KvType kv_type)
+                                           DType kv_type)
     : q_rope_(reader.rope(model.ropes[static_cast<std::size_t>(layer.rope)])),
       k_rope_(q_rope_),
       nope_dim_(std::get<LatentAttention>(model.attention).nope_dim),
@@ -90,31 +87,30 @@ LatentAttentionBlock::LatentAttentionBlock(WeightReader& reader, const Plan& pla
   out_ = reader.linear(plan.out);
 }
 
-mx::array LatentAttentionBlock::query(const kernels::Context& context, mx::array q,
+mx::array LatentAttentionBlock::query(const kernels::Ops& ops, mx::array q,
                                       const mx::array& positions) const {
   const int tokens = q.shape(0);
-  if (q_norm_) q = q_up_(context, kernels::rms_norm(context, q, *q_norm_, kInnerEpsilon));
+  if (q_norm_) q = q_up_(ops, ops.rms_norm(q, *q_norm_, kInnerEpsilon));
   const int dim = q.shape(1) / spec_.heads;
-  q = kernels::reshape(context, q, {tokens, spec_.heads, dim});
-  q = kernels::rope(context, q, positions, q_rope_);
-  const mx::array nope = kernels::slice_last(context, q, 0, nope_dim_);
-  const mx::array turned = kernels::slice_last(context, q, nope_dim_, dim);
-  return kernels::join_last(context, to_latent_.per_head(context, nope), turned);
+  q = ops.reshape(q, {tokens, spec_.heads, dim});
+  q = ops.rope(q, positions, q_rope_);
+  const mx::array nope = ops.slice_last(q, 0, nope_dim_);
+  const mx::array turned = ops.slice_last(q, nope_dim_, dim);
+  return ops.join_last(to_latent_.per_head(ops, nope), turned);
 }
 
-mx::array LatentAttentionBlock::operator()(const kernels::Context& context, const mx::array& x,
-                                           const mx::array& positions,
-                                           std::span<const kernels::SequenceRows> rows) const {
+mx::array LatentAttentionBlock::operator()(const kernels::Ops& ops, const mx::array& x,
+                                           const kernels::Batch& batch, std::size_t layer) const {
   const int tokens = x.shape(0);
-  const std::vector<mx::array> parts = down_(context, x);
-  const mx::array q = query(context, parts[0], positions);
-  const mx::array latent = kernels::rms_norm(context, parts[1], kv_norm_, kInnerEpsilon);
-  const mx::array joined = kernels::reshape(context, kernels::join_last(context, latent, parts[2]),
-                                            {tokens, 1, spec_.kv.key_dim});
-  const mx::array k = kernels::rope(context, joined, positions, k_rope_);
-  const mx::array mixed = kernels::attention(context, spec_, q, k, std::nullopt, rows);
-  const mx::array values = from_latent_.per_head(context, mixed);
-  return out_(context, kernels::reshape(context, values, {tokens, spec_.heads * values.shape(2)}));
+  const std::vector<mx::array> parts = down_(ops, x);
+  const mx::array q = query(ops, parts[0], batch.positions);
+  const mx::array latent = ops.rms_norm(parts[1], kv_norm_, kInnerEpsilon);
+  const mx::array joined =
+      ops.reshape(ops.join_last(latent, parts[2]), {tokens, 1, spec_.kv.key_dim});
+  const mx::array k = ops.rope(joined, batch.positions, k_rope_);
+  const mx::array mixed = ops.attention(spec_, {q, k, std::nullopt}, batch, layer);
+  const mx::array values = from_latent_.per_head(ops, mixed);
+  return out_(ops, ops.reshape(values, {tokens, spec_.heads * values.shape(2)}));
 }
 
 }  // namespace tandem::models

@@ -2,13 +2,12 @@
 // Multi-head latent attention in its absorbed form: the cache keeps one latent and one rotated key
 // a token; queries are brought to the latent space and results back from it, head by head.
 
+#include <cstddef>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "kernels/attention.h"
-#include "kernels/rope.h"
+#include "kernels/ops.h"
 #include "models/architecture.h"
 #include "models/loading/linear.h"
 #include "models/loading/weight_plan.h"
@@ -33,16 +32,15 @@ class LatentAttentionBlock {
   /// quantization, the transposed query side becomes dense.
   static Plan plan(WeightPlanner& planner, const Architecture& model, const std::string& prefix);
   LatentAttentionBlock(WeightReader& reader, const Plan& plan, const Architecture& model,
-                       const LayerSpec& layer, kernels::KvType kv_type);
+                       const LayerSpec& layer, DType kv_type);
 
   const kernels::KvSpec& kv() const { return spec_.kv; }
-  /// x [T, hidden], already normed -> [T, hidden].
-  mx::array operator()(const kernels::Context& context, const mx::array& x,
-                       const mx::array& positions,
-                       std::span<const kernels::SequenceRows> rows) const;
+  /// x [T, hidden], already normed -> [T, hidden]. `layer`: of the KV of the batch's sequences.
+  mx::array operator()(const kernels::Ops& ops, const mx::array& x, const kernels::Batch& batch,
+                       std::size_t layer) const;
 
  private:
-  mx::array query(const kernels::Context& context, mx::array q, const mx::array& positions) const;
+  mx::array query(const kernels::Ops& ops, mx::array q, const mx::array& positions) const;
 
   kernels::AttentionSpec spec_;
   kernels::RopeSpec q_rope_;

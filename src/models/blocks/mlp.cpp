@@ -1,8 +1,5 @@
 #include "models/blocks/mlp.h"
 
-#include "kernels/activation.h"
-#include "kernels/linear.h"
-
 namespace tandem::models {
 
 MlpBlock::Plan MlpBlock::plan(WeightPlanner& planner, const MlpSpec& spec, int hidden,
@@ -30,15 +27,15 @@ MlpBlock::MlpBlock(WeightReader& reader, const Plan& plan, const MlpSpec& spec)
   down_ = reader.linear(plan.down);
 }
 
-mx::array MlpBlock::operator()(const kernels::Context& context, const mx::array& x) const {
+mx::array MlpBlock::operator()(const kernels::Ops& ops, const mx::array& x) const {
   if (gate_up_) {
-    const std::vector<mx::array> parts = (*gate_up_)(context, x);
-    return down_(context, kernels::gated(context, parts[0], parts[1], act_));
+    const std::vector<mx::array> parts = (*gate_up_)(ops, x);
+    return down_(ops, ops.gated(parts[0], parts[1], act_));
   }
   if (bias_) {
-    return down_(context, kernels::gated(context, gate_(context, x), up_(context, x), act_));
+    return down_(ops, ops.gated(gate_(ops, x), up_(ops, x), act_));
   }
-  return kernels::gated_mlp(context, x, gate_.matrix(), up_.matrix(), down_.matrix(), act_);
+  return ops.gated_mlp(x, {gate_.matrix(), up_.matrix(), down_.matrix(), act_});
 }
 
 }  // namespace tandem::models

@@ -25,7 +25,7 @@ class MlpBlock {
   MlpBlock(WeightReader& reader, const Plan& plan, const MlpSpec& spec);
 
   /// x [T, hidden], already normed -> [T, hidden].
-  mx::array operator()(const kernels::Context& context, const mx::array& x) const;
+  mx::array operator()(const kernels::Ops& ops, const mx::array& x) const;
 
  private:
   kernels::GatedActivation act_;

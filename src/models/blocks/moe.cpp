@@ -5,8 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/activation.h"
-
 namespace tandem::models {
 namespace {
 
@@ -105,12 +103,11 @@ MoeBlock::MoeBlock(WeightReader& reader, const Plan& plan, const MoeSpec& spec)
   if (plan.shared) shared_.emplace(reader, *plan.shared, shared_spec(spec));
 }
 
-mx::array MoeBlock::operator()(const kernels::Context& context, const mx::array& x) const {
-  const kernels::Routing routing =
-      kernels::route(context, router_(context, x), router_spec_, correction_);
+mx::array MoeBlock::operator()(const kernels::Ops& ops, const mx::array& x) const {
+  const kernels::Routing routing = ops.route(router_(ops, x), router_spec_, correction_);
   const mx::array routed =
-      kernels::moe_mlp(context, x, routing, gate_.matrix(), up_.matrix(), down_.matrix(), act_);
-  return shared_ ? kernels::add(context, routed, (*shared_)(context, x)) : routed;
+      ops.moe_mlp(x, routing, {gate_.matrix(), up_.matrix(), down_.matrix(), act_});
+  return shared_ ? ops.add(routed, (*shared_)(ops, x)) : routed;
 }
 
 }  // namespace tandem::models

@@ -32,7 +32,7 @@ class MoeBlock {
   MoeBlock(WeightReader& reader, const Plan& plan, const MoeSpec& spec);
 
   /// x [T, hidden], already normed -> [T, hidden].
-  mx::array operator()(const kernels::Context& context, const mx::array& x) const;
+  mx::array operator()(const kernels::Ops& ops, const mx::array& x) const;
 
  private:
   kernels::RouterSpec router_spec_;

@@ -1,7 +1,5 @@
 #include "models/loading/gather.h"
 
-#include <mlx/types/half_types.h>
-
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -11,31 +9,13 @@
 #include <vector>
 
 #include "base/check.h"
+#include "kernels/stored.h"
 
 namespace tandem::models {
 namespace {
 
 using kernels::MatrixData;
-using mlx::core::bfloat16_t;
-using mlx::core::float16_t;
 using Buffer = std::vector<std::byte>;
-
-float float_at(std::span<const std::byte> bytes, DType dtype, std::size_t index) {
-  const std::byte* at = bytes.data() + index * size_of(dtype);
-  if (dtype == DType::kF32) {
-    float value = 0;
-    std::memcpy(&value, at, sizeof(value));
-    return value;
-  }
-  if (dtype == DType::kBF16) {
-    bfloat16_t value;
-    std::memcpy(static_cast<void*>(&value), at, sizeof(value));
-    return static_cast<float>(value);
-  }
-  float16_t value;
-  std::memcpy(static_cast<void*>(&value), at, sizeof(value));
-  return static_cast<float>(value);
-}
 
 /// The mapped tensors of one source.
 struct Mapped {
@@ -78,19 +58,19 @@ void append_fp8(Buffer& to, const Mapped& mapped, const Source& source, const Pi
   const auto cols = static_cast<std::size_t>(source.cols);
   const auto block_cols = static_cast<std::size_t>(source.format.blocks.block_cols);
   const std::size_t blocks_a_row = (cols + block_cols - 1) / block_cols;
-  std::vector<bfloat16_t> row(cols);
+  std::vector<std::uint16_t> row(cols);
   for (int r = piece.first; r < piece.first + piece.rows; ++r) {
     const std::size_t first = static_cast<std::size_t>(r) * cols;
     const std::size_t block_row =
         static_cast<std::size_t>(r / source.format.blocks.block_rows) * blocks_a_row;
     for (std::size_t c = 0; c < cols; ++c) {
-      const float scale =
-          float_at(mapped.scales.bytes, source.format.dtype, block_row + c / block_cols);
+      const float scale = kernels::stored_float(source.format.dtype, mapped.scales.bytes.data(),
+                                                block_row + c / block_cols);
       const auto bits = std::to_integer<std::uint8_t>(mapped.weight.bytes[first + c]);
-      row[c] = bfloat16_t(from_e4m3(bits) * scale);
+      row[c] = kernels::bf16_of_float(from_e4m3(bits) * scale);
     }
     const auto* bytes = reinterpret_cast<const std::byte*>(row.data());
-    to.insert(to.end(), bytes, bytes + cols * sizeof(bfloat16_t));
+    to.insert(to.end(), bytes, bytes + cols * sizeof(std::uint16_t));
   }
 }
 
@@ -114,7 +94,7 @@ Result<MatrixData> gather_rows(weights::WeightFolder& folder, const MatrixPlan& 
                                            : static_cast<std::size_t>(plan.count) * plan.rows;
   if (!whole(plan) || fp8) {
     const RowBytes row = row_bytes(plan.sources.front());
-    weight.reserve(rows * row.weight * (fp8 ? sizeof(bfloat16_t) : 1));
+    weight.reserve(rows * row.weight * (fp8 ? sizeof(std::uint16_t) : 1));
     scales.reserve(rows * row.scales);
     biases.reserve(rows * row.scales);
   }
@@ -199,7 +179,7 @@ MatrixData dense(const MatrixData& from, DType type) {
   Buffer bytes;
   for (int m = 0; m < from.count; ++m) {
     for (const float value : kernels::dequantize(from, m)) {
-      const bfloat16_t rounded(value);
+      const std::uint16_t rounded = kernels::bf16_of_float(value);
       const auto* at = to.dtype == DType::kBF16 ? reinterpret_cast<const std::byte*>(&rounded)
                                                 : reinterpret_cast<const std::byte*>(&value);
       bytes.insert(bytes.end(), at, at + size_of(to.dtype));
@@ -245,7 +225,7 @@ Result<std::vector<float>> gather_vector(weights::WeightFolder& folder, const Ve
   std::vector<float> values;
   values.reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
-    values.push_back(float_at(tensor->bytes, tensor->dtype, i) + plan.offset);
+    values.push_back(kernels::stored_float(tensor->dtype, tensor->bytes.data(), i) + plan.offset);
   }
   check(values.size() == static_cast<std::size_t>(plan.size), "a vector has its planned size");
   return values;

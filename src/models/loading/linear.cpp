@@ -3,8 +3,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "kernels/layout.h"
-#include "kernels/linear.h"
 
 namespace tandem::models {
 
@@ -16,12 +14,12 @@ const kernels::Matrix& Linear::matrix() const {
   return *matrix_;
 }
 
-mx::array Linear::operator()(const kernels::Context& context, const mx::array& x) const {
-  return kernels::linear(context, x, matrix(), bias_);
+mx::array Linear::operator()(const kernels::Ops& ops, const mx::array& x) const {
+  return ops.linear(x, matrix(), bias_);
 }
 
-mx::array Linear::per_head(const kernels::Context& context, const mx::array& x) const {
-  return kernels::linear_per_head(context, x, matrix());
+mx::array Linear::per_head(const kernels::Ops& ops, const mx::array& x) const {
+  return ops.linear_per_head(x, matrix());
 }
 
 Projection::Projection(std::vector<Linear> linears, std::span<const int> parts)
@@ -40,17 +38,15 @@ Projection::Projection(std::vector<Linear> linears, std::span<const int> parts)
         "the parts of a projection cover its rows");
 }
 
-std::vector<mx::array> Projection::operator()(const kernels::Context& context,
-                                              const mx::array& x) const {
+std::vector<mx::array> Projection::operator()(const kernels::Ops& ops, const mx::array& x) const {
   std::vector<kernels::LinearSpec> specs;
   specs.reserve(linears_.size());
   for (const Linear& linear : linears_) specs.push_back({linear.matrix(), linear.bias()});
-  const std::vector<mx::array> wholes = kernels::linear_many(context, x, specs);
+  const std::vector<mx::array> wholes = ops.linear_many(x, specs);
   std::vector<mx::array> out;
   out.reserve(parts_.size());
   for (const Part& part : parts_) {
-    out.push_back(
-        kernels::slice_last(context, wholes[part.linear], part.begin, part.begin + part.size));
+    out.push_back(ops.slice_last(wholes[part.linear], part.begin, part.begin + part.size));
   }
   return out;
 }

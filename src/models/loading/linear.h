@@ -5,8 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/context.h"
-#include "kernels/matrix.h"
+#include "kernels/ops.h"
 
 namespace tandem::models {
 
@@ -21,16 +20,16 @@ class Linear {
   const kernels::Matrix& matrix() const;
   const std::optional<mx::array>& bias() const { return bias_; }
   /// [T, cols] -> [T, rows].
-  mx::array operator()(const kernels::Context& context, const mx::array& x) const;
+  mx::array operator()(const kernels::Ops& ops, const mx::array& x) const;
   /// One matrix a head: [T, count, cols] -> [T, count, rows].
-  mx::array per_head(const kernels::Context& context, const mx::array& x) const;
+  mx::array per_head(const kernels::Ops& ops, const mx::array& x) const;
 
  private:
   std::optional<kernels::Matrix> matrix_;
   std::optional<mx::array> bias_;
 };
 
-/// Linears that read the same input, in one node, cut into parts.
+/// Linears that read the same input, in one operation, cut into parts.
 class Projection {
  public:
   Projection() = default;
@@ -38,7 +37,7 @@ class Projection {
   Projection(std::vector<Linear> linears, std::span<const int> parts);
 
   /// [T, cols] -> one [T, size] a part.
-  std::vector<mx::array> operator()(const kernels::Context& context, const mx::array& x) const;
+  std::vector<mx::array> operator()(const kernels::Ops& ops, const mx::array& x) const;
 
  private:
   struct Part {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/row_major.h"
 
 namespace tandem::models {
 namespace {
@@ -38,11 +39,11 @@ bool Format::operator==(const Format& other) const {
 RowBytes row_bytes(const Source& source) {
   const auto cols = static_cast<std::size_t>(source.cols);
   const Format& format = source.format;
-  if (format.kind == Format::Kind::kDense) return {cols * size_of(format.dtype), 0};
   if (format.kind == Format::Kind::kFp8) return {cols, 0};
-  const auto bits = static_cast<std::size_t>(format.quantization.bits);
-  const auto group = static_cast<std::size_t>(format.quantization.group);
-  return {cols * bits / 8, cols / group * size_of(format.dtype)};
+  const Quantization* quantization =
+      format.kind == Format::Kind::kQuantized ? &format.quantization : nullptr;
+  const kernels::ElementFormat elements = kernels::element_format(quantization, format.dtype);
+  return {kernels::row_bytes(elements, source.cols), kernels::scale_bytes(elements, source.cols)};
 }
 
 std::uint64_t stored_bytes(const MatrixPlan& plan) {
@@ -98,9 +99,17 @@ Format WeightPlanner::usual_format(const Source& source, const std::string& modu
   return format;
 }
 
-void WeightPlanner::check_quantized(Source& source, const std::string& module, int leading) {
-  source.scales = module + ".scales";
-  source.biases = module + ".biases";
+const QuantFormat* WeightPlanner::quantized(const std::string& module) const {
+  for (const QuantFormat& format : kQuantFormats) {
+    if (folder_->has(fmt::format("{}{}", module, format.scales))) return &format;
+  }
+  return nullptr;
+}
+
+void WeightPlanner::check_quantized(Source& source, const std::string& module,
+                                    const QuantFormat& format, int leading) {
+  source.scales = fmt::format("{}{}", module, format.scales);
+  source.biases = fmt::format("{}{}", module, format.biases);
   source.format.kind = Format::Kind::kQuantized;
   const weights::TensorInfo* weight = folder_->find(source.weight);
   const weights::TensorInfo* scales = folder_->find(source.scales);
@@ -108,8 +117,8 @@ void WeightPlanner::check_quantized(Source& source, const std::string& module, i
     expect(source.weight, shape_of(leading, source.rows, -1));
     return;
   }
-  if (weight->dtype != DType::kU32) {
-    fail(wrong_type(source.weight, weight->dtype, "U32"));
+  if (weight->dtype != format.packed) {
+    fail(wrong_type(source.weight, weight->dtype, dtype_name(format.packed)));
     return;
   }
   // What config.json does not name is read off the shapes, as mlx-lm does.
@@ -120,8 +129,9 @@ void WeightPlanner::check_quantized(Source& source, const std::string& module, i
                       !scales->shape.empty() && scales->shape.back() > 0;
   if (!named && shaped) {
     const Quantization seen{static_cast<int>(weight->shape.back() * 32 / source.cols),
-                            static_cast<int>(source.cols / scales->shape.back())};
-    if (known_bits(seen.bits) && known_group(seen.group)) q = seen;
+                            static_cast<int>(source.cols / scales->shape.back()), format.mode};
+    const QuantFormat* known = find_format(seen.mode, seen.bits);
+    if (known != nullptr && has_group(*known, seen.group)) q = seen;
   }
   if (source.cols % q.group != 0) {
     fail(invalid(fmt::format("{}: {} has {} columns, which groups of {} do not divide",
@@ -173,8 +183,8 @@ Source WeightPlanner::described(const std::string& tensor, const std::string& mo
     source.format = usual_format(source, module, count);
     return source;
   }
-  if (folder_->has(module + ".scales")) {
-    check_quantized(source, module, count);
+  if (const QuantFormat* format = quantized(module)) {
+    check_quantized(source, module, *format, count);
     return source;
   }
   const weights::TensorInfo* info = expect(tensor, shape_of(count, rows, cols));

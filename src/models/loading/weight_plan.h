@@ -117,7 +117,10 @@ class WeightPlanner {
   Source described(const std::string& tensor, const std::string& module, int count, int rows,
                    int cols);
   Format usual_format(const Source& source, const std::string& module, int count) const;
-  void check_quantized(Source& source, const std::string& module, int leading);
+  /// A format whose scales the module has; null: it is not quantized.
+  const QuantFormat* quantized(const std::string& module) const;
+  void check_quantized(Source& source, const std::string& module, const QuantFormat& format,
+                       int leading);
   void check_fp8(Source& source);
   /// Expects a tensor with this shape; marks it known.
   const weights::TensorInfo* expect(const std::string& tensor, std::span<const std::int64_t> shape);

@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/mlx_faults.h"
-#include "kernels/norm.h"
-#include "kernels/rows.h"
 #include "models/loading/gather.h"
 
 namespace tandem::models {
@@ -18,17 +15,17 @@ void WeightReader::advance(std::uint64_t bytes) {
 std::optional<kernels::Matrix> WeightReader::matrix(const MatrixPlan& plan) {
   if (!status_.ok()) return std::nullopt;
   // Rewritten weights are as precise as the activations that meet them.
-  const bool exact = context_.activations == kernels::Activations::kF32;
+  const bool exact = ops_.activations() == kernels::Activations::kF32;
   const DType dense_type = exact ? DType::kF32 : DType::kBF16;
   auto data = gather(folder_, plan, dense_type);
   if (!data.ok()) {
     status_ = data.error();
     return std::nullopt;
   }
-  if (kernels::must_be_dense(kernels::cuda_generation(context_), *data)) {
+  if (ops_.needs_dense(*data)) {
     data = dense(*data, dense_type);
   }
-  auto prepared = kernels::Matrix::prepare(context_, *std::move(data));
+  auto prepared = ops_.prepare(*std::move(data));
   if (!prepared.ok()) {
     Error error = prepared.error();
     error.message = plan.sources.front().weight + ": " + error.message;
@@ -81,16 +78,16 @@ mx::array WeightReader::vector(const VectorPlan& plan) {
   }
   footprint_.held += values->size() * sizeof(float);
   footprint_.per_token += values->size() * sizeof(float);
-  return mx::array(values->data(), {plan.size}, mx::float32);
+  return ops_.upload(*values);
 }
 
 mx::array WeightReader::norm(const VectorPlan& plan) {
   const mx::array weight = vector(plan);
-  return status_.ok() ? kernels::norm_weight(context_, weight) : weight;
+  return status_.ok() ? ops_.norm_weight(weight) : weight;
 }
 
 kernels::RopeSpec WeightReader::rope(const kernels::RopeSpec& spec) const {
-  return kernels::on_gpu(context_) ? kernels::with_periods(spec) : spec;
+  return ops_.prepare_rope(spec);
 }
 
 }  // namespace tandem::models

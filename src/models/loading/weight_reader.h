@@ -6,8 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/context.h"
-#include "kernels/rope.h"
+#include "kernels/ops.h"
 #include "models/decoder.h"
 #include "models/loading/linear.h"
 #include "models/loading/weight_plan.h"
@@ -37,9 +36,9 @@ struct Footprint {
 class WeightReader {
  public:
   /// `total`: stored bytes of everything that will be read, for progress.
-  WeightReader(const kernels::Context& context, weights::WeightFolder& folder,
-               const LoadProgress& progress, std::uint64_t total)
-      : context_(context), folder_(folder), progress_(progress), total_(total) {}
+  WeightReader(const kernels::Ops& ops, weights::WeightFolder& folder, const LoadProgress& progress,
+               std::uint64_t total)
+      : ops_(ops), folder_(folder), progress_(progress), total_(total) {}
 
   /// A matrix that every token reads whole.
   Linear linear(const LinearPlan& plan);
@@ -62,7 +61,7 @@ class WeightReader {
   std::optional<kernels::Matrix> matrix(const MatrixPlan& plan);
   void advance(std::uint64_t bytes);
 
-  const kernels::Context& context_;
+  const kernels::Ops& ops_;
   weights::WeightFolder& folder_;
   const LoadProgress& progress_;
   std::uint64_t total_;

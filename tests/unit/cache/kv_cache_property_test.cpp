@@ -19,8 +19,8 @@ constexpr std::uint32_t kPage = kPageTokens;
 constexpr std::uint64_t kNames = 6;
 constexpr std::uint64_t kBlocksMax = 12;
 
-constexpr kernels::KvSpec kPlain{1, 16, 16, false, kernels::KvType::kBF16};
-constexpr kernels::KvSpec kLatent{1, 32, 32, true, kernels::KvType::kF32};
+constexpr kernels::KvSpec kPlain{1, 16, 16, false, DType::kBF16};
+constexpr kernels::KvSpec kLatent{1, 32, 32, true, DType::kF32};
 
 std::uint64_t bytes_of(const std::vector<LayerKv>& layers) {
   std::uint64_t bytes = 0;

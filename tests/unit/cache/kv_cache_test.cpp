@@ -14,8 +14,8 @@ using Kind = StateOp::Kind;
 constexpr std::uint32_t kPage = kPageTokens;
 
 const std::vector<LayerKv> kLayers = {
-    {{2, 16, 16, false, kernels::KvType::kF32}, 0},
-    {{1, 48, 32, true, kernels::KvType::kBF16}, 0},
+    {{2, 16, 16, false, DType::kF32}, 0},
+    {{1, 48, 32, true, DType::kBF16}, 0},
 };
 
 std::uint64_t page_bytes(std::size_t layer) { return kernels::kv_page_bytes(kLayers[layer].kv); }

@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "kernels/attention_table.h"
+#include "kernels/cpu/attention_table.h"
 #include "loop_values.h"
 
 namespace tandem::kernels {
@@ -43,9 +43,9 @@ inline AttentionValues attention_values(const AttentionCase& c, Rng& rng) {
 }
 
 /// What the cache keeps of `row`'s elements: element `d` as it reads back.
-inline double kept(const float* row, int n, int d, Element element, KvType type) {
-  if (type == KvType::kF32) return rounded(row[d], element);
-  if (type == KvType::kBF16) return rounded(rounded(row[d], element), Element::kBF16);
+inline double kept(const float* row, int n, int d, DType element, DType type) {
+  if (type == DType::kF32) return rounded(row[d], element);
+  if (type == DType::kBF16) return rounded(rounded(row[d], element), DType::kBF16);
   const int first = d / kInt8Group * kInt8Group;
   float largest = 0;
   for (int i = first; i < std::min(n, first + kInt8Group); ++i) {
@@ -58,7 +58,7 @@ inline double kept(const float* row, int n, int d, Element element, KvType type)
 
 /// The result of query `t`, head `h`.
 inline std::vector<double> attention_twin(const AttentionCase& c, const AttentionValues& values,
-                                          Element element, int t, int h) {
+                                          DType element, int t, int h) {
   const int head = h / (c.heads / c.kv.heads);
   const auto key = [&](int token, int d) {
     const auto at = (static_cast<std::size_t>(token) * c.kv.heads + head) * c.kv.key_dim;
@@ -117,12 +117,12 @@ class Pages {
 /// Runs a case through the loops in chunks of queries, and these in blocks of rows; chunk 0: all at
 /// once. Every chunk is written before it is attended, as a prefill in chunks does.
 inline std::vector<float> run_attention(const AttentionLoops& loops, const AttentionCase& c,
-                                        const AttentionValues& values, Element element, int chunk,
+                                        const AttentionValues& values, DType element, int chunk,
                                         int block_rows) {
   const auto n = static_cast<std::size_t>(c.length);
-  const std::size_t item = element == Element::kBF16 ? 2 : 4;
+  const std::size_t item = element == DType::kBF16 ? 2 : 4;
   AttentionShape shape;
-  shape.element = element;
+  shape.type = element;
   shape.kv = KvLayout(c.kv);
   shape.heads = c.heads;
   shape.group = c.heads / c.kv.heads;
@@ -169,12 +169,12 @@ inline std::vector<float> run_attention(const AttentionLoops& loops, const Atten
 
 /// Shapes of the families, and odd small ones.
 inline std::vector<AttentionCase> attention_cases() {
-  const auto kv = [](int heads, int key, int value, KvType type, bool in_key = false) {
+  const auto kv = [](int heads, int key, int value, DType type, bool in_key = false) {
     return KvSpec{heads, key, value, in_key, type};
   };
-  const auto bf16 = KvType::kBF16;
-  const auto f32 = KvType::kF32;
-  const auto int8 = KvType::kInt8;
+  const auto bf16 = DType::kBF16;
+  const auto f32 = DType::kF32;
+  const auto int8 = DType::kI8;
   return {
       {"grouped 64", kv(2, 64, 64, bf16), 8, 150, 0.125f},
       {"grouped 128 f32", kv(2, 128, 128, f32), 6, 70, 0.0884f},
@@ -202,7 +202,7 @@ inline std::vector<AttentionCase> attention_cases() {
 }
 
 /// Worst distance from the twin. 5e-6: what a chain of 576 float32 sums may move a score.
-inline double check_attention(const AttentionLoops& loops, const AttentionCase& c, Element element,
+inline double check_attention(const AttentionLoops& loops, const AttentionCase& c, DType element,
                               unsigned seed) {
   Rng rng(seed);
   const AttentionValues values = attention_values(c, rng);
@@ -221,7 +221,7 @@ inline double check_attention(const AttentionLoops& loops, const AttentionCase& 
 }
 
 /// Whether any chunks and blocks give the bits of all at once.
-inline bool chunks_agree(const AttentionLoops& loops, const AttentionCase& c, Element element,
+inline bool chunks_agree(const AttentionLoops& loops, const AttentionCase& c, DType element,
                          unsigned seed) {
   Rng rng(seed);
   const AttentionValues values = attention_values(c, rng);

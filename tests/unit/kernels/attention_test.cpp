@@ -36,7 +36,7 @@ struct Feed {
 };
 
 /// One call for the next `counts[i]` positions of every feed; results are appended to `out`.
-void step(const Context& context, const AttentionCase& c, std::vector<Feed*> feeds,
+void step(const Ops& ops, const AttentionCase& c, std::vector<Feed*> feeds,
           const std::vector<int>& counts, const std::optional<mx::array>& sinks) {
   std::vector<mx::array> q, k, v;
   std::vector<SequenceRows> rows;
@@ -44,19 +44,22 @@ void step(const Context& context, const AttentionCase& c, std::vector<Feed*> fee
   for (std::size_t i = 0; i < feeds.size(); ++i) {
     Feed& feed = *feeds[i];
     const auto part = [&](const std::vector<float>& all, int heads, int dim) {
-      return rows_of(all, feed.position, counts[i], heads, dim, context.dtype());
+      return rows_of(all, feed.position, counts[i], heads, dim, mlx_type(ops.dtype()));
     };
     q.push_back(part(feed.values.q, c.heads, c.kv.key_dim));
     k.push_back(part(feed.values.k, c.kv.heads, c.kv.key_dim));
     if (!c.kv.value_in_key) v.push_back(part(feed.values.v, c.kv.heads, c.kv.value_dim));
-    rows.push_back({row, counts[i], feed.position, &feed.kv});
+    rows.push_back({row, counts[i], feed.position, {&feed.kv, 1}});
     row += counts[i];
   }
+  const auto joined = [](const std::vector<mx::array>& parts) {
+    return mx::concatenate(parts, 0, mx::Device::cpu);
+  };
   std::optional<mx::array> values;
-  if (!v.empty()) values = mx::concatenate(v, 0, context.stream);
+  if (!v.empty()) values = joined(v);
+  const Batch batch{mx::array(0), std::move(rows)};
   const std::vector<float> out =
-      values_of(attention(context, spec_of(c), mx::concatenate(q, 0, context.stream),
-                          mx::concatenate(k, 0, context.stream), values, rows, sinks));
+      values_of(ops.attention(spec_of(c), {joined(q), joined(k), values}, batch, 0, sinks));
   auto at = out.begin();
   for (std::size_t i = 0; i < feeds.size(); ++i) {
     const auto size = static_cast<std::ptrdiff_t>(counts[i]) * c.heads * c.kv.value_dim;
@@ -74,8 +77,8 @@ std::optional<mx::array> sinks_of(const AttentionCase& c, Rng& rng) {
 TEST(Attention, LoopsMatchDoubleOnEveryInstructionSet) {
   for (const Isa isa : available_isas()) {
     for (const AttentionCase& c : attention_cases()) {
-      for (const Element element : kElements) {
-        EXPECT_LE(check_attention(attention_loops(isa), c, element, kSeed), 1)
+      for (const DType element : kElements) {
+        EXPECT_LE(check_attention(loops_of(isa).attention, c, element, kSeed), 1)
             << isa_name(isa) << " " << c.name << " " << name_of(element);
       }
     }
@@ -87,7 +90,7 @@ TEST(Attention, LoopsGiveTheSameBitsInAnyChunksAndBlocks) {
   std::printf("seed %u\n", seed);
   for (const Isa isa : available_isas()) {
     for (const AttentionCase& c : attention_cases()) {
-      EXPECT_TRUE(chunks_agree(attention_loops(isa), c, Element::kF32, seed))
+      EXPECT_TRUE(chunks_agree(loops_of(isa).attention, c, DType::kF32, seed))
           << isa_name(isa) << " " << c.name << " seed " << seed;
     }
   }
@@ -103,8 +106,8 @@ TEST(Attention, RandomSchedulesOfABatchGiveTheBitsOfEachSequenceAlone) {
     for (const Isa isa : available_isas()) {
       SCOPED_TRACE(base.name + " " + std::string(isa_name(isa)) + " seed " + std::to_string(seed));
       const auto activations = rng() % 2 == 0 ? Activations::kInt8 : Activations::kBF16;
-      const Context alone = test_context(Backend::kCpu, activations, isa, &one);
-      const Context together = test_context(Backend::kCpu, activations, isa, &four);
+      const auto alone = test::ops_of(isa, activations, &one);
+      const auto together = test::ops_of(isa, activations, &four);
       const std::optional<mx::array> sinks = sinks_of(base, rng);
       const auto data = static_cast<unsigned>(rng());
       std::vector<AttentionCase> cases;
@@ -115,7 +118,7 @@ TEST(Attention, RandomSchedulesOfABatchGiveTheBitsOfEachSequenceAlone) {
         cases.back().length = 1 + static_cast<int>(rng() % base.length);
         Rng single(data + i), again(data + i);
         Feed whole(cases.back(), single);
-        step(alone, base, {&whole}, {cases.back().length}, sinks);
+        step(*alone, base, {&whole}, {cases.back().length}, sinks);
         want.push_back(whole.out);
         batch.push_back(std::make_unique<Feed>(cases.back(), again));
       }
@@ -131,7 +134,7 @@ TEST(Attention, RandomSchedulesOfABatchGiveTheBitsOfEachSequenceAlone) {
           counts.push_back(rng() % 2 == 0 ? 1 : 1 + static_cast<int>(rng() % rest));
         }
         if (!left) break;
-        if (!feeds.empty()) step(together, base, feeds, counts, sinks);
+        if (!feeds.empty()) step(*together, base, feeds, counts, sinks);
       }
       for (std::size_t i = 0; i < batch.size(); ++i) {
         EXPECT_TRUE(same_bits(batch[i]->out, want[i])) << "sequence " << i;
@@ -147,12 +150,12 @@ TEST(Attention, MatchesMlxInPrefillAndDecode) {
     for (const Activations activations : {Activations::kInt8, Activations::kBF16}) {
       SCOPED_TRACE(c.name);
       const Isa isa = available_isas().front();
-      const Context cpu = test_context(Backend::kCpu, activations, isa, &pool);
-      const Context mlx = test_context(Backend::kMlx, activations, isa, nullptr);
+      const auto cpu = test::ops_of(isa, activations, &pool);
+      const auto mlx = test::ops_of(isa, activations, nullptr, test::Backend::kMlx);
       // MLX keeps what we quantize as it is: then results are only alike.
       AttentionCase unquantized = c;
-      const bool int8 = c.kv.type == KvType::kInt8;
-      if (int8) unquantized.kv.type = KvType::kF32;
+      const bool int8 = c.kv.type == DType::kI8;
+      if (int8) unquantized.kv.type = DType::kF32;
       const std::optional<mx::array> sinks = sinks_of(c, rng);
       const auto data = static_cast<unsigned>(rng());
       std::vector<std::unique_ptr<Feed>> ours, theirs;
@@ -164,8 +167,8 @@ TEST(Attention, MatchesMlxInPrefillAndDecode) {
       const int first = std::max(1, c.length - 3);
       for (int n = first; n <= c.length; ++n) {
         const int count = n == first ? first : 1;
-        step(cpu, c, {ours[0].get(), ours[1].get()}, {count, count}, sinks);
-        step(mlx, unquantized, {theirs[0].get(), theirs[1].get()}, {count, count}, sinks);
+        step(*cpu, c, {ours[0].get(), ours[1].get()}, {count, count}, sinks);
+        step(*mlx, unquantized, {theirs[0].get(), theirs[1].get()}, {count, count}, sinks);
       }
       for (int i = 0; i < 2; ++i) {
         EXPECT_LE(largest_difference(ours[i]->out, theirs[i]->out),
@@ -179,38 +182,36 @@ TEST(Attention, MatchesMlxInPrefillAndDecode) {
 
 TEST(Attention, ChunksOfOneSequenceInOneCallSeeEachOther) {
   ThreadPool pool(2);
-  const AttentionCase c{"two chunks", {1, 16, 16, false, KvType::kF32}, 2, 100, 0.25f};
+  const AttentionCase c{"two chunks", {1, 16, 16, false, DType::kF32}, 2, 100, 0.25f};
   Rng a(1), b(1);
   Feed whole(c, a);
   Feed split(c, b);
-  const Context context =
-      test_context(Backend::kCpu, Activations::kF32, available_isas().front(), &pool);
-  step(context, c, {&whole}, {100}, std::nullopt);
+  const auto ops = test::ops_of(available_isas().front(), Activations::kF32, &pool);
+  step(*ops, c, {&whole}, {100}, std::nullopt);
   const auto part = [&](const std::vector<float>& values, int heads) {
     return rows_of(values, 0, 100, heads, 16, mx::float32);
   };
-  const std::vector<SequenceRows> rows = {{0, 30, 0, &split.kv}, {30, 70, 30, &split.kv}};
-  const std::vector<float> out =
-      values_of(attention(context, spec_of(c), part(split.values.q, 2), part(split.values.k, 1),
-                          part(split.values.v, 1), rows));
+  const Batch batch{mx::array(0), {{0, 30, 0, {&split.kv, 1}}, {30, 70, 30, {&split.kv, 1}}}};
+  const AttentionRows rows{part(split.values.q, 2), part(split.values.k, 1),
+                           part(split.values.v, 1)};
+  const std::vector<float> out = values_of(ops->attention(spec_of(c), rows, batch, 0));
   EXPECT_TRUE(same_bits(out, whole.out));
 }
 
 TEST(Attention, ACopiedPageServesAnotherSequence) {
   ThreadPool pool(1);
-  const AttentionCase c{"shared prefix", {2, 24, 16, false, KvType::kBF16}, 4, 90, 0.2f};
+  const AttentionCase c{"shared prefix", {2, 24, 16, false, DType::kBF16}, 4, 90, 0.2f};
   Rng a(2), b(2);
   Feed first(c, a);
   Feed second(c, b);
-  const Context context =
-      test_context(Backend::kCpu, Activations::kInt8, available_isas().front(), &pool);
-  step(context, c, {&first}, {90}, std::nullopt);
+  const auto ops = test::ops_of(available_isas().front(), Activations::kInt8, &pool);
+  step(*ops, c, {&first}, {90}, std::nullopt);
   // Positions [0, 80) come from the first sequence's pages, the second of which is half its own.
   for (int page = 0; page < 2; ++page) {
     std::memcpy(second.kv.pages[page], first.kv.pages[page], kv_page_bytes(c.kv));
   }
   second.position = 80;
-  step(context, c, {&second}, {10}, std::nullopt);
+  step(*ops, c, {&second}, {10}, std::nullopt);
   EXPECT_TRUE(same_bits(second.out, {first.out.end() - 10 * 4 * 16, first.out.end()}));
 }
 
@@ -218,24 +219,23 @@ TEST(Attention, PagesAreWholeCacheLines) {
   for (const AttentionCase& c : attention_cases()) {
     EXPECT_EQ(kv_page_bytes(c.kv) % 64, 0u) << c.name;
   }
-  EXPECT_EQ(kv_page_bytes({8, 64, 64, false, KvType::kBF16}), 64u * 8 * 2 * 64 * 2);
-  EXPECT_EQ(kv_page_bytes({1, 576, 512, true, KvType::kBF16}), 64u * 576 * 2);
+  EXPECT_EQ(kv_page_bytes({8, 64, 64, false, DType::kBF16}), 64u * 8 * 2 * 64 * 2);
+  EXPECT_EQ(kv_page_bytes({1, 576, 512, true, DType::kBF16}), 64u * 576 * 2);
   // An element a byte, and a scale for each 64 of them.
-  EXPECT_EQ(kv_page_bytes({8, 64, 64, false, KvType::kInt8}), 64u * 8 * 2 * (64 + 4));
-  EXPECT_EQ(kv_page_bytes({1, 576, 512, true, KvType::kInt8}), 64u * (576 + 9 * 4));
+  EXPECT_EQ(kv_page_bytes({8, 64, 64, false, DType::kI8}), 64u * 8 * 2 * (64 + 4));
+  EXPECT_EQ(kv_page_bytes({1, 576, 512, true, DType::kI8}), 64u * (576 + 9 * 4));
 }
 
 TEST(Attention, AnElementThatIsNotFiniteShowsWhereItIsSeen) {
   ThreadPool pool(1);
-  for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kInt8}) {
+  for (const DType type : {DType::kF32, DType::kBF16, DType::kI8}) {
     for (const float bad : {std::numeric_limits<float>::quiet_NaN(), HUGE_VALF}) {
       const AttentionCase c{"not finite", {1, 16, 16, false, type}, 1, 70, 0.25f};
       Rng rng(4);
       Feed feed(c, rng);
       feed.values.v[40 * 16 + 5] = bad;
-      const Context context =
-          test_context(Backend::kCpu, Activations::kInt8, available_isas().front(), &pool);
-      step(context, c, {&feed}, {70}, std::nullopt);
+      const auto ops = test::ops_of(available_isas().front(), Activations::kInt8, &pool);
+      step(*ops, c, {&feed}, {70}, std::nullopt);
       for (int token = 0; token < 70; ++token) {
         EXPECT_EQ(std::isfinite(feed.out[token * 16 + 5]), token < 40) << token;
       }
@@ -244,11 +244,11 @@ TEST(Attention, AnElementThatIsNotFiniteShowsWhereItIsSeen) {
 }
 
 TEST(Attention, ValuesTooSmallForAScaleReadAsZero) {
-  const KvLayout layout({1, 16, 16, false, KvType::kInt8});
+  const KvLayout layout({1, 16, 16, false, DType::kI8});
   std::vector<std::byte> head(layout.head_bytes);
   const std::vector<float> tiny(16, 1e-42f);
   const auto* row = reinterpret_cast<const std::byte*>(tiny.data());
-  write_kv(layout, head.data(), 3, Element::kF32, row, row);
+  write_kv(layout, head.data(), 3, DType::kF32, row, row);
   float scale = 0;
   std::memcpy(&scale, head.data() + layout.value_scales + 3 * sizeof(float), sizeof(float));
   EXPECT_LT(scale, 1e-42f);

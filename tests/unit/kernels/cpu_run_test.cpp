@@ -1,4 +1,4 @@
-#include "kernels/cpu_run.h"
+#include "kernels/cpu/cpu_run.h"
 
 #include <gtest/gtest.h>
 

@@ -31,8 +31,9 @@ inline std::vector<Format> formats() {
   std::vector<Format> all;
   for (const DType type : {DType::kBF16, DType::kF16, DType::kF32}) {
     all.push_back({std::nullopt, type});
-    for (const int bits : {2, 3, 4, 5, 6, 8}) {
-      for (const int group : {32, 64, 128}) all.push_back({Quantization{bits, group}, type});
+    for (const QuantFormat& row : kQuantFormats) {
+      for (const int group : row.groups)
+        all.push_back({Quantization{row.bits, group, row.mode}, type});
     }
   }
   return all;

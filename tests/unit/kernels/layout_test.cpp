@@ -1,5 +1,3 @@
-#include "kernels/layout.h"
-
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -7,6 +5,7 @@
 #include <vector>
 
 #include "kernels/isa.h"
+#include "kernels/ops.h"
 #include "unit/kernels/node_support.h"
 
 namespace tandem::kernels {
@@ -15,8 +14,9 @@ namespace {
 /// What MLX's own operations make of the same arrays.
 class Layout : public testing::TestWithParam<bool> {
  protected:
-  Context ours_ = test_context(Backend::kCpu, Activations::kF32, Isa::kPortable, nullptr);
-  Context oracle_ = test_context(Backend::kMlx, Activations::kF32, Isa::kPortable, nullptr);
+  std::unique_ptr<Ops> ours_ = test::ops_of(Isa::kPortable, Activations::kF32, nullptr);
+  std::unique_ptr<Ops> oracle_ =
+      test::ops_of(Isa::kPortable, Activations::kF32, nullptr, test::Backend::kMlx);
 
   /// Lazy or with its data.
   mx::array random(mx::Shape shape, mx::Dtype dtype) {
@@ -44,12 +44,12 @@ TEST_P(Layout, ReshapeKeepsTheElementsInOrder) {
     const mx::array x = random({4, 6, 10}, dtype);
     const mx::array turned = mx::transpose(x, {2, 0, 1}, mx::Device::cpu);
     for (const mx::Shape& shape : {mx::Shape{240}, mx::Shape{24, 10}, mx::Shape{2, 3, 4, 10}}) {
-      expect_equal(reshape(ours_, x, shape), reshape(oracle_, x, shape));
-      expect_equal(reshape(ours_, turned, shape), reshape(oracle_, turned, shape));
+      expect_equal(ours_->reshape(x, shape), oracle_->reshape(x, shape));
+      expect_equal(ours_->reshape(turned, shape), oracle_->reshape(turned, shape));
     }
     // A view of a view, and what is left when the first is gone.
-    mx::array part = slice_last(ours_, reshape(ours_, x, {1, 240}), 40, 100);
-    expect_equal(reshape(ours_, part, {6, 10}),
+    mx::array part = ours_->slice_last(ours_->reshape(x, {1, 240}), 40, 100);
+    expect_equal(ours_->reshape(part, {6, 10}),
                  mx::slice(mx::reshape(x, {24, 10}), {4, 0}, {10, 10}, mx::Device::cpu));
   }
 }
@@ -60,10 +60,10 @@ TEST_P(Layout, SlicesAndJoinsOfTheLastAxisAreMlxs) {
       const mx::array x = random(shape, dtype);
       for (int begin = 0; begin < 12; begin += 5) {
         for (const int end : {begin, begin + 1, 12}) {
-          const mx::array part = slice_last(ours_, x, begin, end);
-          expect_equal(part, slice_last(oracle_, x, begin, end));
-          expect_equal(join_last(ours_, part, x), join_last(oracle_, part, x));
-          expect_equal(join_last(ours_, x, part), join_last(oracle_, x, part));
+          const mx::array part = ours_->slice_last(x, begin, end);
+          expect_equal(part, oracle_->slice_last(x, begin, end));
+          expect_equal(ours_->join_last(part, x), oracle_->join_last(part, x));
+          expect_equal(ours_->join_last(x, part), oracle_->join_last(x, part));
         }
       }
     }
@@ -73,7 +73,7 @@ TEST_P(Layout, SlicesAndJoinsOfTheLastAxisAreMlxs) {
 TEST_P(Layout, ReadyIsRowMajorAndHoldsData) {
   const mx::array x = random({3, 7}, mx::float32);
   for (const mx::array& view : {x, mx::transpose(x, {1, 0}, mx::Device::cpu)}) {
-    const mx::array held = ready(ours_, view);
+    const mx::array held = ours_->ready(view);
     EXPECT_TRUE(held.is_available());
     EXPECT_TRUE(held.flags().row_contiguous);
     expect_equal(held, view);

@@ -1,11 +1,10 @@
-#include "kernels/linear.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "kernels/ops.h"
 #include "unit/kernels/formats.h"
 
 namespace tandem::kernels {
@@ -63,10 +62,10 @@ TEST_P(EveryIsa, LinearMatchesAScalarTwinInEveryFormat) {
       for (const int tokens : {1, 2, 7, 11}) {
         const std::vector<float> x = test::random_rows(random, tokens, cols);
         for (const Activations a : {Activations::kF32, Activations::kInt8}) {
-          const Context context = test::context_of(GetParam(), a, &pool);
-          const Result<Matrix> w = Matrix::prepare(context, m.data);
+          const auto ops = test::ops_of(GetParam(), a, &pool);
+          const Result<Matrix> w = ops->prepare(m.data);
           ASSERT_TRUE(w.ok()) << w.error().message;
-          const mx::array y = linear(context, test::array_of(x, {tokens, cols}), *w);
+          const mx::array y = ops->linear(test::array_of(x, {tokens, cols}), *w);
           const bool int8 = a == Activations::kInt8 && format.quantization;
           // The integer rule sums scale * q and bias apart: its terms are larger than w * x.
           expect_close(test::floats(y), m, int8 ? through_int8(x, unit) : x, tokens,
@@ -92,27 +91,28 @@ TEST_P(EveryIsa, LinearHasTheSameBitsInAnyBatchAndOnAnyThreads) {
       std::vector<float> alone;
       {
         ThreadPool pool(1);
-        const Context context = test::context_of(GetParam(), a, &pool);
-        const Result<Matrix> w = Matrix::prepare(context, m.data);
+        const auto ops = test::ops_of(GetParam(), a, &pool);
+        const Result<Matrix> w = ops->prepare(m.data);
         ASSERT_TRUE(w.ok());
         for (int t = 0; t < kTokens; ++t) {
           const std::vector<float> row(x.begin() + t * cols, x.begin() + (t + 1) * cols);
-          const mx::array one = mx::astype(test::array_of(row, {1, cols}), context.dtype());
-          const std::vector<float> y = test::floats(linear(context, one, *w));
+          const mx::array one = mx::astype(test::array_of(row, {1, cols}), mlx_type(ops->dtype()));
+          const std::vector<float> y = test::floats(ops->linear(one, *w));
           alone.insert(alone.end(), y.begin(), y.end());
         }
       }
       for (int threads = 1; threads <= 4; ++threads) {
         ThreadPool pool(threads);
-        const Context context = test::context_of(GetParam(), a, &pool);
-        const Result<Matrix> w = Matrix::prepare(context, m.data);
+        const auto ops = test::ops_of(GetParam(), a, &pool);
+        const Result<Matrix> w = ops->prepare(m.data);
         ASSERT_TRUE(w.ok());
         for (int begin = 0; begin < kTokens;) {
           const int n = std::min<int>(kTokens - begin,
                                       threads == 1 ? kTokens : 1 + static_cast<int>(random() % 40));
           const std::vector<float> part(x.begin() + begin * cols, x.begin() + (begin + n) * cols);
-          const mx::array batch = mx::astype(test::array_of(part, {n, cols}), context.dtype());
-          const std::vector<float> y = test::floats(linear(context, batch, *w));
+          const mx::array batch =
+              mx::astype(test::array_of(part, {n, cols}), mlx_type(ops->dtype()));
+          const std::vector<float> y = test::floats(ops->linear(batch, *w));
           ASSERT_EQ(std::memcmp(y.data(), alone.data() + begin * rows, y.size() * sizeof(float)), 0)
               << format.name() << " threads " << threads << " rows " << begin << "+" << n
               << " seed " << kSeed + 1;
@@ -129,16 +129,16 @@ TEST_P(EveryIsa, LinearAgreesWithMlx) {
   for (const Format& format : formats()) {
     const TestMatrix m = make(random, format, 1, 48, 256);
     const std::vector<float> x = test::random_rows(random, 3, 256);
-    const Context ours = test::context_of(GetParam(), Activations::kF32, &pool);
-    const Context theirs = test::context_of(GetParam(), Activations::kF32, &pool, Backend::kMlx);
-    const Result<Matrix> a = Matrix::prepare(ours, m.data);
-    const Result<Matrix> b = Matrix::prepare(theirs, m.data);
+    const auto ours = test::ops_of(GetParam(), Activations::kF32, &pool);
+    const auto theirs = test::ops_of(GetParam(), Activations::kF32, &pool, test::Backend::kMlx);
+    const Result<Matrix> a = ours->prepare(m.data);
+    const Result<Matrix> b = theirs->prepare(m.data);
     ASSERT_TRUE(a.ok() && b.ok());
     const mx::array input = test::array_of(x, {3, 256});
     const std::vector<float> bias = test::random_rows(random, 1, 48);
     const mx::array offset = test::array_of(bias, {48});
-    const std::vector<float> y = test::floats(linear(ours, input, *a, offset));
-    const std::vector<float> z = test::floats(linear(theirs, input, *b, offset));
+    const std::vector<float> y = test::floats(ours->linear(input, *a, offset));
+    const std::vector<float> z = test::floats(theirs->linear(input, *b, offset));
     ASSERT_EQ(y.size(), z.size());
     for (std::size_t i = 0; i < y.size(); ++i) {
       ASSERT_NEAR(y[i], z[i], 2e-3) << format.name() << " " << i;
@@ -163,13 +163,12 @@ TEST_P(EveryIsa, ExtremeBytesDoNotSaturate) {
       data.weight = packed;
       data.scales = std::as_bytes(std::span(ones));
       data.biases = std::as_bytes(std::span(zeros));
-      const Context context = test::context_of(GetParam(), Activations::kInt8, &pool);
-      const Result<Matrix> w = Matrix::prepare(context, data);
+      const auto ops = test::ops_of(GetParam(), Activations::kInt8, &pool);
+      const Result<Matrix> w = ops->prepare(data);
       ASSERT_TRUE(w.ok());
       for (const float sign : {1.0F, -1.0F}) {
         const std::vector<float> x(kCols, 127.0F * sign);
-        const std::vector<float> y =
-            test::floats(linear(context, test::array_of(x, {1, kCols}), *w));
+        const std::vector<float> y = test::floats(ops->linear(test::array_of(x, {1, kCols}), *w));
         const float q = static_cast<float>(high * ((1 << bits) - 1));
         for (const float value : y) ASSERT_EQ(value, q * 127.0F * sign * kCols) << bits;
       }
@@ -185,10 +184,10 @@ TEST_P(EveryIsa, NonFiniteInputsStayInTheirRow) {
        {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
     std::vector<float> x = test::random_rows(random, 3, 128);
     x[128 + 70] = bad;
-    const Context context = test::context_of(GetParam(), Activations::kInt8, &pool);
-    const Result<Matrix> w = Matrix::prepare(context, m.data);
+    const auto ops = test::ops_of(GetParam(), Activations::kInt8, &pool);
+    const Result<Matrix> w = ops->prepare(m.data);
     ASSERT_TRUE(w.ok());
-    const std::vector<float> y = test::floats(linear(context, test::array_of(x, {3, 128}), *w));
+    const std::vector<float> y = test::floats(ops->linear(test::array_of(x, {3, 128}), *w));
     for (std::size_t i = 0; i < y.size(); ++i) {
       EXPECT_EQ(std::isnan(y[i]), i / 20 == 1) << i;
     }

@@ -4,20 +4,21 @@
 #include <cstdio>
 
 #include "attention_checks.h"
+#include "kernels/cpu/loops.h"
 #include "row_checks.h"
 
 namespace tandem::kernels {
 
 /// Prints what fails; true when nothing does.
-inline bool loops_pass(const char* name, const RowTable& rows, const AttentionLoops& attention) {
+inline bool loops_pass(const char* name, const Loops& all) {
   bool pass = true;
   const auto expect = [&](bool good, const std::string& what) {
     if (!good) std::printf("%s: %s fails\n", name, what.c_str());
     pass = pass && good;
   };
-  for (const Element element : {Element::kF32, Element::kBF16}) {
-    const RowLoops& loops = rows[element];
-    const std::string type = element == Element::kBF16 ? " bf16" : " f32";
+  for (const DType element : {DType::kF32, DType::kBF16}) {
+    const RowLoops& loops = all.rows[element];
+    const std::string type = element == DType::kBF16 ? " bf16" : " f32";
     for (const auto act :
          {GatedActivation::kSwiGlu, GatedActivation::kGeGluTanh, GatedActivation::kGeGlu}) {
       expect(check_gated(loops, element, act, 1) <= 1, "gated" + type);
@@ -29,13 +30,13 @@ inline bool loops_pass(const char* name, const RowTable& rows, const AttentionLo
     expect(check_rope(loops, element, false, 6) <= 1, "rope" + type);
     expect(check_rope(loops, element, true, 7) <= 1, "interleaved rope" + type);
     for (const AttentionCase& c : attention_cases()) {
-      expect(check_attention(attention, c, element, 8) <= 1, "attention " + c.name + type);
-      if (element == Element::kF32) {
-        expect(chunks_agree(attention, c, element, 9), "bits of attention " + c.name);
+      expect(check_attention(all.attention, c, element, 8) <= 1, "attention " + c.name + type);
+      if (element == DType::kF32) {
+        expect(chunks_agree(all.attention, c, element, 9), "bits of attention " + c.name);
       }
     }
   }
-  expect(check_rope_angles(rows[Element::kF32]) <= 1, "rope angles");
+  expect(check_rope_angles(all.rows[DType::kF32]) <= 1, "rope angles");
   return pass;
 }
 

@@ -11,7 +11,7 @@
 #include <random>
 #include <vector>
 
-#include "kernels/element.h"
+#include "kernels/bf16.h"
 
 namespace tandem::kernels {
 
@@ -28,10 +28,8 @@ inline float to_bf16(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
   return std::bit_cast<float>((bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u);
 }
-inline float rounded(float x, Element element) {
-  return element == Element::kBF16 ? to_bf16(x) : x;
-}
-inline std::vector<float> rounded(std::vector<float> values, Element element) {
+inline float rounded(float x, DType element) { return element == DType::kBF16 ? to_bf16(x) : x; }
+inline std::vector<float> rounded(std::vector<float> values, DType element) {
   for (float& value : values) value = rounded(value, element);
   return values;
 }
@@ -39,19 +37,19 @@ inline std::vector<float> rounded(std::vector<float> values, Element element) {
 /// Elements that start `shift` elements after an aligned address, with guards around them.
 class Buffer {
  public:
-  Buffer(Element element, std::size_t n, std::size_t shift)
+  Buffer(DType element, std::size_t n, std::size_t shift)
       : element_(element),
-        item_(element == Element::kBF16 ? 2 : 4),
+        item_(element == DType::kBF16 ? 2 : 4),
         n_(n),
         bytes_(64 + 64 + (n + shift) * item_ + 64, std::byte{0x5a}) {
     const auto address = reinterpret_cast<std::uintptr_t>(bytes_.data());
     start_ = (64 - address % 64) + 64 + shift * item_ - 64;
   }
-  Buffer(Element element, const std::vector<float>& values, std::size_t shift)
+  Buffer(DType element, const std::vector<float>& values, std::size_t shift)
       : Buffer(element, values.size(), shift) {
     for (std::size_t i = 0; i < values.size(); ++i) {
       const auto bits = std::bit_cast<std::uint32_t>(rounded(values[i], element));
-      const std::uint32_t stored = element == Element::kBF16 ? bits >> 16 : bits;
+      const std::uint32_t stored = element == DType::kBF16 ? bits >> 16 : bits;
       std::memcpy(data() + i * item_, &stored, item_);
     }
   }
@@ -63,7 +61,7 @@ class Buffer {
   float operator[](std::size_t i) const {
     std::uint32_t bits = 0;
     std::memcpy(&bits, data() + i * item_, item_);
-    return std::bit_cast<float>(element_ == Element::kBF16 ? bits << 16 : bits);
+    return std::bit_cast<float>(element_ == DType::kBF16 ? bits << 16 : bits);
   }
   /// Whether nothing was written next to the elements.
   bool guards_hold() const {
@@ -75,7 +73,7 @@ class Buffer {
   }
 
  private:
-  Element element_;
+  DType element_;
   std::size_t item_;
   std::size_t n_;
   std::vector<std::byte> bytes_;
@@ -84,8 +82,8 @@ class Buffer {
 
 /// How far `got` is from `want`, in units of what is allowed: `relative`, `absolute`, and half a
 /// unit in the last place of a bfloat16. At most 1 passes; NaN does not.
-inline double distance(float got, double want, Element element, double relative, double absolute) {
-  const double rounding = element == Element::kBF16 ? std::ldexp(std::abs(want), -8) : 0;
+inline double distance(float got, double want, DType element, double relative, double absolute) {
+  const double rounding = element == DType::kBF16 ? std::ldexp(std::abs(want), -8) : 0;
   const double off = std::abs(static_cast<double>(got) - want);
   const double allowed = relative * std::abs(want) + absolute + rounding;
   if (std::isnan(off)) return 1e9;

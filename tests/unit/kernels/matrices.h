@@ -12,9 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/thread_pool.h"
-#include "kernels/isa.h"
 #include "kernels/matrix.h"
+#include "unit/kernels/test_ops.h"
 
 namespace tandem::kernels::test {
 
@@ -91,7 +90,8 @@ inline TestMatrix dense_matrix(Random& random, int count, int rows, int cols, DT
 inline TestMatrix quantized_matrix(Random& random, int count, int rows, int cols,
                                    Quantization quantization, DType type,
                                    std::size_t misalign = 0) {
-  const auto [bits, group] = quantization;
+  const int bits = quantization.bits;
+  const int group = quantization.group;
   TestMatrix m;
   m.data.count = count;
   m.data.rows = rows;
@@ -137,11 +137,6 @@ inline std::vector<float> random_rows(Random& random, int rows, int cols) {
 
 inline mx::array array_of(const std::vector<float>& values, mx::Shape shape) {
   return mx::array(values.data(), std::move(shape), mx::float32);
-}
-
-inline Context context_of(Isa isa, Activations activations, ThreadPool* pool,
-                          Backend backend = Backend::kCpu) {
-  return {backend, activations, isa, pool, mx::default_stream(mx::Device::cpu)};
 }
 
 inline std::vector<float> floats(mx::array y) {

@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "kernels/linear.h"
+#include "kernels/ops.h"
 #include "unit/kernels/matrices.h"
 
 namespace tandem::kernels {
@@ -17,14 +17,16 @@ using testing::HasSubstr;
 
 constexpr std::uint64_t kSeed = 20240613;
 
-Context context() { return test::context_of(available_isas().front(), Activations::kF32, nullptr); }
+std::unique_ptr<Ops> ops() {
+  return test::ops_of(available_isas().front(), Activations::kF32, nullptr);
+}
 
-/// The error of preparing `data` on both backends, which must be the same line.
+/// The error of preparing `data` with both implementations, which must be the same line.
 std::string error_of(const MatrixData& data) {
-  const Result<Matrix> cpu = Matrix::prepare(context(), data);
-  Context other = context();
-  other.backend = Backend::kMlx;
-  const Result<Matrix> mlx = Matrix::prepare(other, data);
+  const Result<Matrix> cpu = ops()->prepare(data);
+  const auto other =
+      test::ops_of(available_isas().front(), Activations::kF32, nullptr, test::Backend::kMlx);
+  const Result<Matrix> mlx = other->prepare(data);
   if (cpu.ok() || mlx.ok()) return "accepted";
   EXPECT_EQ(cpu.error().message, mlx.error().message);
   EXPECT_EQ(cpu.error().code, ErrorCode::kInvalidArgument);
@@ -34,7 +36,7 @@ std::string error_of(const MatrixData& data) {
 TEST(MatrixPrepare, KeepsShapesAndCountsBytesOfAPass) {
   Random random(kSeed);
   const TestMatrix m = test::quantized_matrix(random, 3, 32, 128, {4, 64}, DType::kBF16);
-  const Result<Matrix> w = Matrix::prepare(context(), m.data);
+  const Result<Matrix> w = ops()->prepare(m.data);
   ASSERT_TRUE(w.ok());
   EXPECT_EQ(w->count(), 3);
   EXPECT_EQ(w->rows(), 32);
@@ -46,7 +48,7 @@ TEST(MatrixPrepare, DoesNotNeedTheSourceAfterwards) {
   Random random(kSeed + 1);
   TestMatrix m = test::quantized_matrix(random, 1, 16, 64, {4, 64}, DType::kF32);
   const std::weak_ptr<const void> source = m.data.keep[0];
-  const Result<Matrix> w = Matrix::prepare(context(), std::move(m.data));
+  const Result<Matrix> w = ops()->prepare(std::move(m.data));
   m = {};
   ASSERT_TRUE(w.ok());
   EXPECT_TRUE(source.expired());
@@ -130,29 +132,6 @@ TEST(MatrixDequantize, AgreesWithMlx) {
       for (std::size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(have[i], want[i], 1e-5);
     }
   }
-}
-
-TEST(MatrixData, SlicesOfRowsAreThoseRows) {
-  Random random(kSeed + 5);
-  for (const bool dense : {false, true}) {
-    const TestMatrix m = dense ? test::dense_matrix(random, 1, 24, 64, DType::kBF16)
-                               : test::quantized_matrix(random, 1, 24, 64, {3, 32}, DType::kF16);
-    const std::vector<float> all = dequantize(m.data);
-    const MatrixData slice = m.data.slice_rows(5, 18);
-    EXPECT_EQ(slice.rows, 13);
-    EXPECT_EQ(dequantize(slice), std::vector<float>(all.begin() + 5 * 64, all.begin() + 18 * 64));
-    EXPECT_TRUE(Matrix::prepare(context(), slice).ok());
-  }
-}
-
-TEST(MatrixData, FromFloatsOwnsItsValues) {
-  Random random(kSeed + 6);
-  const std::vector<float> values = test::random_rows(random, 2 * 3, 5);
-  const MatrixData data = from_f32(values, 2, 3, 5);
-  EXPECT_EQ(data.count, 2);
-  const std::vector<float> second = dequantize(data, 1);
-  EXPECT_EQ(second, std::vector<float>(values.begin() + 15, values.end()));
-  EXPECT_TRUE(Matrix::prepare(context(), data).ok());
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "kernels/linear.h"
+#include "kernels/ops.h"
 #include "unit/kernels/matrices.h"
 
 namespace tandem::kernels {
@@ -42,10 +42,9 @@ struct Prepared {
   Matrix down;
 };
 
-Prepared prepare(const Context& context, const Weights& w) {
-  return {Matrix::prepare(context, w.gate.data).value(),
-          Matrix::prepare(context, w.up.data).value(),
-          Matrix::prepare(context, w.down.data).value()};
+Prepared prepare(const Ops& ops, const Weights& w) {
+  return {ops.prepare(w.gate.data).value(), ops.prepare(w.up.data).value(),
+          ops.prepare(w.down.data).value()};
 }
 
 double act(GatedActivation kind, double x) {
@@ -125,22 +124,22 @@ TEST_P(MoeOnEveryIsa, MatchesAScalarTwin) {
         double scale = 0;
         for (const double value : want) scale += value * value;
         scale = std::sqrt(scale / static_cast<double>(want.size()));
-        for (const Backend backend : {Backend::kCpu, Backend::kMlx}) {
+        for (const test::Backend backend : {test::Backend::kCpu, test::Backend::kMlx}) {
           for (const Activations a : {Activations::kF32, Activations::kInt8}) {
-            if (backend == Backend::kMlx && a == Activations::kInt8) continue;
-            const Context context = test::context_of(GetParam(), a, &pool, backend);
-            const Prepared p = prepare(context, w);
-            const std::vector<float> y =
-                test::floats(moe_mlp(context, test::array_of(x, {tokens, kHidden}),
-                                     routing(ids, weights, tokens, k), p.gate, p.up, p.down, kind));
+            if (backend == test::Backend::kMlx && a == Activations::kInt8) continue;
+            const auto ops = test::ops_of(GetParam(), a, &pool, backend);
+            const Prepared p = prepare(*ops, w);
+            const std::vector<float> y = test::floats(
+                ops->moe_mlp(test::array_of(x, {tokens, kHidden}), routing(ids, weights, tokens, k),
+                             {p.gate, p.up, p.down, kind}));
             ASSERT_EQ(y.size(), want.size());
             double error = 0;
             for (std::size_t i = 0; i < y.size(); ++i) error += std::pow(y[i] - want[i], 2);
             error = std::sqrt(error / static_cast<double>(y.size())) / scale;
             const bool int8 = a == Activations::kInt8 && quantization;
-            EXPECT_LT(error, int8                       ? 0.03
-                             : backend == Backend::kMlx ? 1e-3
-                                                        : 2e-6)
+            EXPECT_LT(error, int8                             ? 0.03
+                             : backend == test::Backend::kMlx ? 1e-3
+                                                              : 2e-6)
                 << tokens << "x" << k << " int8 " << int8;
           }
         }
@@ -160,16 +159,16 @@ TEST_P(MoeOnEveryIsa, TokensHaveTheSameBitsAloneAndTogetherOnAnyThreads) {
     const std::vector<std::int32_t> ids = choose(random, kTokens, kChosen);
     const std::vector<float> weights = test::random_rows(random, kTokens, kChosen);
     const auto run = [&](ThreadPool& pool, Activations a, int begin, int n) {
-      const Context context = test::context_of(GetParam(), a, &pool);
-      const Prepared p = prepare(context, w);
+      const auto ops = test::ops_of(GetParam(), a, &pool);
+      const Prepared p = prepare(*ops, w);
       const std::vector<float> part(x.begin() + begin * kHidden, x.begin() + (begin + n) * kHidden);
       const std::vector<std::int32_t> chosen(ids.begin() + begin * kChosen,
                                              ids.begin() + (begin + n) * kChosen);
       const std::vector<float> share(weights.begin() + begin * kChosen,
                                      weights.begin() + (begin + n) * kChosen);
-      return test::floats(moe_mlp(
-          context, mx::astype(test::array_of(part, {n, kHidden}), context.dtype()),
-          routing(chosen, share, n, kChosen), p.gate, p.up, p.down, GatedActivation::kSwiGlu));
+      return test::floats(ops->moe_mlp(
+          mx::astype(test::array_of(part, {n, kHidden}), mlx_type(ops->dtype())),
+          routing(chosen, share, n, kChosen), {p.gate, p.up, p.down, GatedActivation::kSwiGlu}));
     };
     for (const Activations a : {Activations::kF32, Activations::kBF16, Activations::kInt8}) {
       ThreadPool one(1);
@@ -197,12 +196,12 @@ TEST_P(MoeOnEveryIsa, TokensHaveTheSameBitsAloneAndTogetherOnAnyThreads) {
 TEST_P(MoeOnEveryIsa, OrderOfTheChosenExpertsDoesNotMatter) {
   Random random(kSeed + 2);
   ThreadPool pool(2);
-  const Context context = test::context_of(GetParam(), Activations::kInt8, &pool);
-  const Prepared p = prepare(context, make(random, Quantization{4, 32}));
+  const auto ops = test::ops_of(GetParam(), Activations::kInt8, &pool);
+  const Prepared p = prepare(*ops, make(random, Quantization{4, 32}));
   const mx::array x = test::array_of(test::random_rows(random, 1, kHidden), {1, kHidden});
   const auto run = [&](const std::vector<std::int32_t>& ids, const std::vector<float>& weights) {
-    return test::floats(moe_mlp(context, x, routing(ids, weights, 1, 3), p.gate, p.up, p.down,
-                                GatedActivation::kSwiGlu));
+    return test::floats(ops->moe_mlp(x, routing(ids, weights, 1, 3),
+                                     {p.gate, p.up, p.down, GatedActivation::kSwiGlu}));
   };
   EXPECT_EQ(run({6, 0, 3}, {0.5F, 0.25F, 0.125F}), run({0, 3, 6}, {0.25F, 0.125F, 0.5F}));
 }
@@ -214,14 +213,14 @@ TEST_P(MoeOnEveryIsa, DenseMlpHasTheBitsOfItsParts) {
        {std::optional<Quantization>(), std::optional(Quantization{4, 32})}) {
     const Weights w = make(random, quantization, 1);
     for (const Activations a : {Activations::kF32, Activations::kInt8}) {
-      const Context context = test::context_of(GetParam(), a, &pool);
-      const Prepared p = prepare(context, w);
+      const auto ops = test::ops_of(GetParam(), a, &pool);
+      const Prepared p = prepare(*ops, w);
       const mx::array x = test::array_of(test::random_rows(random, 5, kHidden), {5, kHidden});
-      const mx::array inner = gated(context, linear(context, x, p.gate), linear(context, x, p.up),
-                                    GatedActivation::kGeGluTanh);
+      const mx::array inner =
+          ops->gated(ops->linear(x, p.gate), ops->linear(x, p.up), GatedActivation::kGeGluTanh);
       EXPECT_EQ(
-          test::floats(gated_mlp(context, x, p.gate, p.up, p.down, GatedActivation::kGeGluTanh)),
-          test::floats(linear(context, inner, p.down)));
+          test::floats(ops->gated_mlp(x, {p.gate, p.up, p.down, GatedActivation::kGeGluTanh})),
+          test::floats(ops->linear(inner, p.down)));
     }
   }
 }
@@ -244,18 +243,18 @@ TEST_P(MoeOnEveryIsa, DenseMlpKeepsItsAccuracyInEveryTypeAndBackend) {
        {std::optional<Quantization>(), std::optional(Quantization{4, 32})}) {
     const Weights w = make(random, quantization, 1);
     const std::vector<float> rows = test::random_rows(random, 5, kHidden);
-    const auto run = [&](Activations a, Backend backend) {
-      const Context context = test::context_of(GetParam(), a, &pool, backend);
-      const Prepared p = prepare(context, w);
-      const mx::array x = mx::astype(test::array_of(rows, {5, kHidden}), context.dtype());
-      return test::floats(gated_mlp(context, x, p.gate, p.up, p.down, GatedActivation::kSwiGlu));
+    const auto run = [&](Activations a, test::Backend backend) {
+      const auto ops = test::ops_of(GetParam(), a, &pool, backend);
+      const Prepared p = prepare(*ops, w);
+      const mx::array x = mx::astype(test::array_of(rows, {5, kHidden}), mlx_type(ops->dtype()));
+      return test::floats(ops->gated_mlp(x, {p.gate, p.up, p.down, GatedActivation::kSwiGlu}));
     };
-    const std::vector<float> exact = run(Activations::kF32, Backend::kCpu);
-    EXPECT_LT(difference(run(Activations::kF32, Backend::kMlx), exact), 1e-5);
-    EXPECT_LT(difference(run(Activations::kBF16, Backend::kCpu), exact), 0.006);
-    EXPECT_LT(difference(run(Activations::kInt8, Backend::kCpu), exact), 0.02);
+    const std::vector<float> exact = run(Activations::kF32, test::Backend::kCpu);
+    EXPECT_LT(difference(run(Activations::kF32, test::Backend::kMlx), exact), 1e-5);
+    EXPECT_LT(difference(run(Activations::kBF16, test::Backend::kCpu), exact), 0.006);
+    EXPECT_LT(difference(run(Activations::kInt8, test::Backend::kCpu), exact), 0.02);
     // MLX's CPU loops add up in bfloat16.
-    EXPECT_LT(difference(run(Activations::kBF16, Backend::kMlx), exact), 0.06);
+    EXPECT_LT(difference(run(Activations::kBF16, test::Backend::kMlx), exact), 0.06);
   }
 }
 

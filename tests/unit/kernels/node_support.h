@@ -1,5 +1,5 @@
 #pragma once
-// Contexts and arrays for tests of nodes.
+// Arrays for tests of operations.
 
 #include <mlx/mlx.h>
 
@@ -7,25 +7,15 @@
 #include <string>
 #include <vector>
 
-#include "base/thread_pool.h"
-#include "kernels/context.h"
-#include "kernels/element.h"
-#include "kernels/isa.h"
+#include "kernels/cpu/loops.h"
+#include "tandem/dtype.h"
+#include "unit/kernels/test_ops.h"
 
 namespace tandem::kernels {
 
-inline constexpr Element kElements[] = {Element::kF32, Element::kBF16};
+inline constexpr DType kElements[] = {DType::kF32, DType::kBF16};
 
-inline std::string name_of(Element element) { return element == Element::kBF16 ? "bf16" : "f32"; }
-
-inline Context test_context(Backend backend, Activations activations, Isa isa, ThreadPool* pool) {
-  Context context{.backend = backend,
-                  .activations = activations,
-                  .isa = isa,
-                  .pool = pool,
-                  .stream = mx::default_stream(mx::Device::cpu)};
-  return context;
-}
+inline std::string name_of(DType element) { return element == DType::kBF16 ? "bf16" : "f32"; }
 
 inline mx::array array_of(const std::vector<float>& values, mx::Shape shape,
                           mx::Dtype dtype = mx::float32) {

@@ -1,7 +1,6 @@
-#include "kernels/norm.h"
-
 #include <gtest/gtest.h>
 
+#include "kernels/ops.h"
 #include "node_support.h"
 #include "row_checks.h"
 
@@ -10,10 +9,10 @@ namespace {
 
 TEST(Norm, LoopsMatchDoubleOnEveryInstructionSet) {
   for (const Isa isa : available_isas()) {
-    for (const Element element : kElements) {
+    for (const DType element : kElements) {
       SCOPED_TRACE(std::string(isa_name(isa)) + " " + name_of(element));
-      EXPECT_LE(check_rms_norm(row_table(isa)[element], element, 7), 1);
-      EXPECT_LE(check_add(row_table(isa)[element], element, 8), 1);
+      EXPECT_LE(check_rms_norm(loops_of(isa).rows[element], element, 7), 1);
+      EXPECT_LE(check_add(loops_of(isa).rows[element], element, 8), 1);
     }
   }
 }
@@ -29,18 +28,18 @@ TEST(Norm, NodeMatchesMlxAndKeepsEachRowsBits) {
   for (const Activations activations : {Activations::kF32, Activations::kBF16}) {
     for (const Isa isa : available_isas()) {
       SCOPED_TRACE(isa_name(isa));
-      const Context serial = test_context(Backend::kCpu, activations, isa, &one);
-      const Context parallel = test_context(Backend::kCpu, activations, isa, &three);
-      const Context mlx = test_context(Backend::kMlx, activations, isa, nullptr);
-      const mx::array x = array_of(values, {rows, cols}, serial.dtype());
-      const mx::array all = rms_norm(parallel, x, weight, 1e-6f);
-      EXPECT_EQ(all.dtype(), serial.dtype());
+      const auto serial = test::ops_of(isa, activations, &one);
+      const auto parallel = test::ops_of(isa, activations, &three);
+      const auto mlx = test::ops_of(isa, activations, nullptr, test::Backend::kMlx);
+      const mx::array x = array_of(values, {rows, cols}, mlx_type(serial->dtype()));
+      const mx::array all = parallel->rms_norm(x, weight, 1e-6f);
+      EXPECT_EQ(all.dtype(), mlx_type(serial->dtype()));
       const std::vector<float> got = values_of(all);
-      EXPECT_TRUE(same_bits(got, values_of(rms_norm(serial, x, weight, 1e-6f))));
-      EXPECT_LE(largest_difference(got, values_of(rms_norm(mlx, x, weight, 1e-6f))),
+      EXPECT_TRUE(same_bits(got, values_of(serial->rms_norm(x, weight, 1e-6f))));
+      EXPECT_LE(largest_difference(got, values_of(mlx->rms_norm(x, weight, 1e-6f))),
                 activations == Activations::kBF16 ? 0.04 : 1e-5);
       const mx::array row = mx::slice(x, {13, 0}, {14, cols}, mx::Device::cpu);
-      const std::vector<float> alone = values_of(rms_norm(serial, row, weight, 1e-6f));
+      const std::vector<float> alone = values_of(serial->rms_norm(row, weight, 1e-6f));
       EXPECT_TRUE(same_bits(alone, {got.begin() + 13 * cols, got.begin() + 14 * cols}));
     }
   }
@@ -54,17 +53,19 @@ TEST(Norm, ResidualIsTheSumAndTheNormOfTheSumAsStored) {
   const mx::array weight = array_of(random_values(rng, cols), {cols});
   for (const Activations activations : {Activations::kF32, Activations::kBF16}) {
     for (const Isa isa : available_isas()) {
-      const Context context = test_context(Backend::kCpu, activations, isa, &pool);
-      const Context mlx = test_context(Backend::kMlx, activations, isa, nullptr);
-      const mx::array x = array_of(random_values(rng, rows * cols), {rows, cols}, context.dtype());
-      const mx::array d = array_of(random_values(rng, rows * cols), {rows, cols}, context.dtype());
-      const Residual both = add_rms_norm(context, x, d, weight, 1e-5f);
-      const Residual twin = add_rms_norm(mlx, x, d, weight, 1e-5f);
+      const auto ops = test::ops_of(isa, activations, &pool);
+      const auto mlx = test::ops_of(isa, activations, nullptr, test::Backend::kMlx);
+      const mx::array x =
+          array_of(random_values(rng, rows * cols), {rows, cols}, mlx_type(ops->dtype()));
+      const mx::array d =
+          array_of(random_values(rng, rows * cols), {rows, cols}, mlx_type(ops->dtype()));
+      const Residual both = ops->add_rms_norm(x, d, weight, 1e-5f);
+      const Residual twin = mlx->add_rms_norm(x, d, weight, 1e-5f);
       EXPECT_TRUE(same_bits(values_of(both.sum), values_of(twin.sum)));
       EXPECT_LE(largest_difference(values_of(both.normed), values_of(twin.normed)),
                 activations == Activations::kBF16 ? 0.04 : 1e-5);
       EXPECT_TRUE(
-          same_bits(values_of(both.normed), values_of(rms_norm(context, both.sum, weight, 1e-5f))));
+          same_bits(values_of(both.normed), values_of(ops->rms_norm(both.sum, weight, 1e-5f))));
     }
   }
 }
@@ -74,20 +75,19 @@ TEST(Norm, AWeightInTheTypeOfTheRowsIsTakenAsItIs) {
   const mx::array weight = array_of(random_values(rng, 256), {256}, mx::bfloat16);
   const mx::array x = array_of(random_values(rng, 7 * 256, 3), {7, 256}, mx::bfloat16);
   const Isa isa = available_isas().front();
-  const Context context = test_context(Backend::kMlx, Activations::kBF16, isa, nullptr);
-  const mx::array got = rms_norm(context, x, weight, 1e-6f);
+  const auto ops = test::ops_of(isa, Activations::kBF16, nullptr, test::Backend::kMlx);
+  const mx::array got = ops->rms_norm(x, weight, 1e-6f);
   EXPECT_EQ(got.dtype(), mx::bfloat16);
   const mx::array wide = array_of(values_of(weight), {256});
-  EXPECT_LE(largest_difference(values_of(got), values_of(rms_norm(context, x, wide, 1e-6f))), 0.04);
-  EXPECT_EQ(norm_weight(context, wide).id(), wide.id()) << "a CPU takes float32";
+  EXPECT_LE(largest_difference(values_of(got), values_of(ops->rms_norm(x, wide, 1e-6f))), 0.04);
+  EXPECT_EQ(ops->norm_weight(wide).id(), wide.id()) << "a CPU takes float32";
 }
 
 TEST(Norm, ZeroRowsAndZeroValuesAreFine) {
-  const Context context =
-      test_context(Backend::kCpu, Activations::kF32, available_isas().front(), nullptr);
+  const auto ops = test::ops_of(available_isas().front(), Activations::kF32, nullptr);
   const mx::array weight = array_of({1, 2, 3}, {3});
-  EXPECT_TRUE(values_of(rms_norm(context, array_of({}, {0, 3}), weight, 1e-5f)).empty());
-  EXPECT_EQ(values_of(rms_norm(context, array_of({0, 0, 0}, {1, 3}), weight, 1e-5f)),
+  EXPECT_TRUE(values_of(ops->rms_norm(array_of({}, {0, 3}), weight, 1e-5f)).empty());
+  EXPECT_EQ(values_of(ops->rms_norm(array_of({0, 0, 0}, {1, 3}), weight, 1e-5f)),
             (std::vector<float>{0, 0, 0}));
 }
 

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/product.h"
+#include "kernels/cpu/product.h"
 #include "loop_values.h"
 
 namespace tandem::kernels {
@@ -24,20 +24,20 @@ struct TiledValues {
   std::vector<float> values;  // [rows][cols]
 };
 
-inline std::uint32_t stored_bits(Stored type, float value) {
+inline std::uint32_t stored_bits(DType type, float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
-  if (type == Stored::kF32) return bits;
-  if (type == Stored::kBF16) return bits >> 16;
+  if (type == DType::kF32) return bits;
+  if (type == DType::kBF16) return bits >> 16;
   // Normal numbers of float16 only: sign, exponent less 112, the top ten bits.
   return (bits >> 16 & 0x8000U) | (((bits >> 13) - (112U << 10)) & 0x7FFFU);
 }
 
-inline std::vector<std::byte> stored_values(Stored type, std::size_t n, float low, Rng& rng) {
+inline std::vector<std::byte> stored_values(DType type, std::size_t n, float low, Rng& rng) {
   std::uniform_real_distribution<float> size(low, 1);
-  std::vector<std::byte> bytes(n * stored_bytes(type));
+  std::vector<std::byte> bytes(n * size_of(type));
   for (std::size_t i = 0; i < n; ++i) {
     const std::uint32_t bits = stored_bits(type, (rng() & 1U) != 0 ? size(rng) : -size(rng));
-    std::memcpy(bytes.data() + i * stored_bytes(type), &bits, stored_bytes(type));
+    std::memcpy(bytes.data() + i * size_of(type), &bits, size_of(type));
   }
   return bytes;
 }
@@ -48,14 +48,14 @@ inline TiledValues tiled_values(TileMatrix shape, Rng& rng) {
   std::vector<std::byte> weight;
   std::vector<std::byte> scales;
   std::vector<std::byte> biases;
-  if (shape.bits == 0) {
-    weight = stored_values(shape.stored, elements, 0.01F, rng);
+  if (shape.format.bits == 0) {
+    weight = stored_values(shape.format.type, elements, 0.01F, rng);
   } else {
-    weight.resize(elements * static_cast<std::size_t>(shape.bits) / 8);
+    weight.resize(elements * static_cast<std::size_t>(shape.format.bits) / 8);
     for (std::byte& b : weight) b = static_cast<std::byte>(rng());
-    const std::size_t groups = elements / static_cast<std::size_t>(shape.group);
-    scales = stored_values(shape.stored, groups, 0.01F, rng);
-    biases = stored_values(shape.stored, groups, 0.01F, rng);
+    const std::size_t groups = elements / static_cast<std::size_t>(shape.format.group);
+    scales = stored_values(shape.format.type, groups, 0.01F, rng);
+    biases = stored_values(shape.format.type, groups, 0.01F, rng);
   }
   shape.tile_bytes = tile_bytes(shape);
   const RowMajor source = {weight.data(), scales.data(), biases.data()};
@@ -70,7 +70,8 @@ inline TiledValues tiled_values(TileMatrix shape, Rng& rng) {
   m.w = shape;
   m.values.resize(elements);
   for (int row = 0; row < shape.rows; ++row) {
-    dequantize_row(shape, source, row, m.values.data() + std::ptrdiff_t{row} * shape.cols);
+    dequantize_row(shape.format, shape.cols, source, row,
+                   m.values.data() + std::ptrdiff_t{row} * shape.cols);
   }
   return m;
 }
@@ -100,7 +101,7 @@ inline bool product_passes(const ProductLoops& loops, const TiledValues& m, bool
   const auto rows = static_cast<std::size_t>(m.w.rows);
   std::vector<float> x = random_values(rng, kTokens * cols, 1);
   std::optional<QuantizedRows> quantized;
-  if (int8) quantized.emplace(loops, x, m.w.cols, m.w.group);
+  if (int8) quantized.emplace(loops, x, m.w.cols, m.w.format.group);
   std::vector<float> y(kTokens * rows);
   Product product;
   product.w = m.w;
@@ -115,7 +116,7 @@ inline bool product_passes(const ProductLoops& loops, const TiledValues& m, bool
   loops.multiply(product, 0, tile_count(m.w.rows));
   if (int8) {  // the twin multiplies what the int8 rows stand for
     for (std::size_t i = 0; i < x.size(); ++i) {
-      const float scale = quantized->scales[i / static_cast<std::size_t>(m.w.group)];
+      const float scale = quantized->scales[i / static_cast<std::size_t>(m.w.format.group)];
       const float back = scale * static_cast<float>(quantized->q[i]);
       if (!(std::abs(back - x[i]) <= 0.501F * scale)) return false;
       x[i] = back;
@@ -157,18 +158,19 @@ inline bool products_pass(const char* name, const ProductLoops& loops) {
   const auto expect = [&](bool good, const TileMatrix& w, const char* kind) {
     if (!good) {
       std::printf("%s: product %s of %d bits, group %d, stored %d, %d x %d fails (seed %u)\n", name,
-                  kind, w.bits, w.group, static_cast<int>(w.stored), w.rows, w.cols, kSeed);
+                  kind, w.format.bits, w.format.group, static_cast<int>(w.format.type), w.rows,
+                  w.cols, kSeed);
     }
     pass = pass && good;
   };
-  for (const Stored stored : {Stored::kF32, Stored::kBF16, Stored::kF16}) {
+  for (const DType stored : {DType::kF32, DType::kBF16, DType::kF16}) {
     for (const auto& [rows, cols] : {std::pair{1, 1}, {16, 7}, {37, 300}, {64, 33}}) {
-      const TiledValues m = tiled_values({nullptr, 0, rows, cols, 0, 0, stored}, rng);
+      const TiledValues m = tiled_values({nullptr, 0, rows, cols, {0, 0, stored}}, rng);
       expect(product_passes(loops, m, false, rng), m.w, "in float32");
     }
     for (const int bits : {2, 3, 4, 5, 6, 8}) {
       for (const int group : {32, 64, 128}) {
-        const TiledValues m = tiled_values({nullptr, 0, 37, 3 * group, bits, group, stored}, rng);
+        const TiledValues m = tiled_values({nullptr, 0, 37, 3 * group, {bits, group, stored}}, rng);
         expect(product_passes(loops, m, false, rng), m.w, "in float32");
         expect(product_passes(loops, m, true, rng), m.w, "in int8");
       }

@@ -1,4 +1,4 @@
-#include "kernels/product.h"
+#include "kernels/cpu/product.h"
 
 #include <gtest/gtest.h>
 
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "kernels/cpu/loops.h"
 #include "kernels/isa.h"
 #include "product_self_check.h"
 
@@ -15,7 +16,7 @@ namespace {
 
 TEST(Product, LoopsMatchDoubleOnEveryInstructionSet) {
   for (const Isa isa : available_isas()) {
-    EXPECT_TRUE(products_pass(std::string(isa_name(isa)).c_str(), product_loops(isa)));
+    EXPECT_TRUE(products_pass(std::string(isa_name(isa)).c_str(), loops_of(isa).product));
   }
 }
 
@@ -23,9 +24,9 @@ TEST(Product, SumsOfIntegersAreTheSameOnEveryInstructionSet) {
   Rng rng(3);
   constexpr int kCols = 256;
   const std::vector<float> x = random_values(rng, 4 * kCols, 1);
-  const QuantizedRows want(product_loops(Isa::kPortable), x, kCols, 64);
+  const QuantizedRows want(loops_of(Isa::kPortable).product, x, kCols, 64);
   for (const Isa isa : available_isas()) {
-    const QuantizedRows have(product_loops(isa), x, kCols, 64);
+    const QuantizedRows have(loops_of(isa).product, x, kCols, 64);
     EXPECT_EQ(have.q, want.q) << isa_name(isa);
     EXPECT_EQ(have.scales, want.scales) << isa_name(isa);
     EXPECT_EQ(have.counts, want.counts) << isa_name(isa);
@@ -36,7 +37,7 @@ TEST(Product, TinyAndZeroGroupsQuantizeToZero) {
   for (const Isa isa : available_isas()) {
     std::vector<float> x(64, 0.0F);
     x[40] = 1e-38F;
-    const QuantizedRows rows(product_loops(isa), x, 64, 32);
+    const QuantizedRows rows(loops_of(isa).product, x, 64, 32);
     EXPECT_EQ(rows.q, std::vector<std::int8_t>(64, 0));
     EXPECT_EQ(rows.scales, std::vector<float>(2, 0.0F));
   }
@@ -44,9 +45,9 @@ TEST(Product, TinyAndZeroGroupsQuantizeToZero) {
 
 TEST(Product, SharesTheTilesOfManyProductsOverThreads) {
   Rng rng(4);
-  const ProductLoops& loops = product_loops(available_isas().front());
-  const TiledValues large = tiled_values({nullptr, 0, 700, 64, 4, 64, Stored::kBF16}, rng);
-  const TiledValues small = tiled_values({nullptr, 0, 3, 64, 0, 0, Stored::kF32}, rng);
+  const ProductLoops& loops = loops_of(available_isas().front()).product;
+  const TiledValues large = tiled_values({nullptr, 0, 700, 64, {4, 64, DType::kBF16}}, rng);
+  const TiledValues small = tiled_values({nullptr, 0, 3, 64, {0, 0, DType::kF32}}, rng);
   const std::vector<float> x = random_values(rng, 64 * 30, 1);
   const auto run = [&](ThreadPool* pool) {
     std::vector<float> y(30 * 700 + 30 * 3 + 30 * 700, -1);

@@ -20,11 +20,11 @@ RopeSpec spec_of(int half, int begin, bool interleaved, float magnitude) {
 
 TEST(Rope, LoopsMatchDoubleOnEveryInstructionSet) {
   for (const Isa isa : available_isas()) {
-    EXPECT_LE(check_rope_angles(row_table(isa)[Element::kF32]), 1) << isa_name(isa);
-    for (const Element element : kElements) {
+    EXPECT_LE(check_rope_angles(loops_of(isa).rows[DType::kF32]), 1) << isa_name(isa);
+    for (const DType element : kElements) {
       SCOPED_TRACE(std::string(isa_name(isa)) + " " + name_of(element));
-      EXPECT_LE(check_rope(row_table(isa)[element], element, false, 31), 1);
-      EXPECT_LE(check_rope(row_table(isa)[element], element, true, 32), 1);
+      EXPECT_LE(check_rope(loops_of(isa).rows[element], element, false, 31), 1);
+      EXPECT_LE(check_rope(loops_of(isa).rows[element], element, true, 32), 1);
     }
   }
 }
@@ -45,19 +45,23 @@ TEST(Rope, NodeMatchesMlxAtAnyPositionAndPassesTheRestThrough) {
       for (const Isa isa : available_isas()) {
         for (const Activations activations : {Activations::kF32, Activations::kBF16}) {
           SCOPED_TRACE(std::string(isa_name(isa)) + " dim " + std::to_string(dim));
-          const Context serial = test_context(Backend::kCpu, activations, isa, &one);
-          const Context parallel = test_context(Backend::kCpu, activations, isa, &three);
-          const Context mlx = test_context(Backend::kMlx, activations, isa, nullptr);
+          const auto serial = test::ops_of(isa, activations, &one);
+          const auto parallel = test::ops_of(isa, activations, &three);
+          const auto mlx = test::ops_of(isa, activations, nullptr, test::Backend::kMlx);
           const mx::array x = array_of(random_values(rng, tokens * heads * dim),
-                                       {tokens, heads, dim}, serial.dtype());
-          const std::vector<float> got = values_of(rope(parallel, x, positions, spec));
-          EXPECT_TRUE(same_bits(got, values_of(rope(serial, x, positions, spec))));
-          EXPECT_LE(largest_difference(got, values_of(rope(mlx, x, positions, spec))),
+                                       {tokens, heads, dim}, mlx_type(serial->dtype()));
+          const std::vector<float> got = values_of(parallel->rope(x, positions, spec));
+          EXPECT_TRUE(same_bits(got, values_of(serial->rope(x, positions, spec))));
+          EXPECT_LE(largest_difference(got, values_of(mlx->rope(x, positions, spec))),
                     activations == Activations::kBF16 ? 0.04 : 1e-5);
           // On a CPU MLX's one operation has angles in the type of x.
           if (activations == Activations::kF32) {
-            const mx::array fast = rope(mlx, x, positions, with_periods(spec));
-            EXPECT_EQ(fast.dtype(), mlx.dtype());
+            RopeSpec with_periods = spec;
+            std::vector<float> periods;
+            for (const float f : spec.inverse_frequency) periods.push_back(1 / f);
+            with_periods.periods = array_of(periods, {half});
+            const mx::array fast = mlx->rope(x, positions, with_periods);
+            EXPECT_EQ(fast.dtype(), mlx_type(mlx->dtype()));
             EXPECT_LE(largest_difference(got, values_of(fast)), 0.02);
           }
           const std::vector<float> before = values_of(x);

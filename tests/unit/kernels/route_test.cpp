@@ -122,11 +122,11 @@ TEST(Route, EveryVariantMatchesItsRuleOnBothBackends) {
     // Corrections that make most corrected scores negative: masked experts must still lose.
     if (c.corrected) correction = random_values(rng, c.spec.experts, 0.3f);
     for (float& value : correction) value -= 1.5f;
-    for (const Backend backend : {Backend::kCpu, Backend::kMlx}) {
-      const Context context = test_context(backend, Activations::kF32, Isa::kPortable, &pool);
+    for (const test::Backend backend : {test::Backend::kCpu, test::Backend::kMlx}) {
+      const auto ops = test::ops_of(Isa::kPortable, Activations::kF32, &pool, backend);
       std::optional<mx::array> added;
       if (c.corrected) added = array_of(correction, {c.spec.experts});
-      const Routing got = route(context, array_of(logits, {tokens, c.spec.experts}), c.spec, added);
+      const Routing got = ops->route(array_of(logits, {tokens, c.spec.experts}), c.spec, added);
       ASSERT_EQ(got.ids.dtype(), mx::int32);
       const std::vector<float> ids = values_of(got.ids);
       const std::vector<float> weights = values_of(got.weights);
@@ -146,20 +146,20 @@ TEST(Route, EveryVariantMatchesItsRuleOnBothBackends) {
 }
 
 TEST(Route, TiesGoToTheLowerId) {
-  const Context context = test_context(Backend::kCpu, Activations::kF32, Isa::kPortable, nullptr);
+  const auto ops = test::ops_of(Isa::kPortable, Activations::kF32, nullptr);
   RouterSpec spec{.score = RouterSpec::Score::kSoftmax, .experts = 6, .top_k = 3};
-  const Routing got = route(context, array_of({1, 2, 2, 0, 2, 2}, {1, 6}), spec);
+  const Routing got = ops->route(array_of({1, 2, 2, 0, 2, 2}, {1, 6}), spec);
   EXPECT_EQ(values_of(got.ids), (std::vector<float>{1, 2, 4}));
 }
 
 TEST(Route, UndefinedLogitsStillChooseDistinctExperts) {
-  const Context context = test_context(Backend::kCpu, Activations::kF32, Isa::kPortable, nullptr);
+  const auto ops = test::ops_of(Isa::kPortable, Activations::kF32, nullptr);
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (const Case& c : cases()) {
     std::vector<float> logits(c.spec.experts, nan);
     std::optional<mx::array> added;
     if (c.corrected) added = array_of(logits, {c.spec.experts});
-    const Routing got = route(context, array_of(logits, {1, c.spec.experts}), c.spec, added);
+    const Routing got = ops->route(array_of(logits, {1, c.spec.experts}), c.spec, added);
     const std::vector<float> ids = values_of(got.ids);
     EXPECT_EQ(std::set<float>(ids.begin(), ids.end()).size(), ids.size()) << c.name;
     for (const float id : ids) {

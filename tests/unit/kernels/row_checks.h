@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "kernels/row_loops.h"
+#include "kernels/cpu/row_loops.h"
 #include "loop_values.h"
 
 namespace tandem::kernels {
@@ -27,7 +27,7 @@ inline double act_twin(double x, GatedActivation act) {
 
 /// Worst distance of run(a, b, out, n) from twin(a[i], b[i]) over sizes and misalignments.
 inline double check_elements(
-    Element element, unsigned seed, float size, double relative, double absolute,
+    DType element, unsigned seed, float size, double relative, double absolute,
     const std::function<void(const std::byte*, const std::byte*, std::byte*, std::size_t)>& run,
     const std::function<double(double, double)>& twin) {
   Rng rng(seed);
@@ -50,7 +50,7 @@ inline double check_elements(
   return worst;
 }
 
-inline double check_gated(const RowLoops& loops, Element element, GatedActivation act,
+inline double check_gated(const RowLoops& loops, DType element, GatedActivation act,
                           unsigned seed) {
   return check_elements(
       element, seed, 3, 2e-6, 1e-6,
@@ -60,7 +60,7 @@ inline double check_gated(const RowLoops& loops, Element element, GatedActivatio
       [&](double a, double b) { return act_twin(a, act) * b; });
 }
 
-inline double check_softcap(const RowLoops& loops, Element element, unsigned seed) {
+inline double check_softcap(const RowLoops& loops, DType element, unsigned seed) {
   return check_elements(
       element, seed, 40, 1e-6, 1e-12,
       [&](const std::byte* a, const std::byte*, std::byte* out, std::size_t n) {
@@ -69,7 +69,7 @@ inline double check_softcap(const RowLoops& loops, Element element, unsigned see
       [](double a, double) { return 30 * std::tanh(a / 30); });
 }
 
-inline double check_add(const RowLoops& loops, Element element, unsigned seed) {
+inline double check_add(const RowLoops& loops, DType element, unsigned seed) {
   return check_elements(
       element, seed, 1, 6e-8, 0,
       [&](const std::byte* a, const std::byte* b, std::byte* out, std::size_t n) {
@@ -78,7 +78,7 @@ inline double check_add(const RowLoops& loops, Element element, unsigned seed) {
       [](double a, double b) { return a + b; });
 }
 
-inline double check_scale(const RowLoops& loops, Element element, unsigned seed) {
+inline double check_scale(const RowLoops& loops, DType element, unsigned seed) {
   return check_elements(
       element, seed, 1, 6e-8, 0,
       [&](const std::byte* a, const std::byte*, std::byte* out, std::size_t n) {
@@ -87,7 +87,7 @@ inline double check_scale(const RowLoops& loops, Element element, unsigned seed)
       [](double a, double) { return a * static_cast<double>(1.7f); });
 }
 
-inline double check_rms_norm(const RowLoops& loops, Element element, unsigned seed) {
+inline double check_rms_norm(const RowLoops& loops, DType element, unsigned seed) {
   Rng rng(seed);
   double worst = 0;
   for (const std::size_t n : kSizes) {
@@ -123,15 +123,15 @@ inline double check_rope_angles(const RowLoops& loops) {
       loops.rope_angles(frequency.data(), half, turn, 1.25f, cos.data(), sin.data());
       for (std::size_t i = 0; i < half; ++i) {
         const double angle = static_cast<double>(turn * frequency[i]);
-        worst = std::max({worst, distance(cos[i], 1.25 * std::cos(angle), Element::kF32, 0, 3e-7),
-                          distance(sin[i], 1.25 * std::sin(angle), Element::kF32, 0, 3e-7)});
+        worst = std::max({worst, distance(cos[i], 1.25 * std::cos(angle), DType::kF32, 0, 3e-7),
+                          distance(sin[i], 1.25 * std::sin(angle), DType::kF32, 0, 3e-7)});
       }
     }
   }
   return worst;
 }
 
-inline double check_rope(const RowLoops& loops, Element element, bool interleaved, unsigned seed) {
+inline double check_rope(const RowLoops& loops, DType element, bool interleaved, unsigned seed) {
   Rng rng(seed);
   double worst = 0;
   for (const std::size_t half : {1, 2, 3, 4, 5, 8, 10, 16, 20, 32, 48, 64}) {

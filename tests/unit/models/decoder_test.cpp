@@ -113,7 +113,7 @@ TEST(Decoder, CountsOnlyTheExpertsOfAToken) {
   TempFolder folder("count");
   grouped_model(2, 4, true, 1).write(folder.path());
   Machine machine(kernels::Activations::kF32);
-  auto decoder = load(folder.path(), {0, 2}, machine.context);
+  auto decoder = load(folder.path(), {0, 2}, machine.ops);
   ASSERT_TRUE(decoder.ok()) << decoder.error().message;
   const std::uint64_t held = (*decoder)->weight_bytes();
   const std::uint64_t read = (*decoder)->weight_bytes_per_token();
@@ -131,9 +131,9 @@ TEST(Decoder, TiedHeadIsHeldOnceAndReadOnce) {
   model.tensors().erase("lm_head.weight");
   model.write(folder.path());
   Machine machine(kernels::Activations::kF32);
-  auto both = load(folder.path(), {0, 2}, machine.context);
-  auto first = load(folder.path(), {0, 1}, machine.context);
-  auto last = load(folder.path(), {1, 2}, machine.context);
+  auto both = load(folder.path(), {0, 2}, machine.ops);
+  auto first = load(folder.path(), {0, 1}, machine.ops);
+  auto last = load(folder.path(), {1, 2}, machine.ops);
   ASSERT_TRUE(both.ok() && first.ok() && last.ok());
   EXPECT_EQ((*both)->weight_bytes(), (*both)->weight_bytes_per_token());
   // Cut in two, both ends hold it; the kernels may pad its 40 rows.
@@ -161,10 +161,10 @@ TEST(Decoder, AStoredHeadThatDiffersFromATiedEmbeddingIsUsedAndSaidSo) {
   Machine machine(kernels::Activations::kF32);
   for (const std::string head : {"lm_head", "language_model.lm_head"}) {
     tied_with_head(false, head).write(folder.path());
-    auto other = load(folder.path(), {0, 2}, machine.context);
+    auto other = load(folder.path(), {0, 2}, machine.ops);
     EXPECT_THAT(head_note(folder.path()), ::testing::HasSubstr(head + ".weight differs"));
     tied_with_head(true, head).write(folder.path());
-    auto equal = load(folder.path(), {0, 2}, machine.context);
+    auto equal = load(folder.path(), {0, 2}, machine.ops);
     ASSERT_TRUE(other.ok() && equal.ok());
     EXPECT_EQ(head_note(folder.path()), "");
     EXPECT_GT((*other)->weight_bytes(), (*equal)->weight_bytes());
@@ -180,9 +180,9 @@ TEST(Decoder, KvIsKeptInTheTypeOfTheTensorsWhateverTheConfigSays) {
   for (const char* said : {"bfloat16", "auto", "float32"}) {
     model.config()["torch_dtype"] = said;
     model.write(folder.path());
-    auto decoder = load(folder.path(), {1, 2}, machine.context);
+    auto decoder = load(folder.path(), {1, 2}, machine.ops);
     ASSERT_TRUE(decoder.ok()) << decoder.error().message;
-    EXPECT_EQ((*decoder)->kv_specs()[0].type, kernels::KvType::kF32) << said;
+    EXPECT_EQ((*decoder)->kv_specs()[0].type, DType::kF32) << said;
   }
 }
 
@@ -192,7 +192,7 @@ TEST(Decoder, ProgressRisesToItsTotal) {
   Machine machine(kernels::Activations::kInt8);
   std::uint64_t last = 0;
   std::uint64_t total = 0;
-  auto decoder = load(folder.path(), {1, 3}, machine.context, [&](auto done, auto all) {
+  auto decoder = load(folder.path(), {1, 3}, machine.ops, [&](auto done, auto all) {
     EXPECT_GE(done, last);
     EXPECT_LE(done, all);
     last = done;

@@ -5,12 +5,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/thread_pool.h"
 #include "config/model_config.h"
+#include "kernels/cpu/cpu_ops.h"
 #include "kernels/isa.h"
 #include "models/architecture.h"
 #include "models/decoder.h"
@@ -18,27 +20,24 @@
 
 namespace tandem::models::testing {
 
-/// A context with its own pool.
+/// Operations with their own pool.
 struct Machine {
   explicit Machine(kernels::Activations activations, int threads = 1)
       : pool(threads),
-        context{.backend = kernels::Backend::kCpu,
-                .activations = activations,
-                .isa = kernels::available_isas().front(),
-                .pool = &pool,
-                .stream = mx::default_stream(mx::Device::cpu)} {}
+        ops(activations, kernels::available_isas().front(), &pool,
+            mx::default_stream(mx::Device::cpu)) {}
   ThreadPool pool;
-  kernels::Context context;
+  kernels::CpuOps ops;
 };
 
 inline Result<std::unique_ptr<Decoder>> load(const std::filesystem::path& path, LayerRange range,
-                                             const kernels::Context& context,
+                                             const kernels::Ops& ops,
                                              const LoadProgress& progress = nullptr) {
   auto config = config::ModelConfig::load(path);
   if (!config.ok()) return config.error();
   auto folder = weights::WeightFolder::open(path);
   if (!folder.ok()) return folder.error();
-  return load_decoder(*config, *folder, range, context, progress);
+  return load_decoder(*config, *folder, range, ops, progress);
 }
 
 /// The KV of one sequence in every layer of a range.
@@ -53,7 +52,7 @@ class SequenceCache {
       }
     }
   }
-  kernels::KvSequence* layer(std::size_t i) { return &layers_[i]; }
+  std::span<kernels::KvSequence> layers() { return layers_; }
 
  private:
   struct alignas(64) Block {
@@ -77,7 +76,7 @@ class Runner {
          int sequences, int tokens)
       : machine_(machine) {
     for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
-      auto decoder = load(path, {cuts[i], cuts[i + 1]}, machine.context);
+      auto decoder = load(path, {cuts[i], cuts[i + 1]}, machine.ops);
       EXPECT_TRUE(decoder.ok()) << (decoder.ok() ? "" : decoder.error().message);
       std::vector<SequenceCache> caches;
       for (int s = 0; s < sequences; ++s) caches.emplace_back((*decoder)->kv_specs(), tokens);
@@ -96,25 +95,19 @@ class Runner {
       }
     }
     const int count = static_cast<int>(ids.size());
-    mx::array hidden = parts_.front().decoder->embed(mx::array(ids.data(), {count}, mx::int32));
+    mx::array hidden = parts_.front().decoder->embed(machine_.ops.upload(ids));
     for (Part& part : parts_) {
-      std::vector<std::vector<kernels::SequenceRows>> rows(part.decoder->kv_specs().size());
-      for (std::size_t layer = 0; layer < rows.size(); ++layer) {
-        int row = 0;
-        for (const Chunk& chunk : batch) {
-          const int length = static_cast<int>(chunk.ids.size());
-          auto& cache = part.caches[static_cast<std::size_t>(chunk.sequence)];
-          rows[layer].push_back({row, length, chunk.position, cache.layer(layer)});
-          row += length;
-        }
+      std::vector<kernels::SequenceRows> sequences;
+      int row = 0;
+      for (const Chunk& chunk : batch) {
+        const int length = static_cast<int>(chunk.ids.size());
+        auto& cache = part.caches[static_cast<std::size_t>(chunk.sequence)];
+        sequences.push_back({row, length, chunk.position, cache.layers()});
+        row += length;
       }
-      hidden =
-          part.decoder->forward(hidden, {mx::array(positions.data(), {count}, mx::int32), rows});
-      hidden.eval();
+      hidden = part.decoder->forward(hidden, {machine_.ops.upload(positions), sequences});
     }
-    mx::array logits =
-        mx::contiguous(parts_.back().decoder->head(hidden), false, machine_.context.stream);
-    logits.eval();
+    const mx::array logits = machine_.ops.ready(parts_.back().decoder->head(hidden));
     std::vector<std::vector<float>> out;
     for (int i = 0; i < count; ++i) {
       const float* row = logits.data<float>() + i * logits.shape(1);

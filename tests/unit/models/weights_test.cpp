@@ -27,7 +27,7 @@ std::string message_of(TinyModel model, const Change& change) {
   change(model);
   model.write(folder.path());
   Machine machine(kernels::Activations::kF32);
-  auto decoder = load(folder.path(), {0, 1}, machine.context);
+  auto decoder = load(folder.path(), {0, 1}, machine.ops);
   return decoder.ok() ? "" : decoder.error().message;
 }
 
@@ -149,7 +149,7 @@ TEST(Weights, RangesOutsideTheModelAreRefused) {
   grouped_model(2, 0, false, 1).write(folder.path());
   Machine machine(kernels::Activations::kF32);
   for (const LayerRange range : {LayerRange{0, 3}, LayerRange{1, 1}, LayerRange{-1, 1}}) {
-    auto decoder = load(folder.path(), range, machine.context);
+    auto decoder = load(folder.path(), range, machine.ops);
     ASSERT_FALSE(decoder.ok());
     EXPECT_THAT(decoder.error().message, HasSubstr("of the model's 2 layers"));
   }
@@ -163,12 +163,12 @@ TEST(Weights, DamageOutsideTheRangeIsNotRead) {
   Machine machine(kernels::Activations::kF32);
   std::uint64_t held = 0;
   for (int i = 0; i < 4; ++i) {
-    auto decoder = load(folder.path(), {i, i + 1}, machine.context);
+    auto decoder = load(folder.path(), {i, i + 1}, machine.ops);
     ASSERT_TRUE(decoder.ok()) << decoder.error().message;
     EXPECT_EQ((*decoder)->kv_specs().size(), 1U);
     held += (*decoder)->weight_bytes();
   }
-  auto whole = load(folder.path(), {0, 4}, machine.context);
+  auto whole = load(folder.path(), {0, 4}, machine.ops);
   ASSERT_TRUE(whole.ok());
   EXPECT_EQ(held, (*whole)->weight_bytes());
 }
@@ -220,7 +220,7 @@ TEST(Weights, AnyConfigLoadsOrIsRefusedWithOneLine) {
       model.config()[name] = strange_value(random);
     }
     model.write(folder.path());
-    auto decoder = load(folder.path(), {0, 1}, machine.context);
+    auto decoder = load(folder.path(), {0, 1}, machine.ops);
     if (decoder.ok()) continue;
     EXPECT_FALSE(decoder.error().message.empty());
     EXPECT_EQ(decoder.error().message.find('\n'), std::string::npos) << decoder.error().message;

@@ -149,7 +149,7 @@ class FakePipeline final : public Pipeline {
   const std::vector<StateOp>& ops() const { return ops_; }
 
  private:
-  static constexpr kernels::KvSpec kSpec{1, 4, 4, false, kernels::KvType::kBF16};
+  static constexpr kernels::KvSpec kSpec{1, 4, 4, false, DType::kBF16};
   static constexpr std::uint64_t kManyPages = 1 << 16;
 
   struct Waiting {

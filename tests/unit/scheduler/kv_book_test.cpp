@@ -141,7 +141,7 @@ class Twin {
 
  private:
   static kernels::KvSpec spec(std::size_t group) {
-    return {1, 4 << group, 4, false, kernels::KvType::kBF16};
+    return {1, 4 << group, 4, false, DType::kBF16};
   }
   static std::vector<cache::LayerKv> layers_for(const std::vector<std::uint32_t>& windows) {
     std::vector<cache::LayerKv> layers;

@@ -18,7 +18,7 @@ namespace tandem::scheduler {
 namespace {
 
 using Ids = std::vector<std::int32_t>;
-constexpr kernels::KvSpec kSpec{1, 4, 4, false, kernels::KvType::kBF16};
+constexpr kernels::KvSpec kSpec{1, 4, 4, false, DType::kBF16};
 
 /// Layers with these windows (0: none) on one rank that has room for `blocks` pages of all.
 KvLimits limits_of(const std::vector<std::uint32_t>& windows, std::uint64_t blocks,

@@ -9,7 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/cpu_run.h"
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/cpu_run.h"
 #include "stage/decoder_stage.h"
 
 namespace tandem::stage {
@@ -19,25 +20,23 @@ constexpr int kHidden = 8;
 constexpr int kVocabulary = 4;
 
 /// A loop that runs out of memory on a pool's thread while `broken`, and copies its input else.
-mx::array step(const kernels::Context& context, const std::atomic<bool>& broken,
-               const mx::array& x) {
+mx::array step(ThreadPool& pool, const std::atomic<bool>& broken, const mx::array& x) {
   return kernels::cpu_run("step", {x}, x.shape(), x.dtype(),
                           [&](std::span<const mx::array> in, std::span<mx::array> out) {
                             const auto* from = in[0].data<float>();
                             auto* to = out[0].data<float>();
                             const auto n = static_cast<std::int64_t>(in[0].size());
-                            context.pool->parallel_for(
-                                n, 1, [&](std::int64_t begin, std::int64_t end, int) {
-                                  if (broken && end == n) throw std::bad_alloc();
-                                  for (std::int64_t i = begin; i < end; ++i) to[i] = from[i];
-                                });
+                            pool.parallel_for(n, 1, [&](std::int64_t begin, std::int64_t end, int) {
+                              if (broken && end == n) throw std::bad_alloc();
+                              for (std::int64_t i = begin; i < end; ++i) to[i] = from[i];
+                            });
                           });
 }
 
 class BreakableDecoder final : public models::Decoder {
  public:
-  BreakableDecoder(kernels::Context context, const std::atomic<bool>& broken)
-      : context_(std::move(context)), broken_(broken) {}
+  BreakableDecoder(ThreadPool& pool, const std::atomic<bool>& broken)
+      : pool_(pool), broken_(broken) {}
 
   std::vector<kernels::KvSpec> kv_specs() const override {
     kernels::KvSpec spec;
@@ -49,18 +48,18 @@ class BreakableDecoder final : public models::Decoder {
   std::uint64_t weight_bytes() const override { return 0; }
   std::uint64_t weight_bytes_per_token() const override { return 0; }
   mx::array embed(const mx::array& ids) const override {
-    return mx::ones({ids.shape(0), kHidden}, mx::float32, context_.stream);
+    return mx::ones({ids.shape(0), kHidden}, mx::float32, mx::Device::cpu);
   }
-  mx::array forward(mx::array hidden, const models::BatchInputs&) const override {
-    for (int i = 0; i < 5; ++i) hidden = step(context_, broken_, hidden);
+  mx::array forward(mx::array hidden, const kernels::Batch&) const override {
+    for (int i = 0; i < 5; ++i) hidden = step(pool_, broken_, hidden);
     return hidden;
   }
   mx::array head(const mx::array& hidden) const override {
-    return mx::slice(hidden, {0, 0}, {hidden.shape(0), kVocabulary}, context_.stream);
+    return mx::slice(hidden, {0, 0}, {hidden.shape(0), kVocabulary}, mx::Device::cpu);
   }
 
  private:
-  kernels::Context context_;
+  ThreadPool& pool_;
   const std::atomic<bool>& broken_;
 };
 
@@ -78,9 +77,9 @@ Tick tick(std::uint64_t sequence) {
 TEST(StageFailure, ALoopWithoutMemoryIsOneLineAndTheStageRunsOn) {
   std::atomic<bool> broken{false};
   auto pool = std::make_unique<ThreadPool>(3);
-  kernels::Context context{kernels::Backend::kCpu, kernels::Activations::kF32,
-                           kernels::Isa::kPortable, pool.get(),
-                           mx::new_thread_unsafe_stream(mx::Device(mx::Device::cpu))};
+  auto ops = std::make_unique<kernels::CpuOps>(
+      kernels::Activations::kF32, kernels::Isa::kPortable, pool.get(),
+      mx::new_thread_unsafe_stream(mx::Device(mx::Device::cpu)));
   StageInfo info;
   info.layers = {0, 1};
   info.layer_count = 1;
@@ -88,8 +87,8 @@ TEST(StageFailure, ALoopWithoutMemoryIsOneLineAndTheStageRunsOn) {
   info.vocabulary = kVocabulary;
   info.context_max = 64;
   info.kv_bytes_max = 1 << 20;
-  DecoderStage stage(StageParts{info, std::move(pool), context,
-                                std::make_unique<BreakableDecoder>(context, broken)});
+  auto decoder = std::make_unique<BreakableDecoder>(*pool, broken);
+  DecoderStage stage(StageParts{info, std::move(pool), std::move(ops), std::move(decoder)});
   for (std::uint64_t round = 0; round < 20; ++round) {
     broken = true;
     Tick failing = tick(2 * round);

@@ -1,3 +1,0 @@
-// Attention loops for AVX2 with FMA.
-#define TANDEM_LOOPS avx2
-#include "kernels/attention_loops.h"
