@@ -136,9 +136,9 @@ LayerWork work_of(const LayerPlan& layer, const LayerSpec& spec, const Architect
     work.flops += flops(matrix);
   });
   work.depth_flops = depth_flops(model);
-  if (kind.backend == kernels::Backend::kCpu) {
+  if (kind.tiles) {
     work.window = static_cast<std::uint32_t>(spec.window);
-    work.kv_page_8bit = kernels::kv_page_bytes(kv_spec(model, kernels::KvType::kInt8));
+    work.kv_page_8bit = kernels::kv_page_bytes(kv_spec(model, DType::kI8));
   }
   const auto* routed = std::get_if<MoeBlock::Plan>(&layer.mlp);
   if (routed == nullptr || !model.moe) return work;

@@ -95,8 +95,8 @@ Result<FolderShape> shape_of(const std::filesystem::path& folder, const ShapeOpt
   out.has_weights = *has_weights;
   models::ComputeKind cpu;
   if (options.with_gpu) cpu.activations = kernels::Activations::kBF16;
-  if (options.kv_bits == 8) cpu.kv_type = kernels::KvType::kInt8;
-  const models::ComputeKind gpu{kernels::Backend::kMlx, kernels::Activations::kBF16};
+  if (options.kv_bits == 8) cpu.kv_type = DType::kI8;
+  const models::ComputeKind gpu{false, kernels::Activations::kBF16};
   for (const auto& [kind, shape] :
        {std::pair{cpu, &out.model.cpu}, std::pair{gpu, &out.model.gpu}}) {
     const auto bytes = bytes_of(*config, folder, out.has_weights, kind);

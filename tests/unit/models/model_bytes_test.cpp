@@ -41,8 +41,8 @@ TEST(ModelBytes, ConfigAloneSaysWhatTheHeadersOfAConvertedFolderSay) {
       tiny.write(folder.path());
       const auto config = config::ModelConfig::load(folder.path());
       ASSERT_TRUE(config.ok()) << config.error().message;
-      for (const auto backend : {kernels::Backend::kCpu, kernels::Backend::kMlx}) {
-        const ComputeKind kind{backend, kernels::Activations::kBF16};
+      for (const bool tiles : {true, false}) {
+        const ComputeKind kind{tiles, kernels::Activations::kBF16};
         auto weights = weights::WeightFolder::open(folder.path());
         ASSERT_TRUE(weights.ok());
         const auto real = model_bytes(*config, *weights, kind);
@@ -60,7 +60,7 @@ TEST(ModelBytes, AMixturesTokenReadsItsChosenExperts) {
   tiny.write(folder.path());
   const auto config = config::ModelConfig::load(folder.path());
   ASSERT_TRUE(config.ok());
-  const auto bytes = model_bytes(*config, {kernels::Backend::kMlx, kernels::Activations::kF32});
+  const auto bytes = model_bytes(*config, {false, kernels::Activations::kF32});
   ASSERT_TRUE(bytes.ok());
   const LayerWork& routed = bytes->work[0];
   EXPECT_EQ(routed.experts, 4);
