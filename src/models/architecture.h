@@ -67,6 +67,9 @@ struct WeightNames {
   std::vector<std::string> moe = {"mlp"};  // the first that the folder has
   /// gate, up, down of a single expert's own tensors.
   std::array<std::string, 3> expert = {"gate_proj", "up_proj", "down_proj"};
+  /// MoeSpec's correction, within the module: the first that the folder has.
+  std::vector<std::string> corrections = {"gate.e_score_correction_bias"};
+  bool correction_optional = false;  // without it nothing is added
   /// Parts of the folder that belong to other models (a vision tower).
   std::vector<std::string> foreign;
 };

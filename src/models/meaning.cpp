@@ -96,8 +96,8 @@ class Writer {
     add(begin, interleaved, magnitude, frequencies);
   }
   void put(const WeightNames& in) {
-    const auto& [moe, expert, foreign] = in;  // foreign: not part of the model
-    add(moe, expert);
+    const auto& [moe, expert, corrections, optional, foreign] = in;  // foreign: not of the model
+    add(moe, expert, corrections, optional);
   }
 
   std::string text_;

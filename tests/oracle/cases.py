@@ -102,6 +102,38 @@ BASE = {
         "routed_scaling_factor": 1.25,
     },
 }
+_MROPE = {"type": "mrope", "mrope_section": [4, 6, 6]}
+_NOAUX = {
+    **_COMMON, "head_dim": 32, "moe_intermediate_size": 128, "n_routed_experts": 8,
+    "num_experts_per_tok": 3, "n_shared_experts": 1, "n_group": 1, "topk_group": 1,
+    "norm_topk_prob": True, "routed_scaling_factor": 1.5, "rope_scaling": None,
+    "attention_bias": False, "use_qk_norm": False, "first_k_dense_replace": 1,
+}
+# Families of the same blocks under other names and defaults: a few formats each.
+VARIANTS = {
+    "glm4_moe": {**_NOAUX, "model_type": "glm4_moe", "partial_rotary_factor": 0.5,
+                 "attention_bias": True, "use_qk_norm": True, "n_routed_experts": 16,
+                 "n_group": 2, "topk_group": 1},
+    "glm4_moe_lite": {**_DEEPSEEK, "model_type": "glm4_moe_lite", "n_group": 1, "topk_group": 1,
+                      "norm_topk_prob": True, "rms_norm_eps": 1e-6, "rope_scaling": None},
+    "solar_open": {**_NOAUX, "model_type": "solar_open", "partial_rotary_factor": 1.0,
+                   "first_k_dense_replace": 0},
+    "dots1": {**_NOAUX, "model_type": "dots1", "scoring_func": "noaux_tc"},
+    "kimi_k2": {**BASE["deepseek_v3"], "model_type": "kimi_k2", "n_group": 1, "topk_group": 1,
+                "num_nextn_predict_layers": 0},
+    "ernie4_5": {**_COMMON, "model_type": "ernie4_5", "use_bias": False, "head_dim": 32},
+    "ernie4_5_moe": {
+        **_COMMON, "model_type": "ernie4_5_moe", "use_bias": False, "moe_num_experts": 8,
+        "moe_k": 3, "moe_intermediate_size": 128, "moe_num_shared_experts": 2,
+        "moe_layer_start_index": 1, "moe_layer_end_index": 1, "moe_layer_interval": 1},
+    "seed_oss": {**_COMMON, "model_type": "seed_oss", "head_dim": 48, "attention_bias": True,
+                 "attention_out_bias": False, "mlp_bias": False},
+    "iquestcoder": {**_COMMON, "model_type": "iquestcoder", "clip_qkv": None},
+    "mimo": {**_COMMON, "model_type": "mimo", "num_nextn_predict_layers": 1},
+    "qwen2_5_vl": {**_COMMON, "model_type": "qwen2_5_vl", "rope_scaling": _MROPE},
+    "qwen3_vl_text": {**BASE["qwen3"], "model_type": "qwen3_vl_text"},
+    "qwen3_vl_moe_text": {**BASE["qwen3_moe"], "model_type": "qwen3_vl_moe_text"},
+}
 
 
 def _q(bits, group, **overrides):
@@ -109,7 +141,7 @@ def _q(bits, group, **overrides):
 
 
 def _case(family, name, changes=None, **fields):
-    config = {**BASE[family], **(changes or {})}
+    config = {**(BASE | VARIANTS)[family], **(changes or {})}
     config = {k: v for k, v in config.items() if v != "absent"}
     return Case(f"{family}-{name}", family, config, **fields)
 
@@ -224,9 +256,33 @@ def _deepseek():
                 dtype="bf16", layout="fp8", activations=("f32", "bf16"))
 
 
+def _variant(family):
+    yield _case(family, "f32")
+    yield _case(family, "bf16", dtype="bf16", activations=("f32", "bf16"))
+    yield _case(family, "q4g64", dtype="bf16", quantization=_q(4, 64),
+                activations=("f32", "int8"))
+    yield _case(family, "q8g32", dtype="f16", quantization=_q(8, 32))
+    if "num_experts_per_tok" in VARIANTS[family] or "moe_k" in VARIANTS[family]:
+        yield _case(family, "hf", dtype="bf16", layout="hf")
+        yield _case(family, "hf-q4", dtype="bf16", layout="hf", quantization=_q(4, 32))
+
+
+def _variants():
+    for family in VARIANTS:
+        yield from _variant(family)
+    yield _case("glm4_moe", "plain", {"use_qk_norm": False, "attention_bias": False},
+                layout="hf", leftovers={"model.layers.3.eh_proj.weight": (4, 8)})
+    yield _case("seed_oss", "out-bias", {"attention_out_bias": True, "mlp_bias": True})
+    yield _case("mimo", "hf", leftovers={"model.mtp_layers.0.input_proj.weight": (4, 8)})
+    yield _case("qwen2_5_vl", "vision", leftovers={"visual.patch_embed.proj.weight": (4, 8)})
+    yield _case("qwen3_vl_text", "inside-another", dtype="bf16", prefix="language_model.",
+                outer_type="qwen3_vl", leftovers={})
+
+
 def all_cases():
     for family in BASE:
         yield from _common(family)
+    yield from _variants()
     yield from _llama()
     yield from _others()
     yield from _deepseek()

@@ -10,7 +10,10 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 import tensors
 
-_MODULES = {"mistral": "llama"}
+# mlx-lm's name of a module where it is not the model_type.
+_MODULES = {"mistral": "llama", "iquestcoder": "llama", "kimi_k2": "deepseek_v3",
+            "qwen2_5_vl": "qwen2", "qwen3_vl_text": "qwen3", "qwen3_vl_moe_text": "qwen3_moe"}
+_LATENT = ("deepseek_v3", "kimi_k2", "glm4_moe_lite")
 _MLX_TYPES = {"f32": mx.float32, "bf16": mx.bfloat16, "f16": mx.float16}
 _CONFIG_TYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
@@ -66,7 +69,7 @@ def _split_experts(weights):
     out = {}
     names = {"gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}
     for name, array in weights.items():
-        match = re.match(r"(.*)\.switch_mlp\.(\w+)\.(\w+)$", name)
+        match = re.match(r"(.*)\.(?:switch_mlp|experts)\.(\w+)\.(\w+)$", name)
         if not match:
             out[name] = array
             continue
@@ -151,7 +154,7 @@ def make(folder, case):
     dtype = _MLX_TYPES[case.dtype]
     model = _build(config)
     _fill(model, config, case.seed, dtype)
-    latent_whole = case.layout in ("hf", "fp8") and "deepseek_v3" in config["model_type"]
+    latent_whole = case.layout in ("hf", "fp8") and config["model_type"] in _LATENT
     if case.quantization:
         overrides = _quantize(
             model, case.quantization, ("embed_q", "unembed_out") if latent_whole else ()
@@ -221,7 +224,7 @@ class _Recorder:
             out = np.repeat(best < order[..., groups - kept, None], by_group[-1], -1)
             scores = np.where(out, -np.inf, scores)
         order = np.sort(scores, -1)[..., ::-1]
-        k = config["num_experts_per_tok"]
+        k = config.get("num_experts_per_tok") or config["moe_k"]
         if k < order.shape[-1]:
             margin = np.minimum(margin, order[..., k - 1] - order[..., k])
         self.margins = margin / spread

@@ -63,6 +63,8 @@ def main():
     parser.add_argument("--probe", help="decoder_probe instead of the binary")
     parser.add_argument("--probe-flag", action="append", default=[])
     parser.add_argument("--family", action="append", help="only these families")
+    parser.add_argument("--variants", action="store_true",
+                        help="only families that are others under another name")
     parser.add_argument("--match", default="", help="only cases whose name contains this")
     parser.add_argument("--keep", type=pathlib.Path, help="leave the folders there")
     options = parser.parse_args()
@@ -71,7 +73,8 @@ def main():
     else:
         driver = drivers.Cli(options.tandem)
     chosen = [c for c in cases.all_cases() if options.match in c.name
-              and (not options.family or c.family in options.family)]
+              and (not options.family or c.family in options.family)
+              and (not options.variants or c.family in cases.VARIANTS)]
     failed = 0
     for case in chosen:
         root = options.keep or pathlib.Path(tempfile.mkdtemp(prefix="tandem-oracle-"))

@@ -15,4 +15,5 @@ foreach(family llama mistral qwen2 qwen3 qwen3_moe mixtral gemma2 gemma3 phi3 de
         deepseek_v3)
   oracle_test(${family} run.py --family ${family})
 endforeach()
+oracle_test(variants run.py --variants)
 oracle_test(transformers golden.py)

@@ -64,10 +64,21 @@ void plan_experts(WeightPlanner& planner, const Architecture& model, const MoeSp
     plan.down = one_by_one(planner, experts, names[2], count, hidden, spec.width);
     return;
   }
-  const std::string switched = prefix + "switch_mlp.";
+  // mlx-lm's stacks, under the name that most of its models give them or (dots1) its own.
+  const bool own = planner.has(experts + ".gate_proj.weight");
+  const std::string switched = own ? experts + "." : prefix + "switch_mlp.";
   plan.gate = stacked(planner, planner.source(switched + "gate_proj", count, spec.width, hidden));
   plan.up = stacked(planner, planner.source(switched + "up_proj", count, spec.width, hidden));
   plan.down = stacked(planner, planner.source(switched + "down_proj", count, hidden, spec.width));
+}
+
+std::optional<VectorPlan> plan_correction(WeightPlanner& planner, const WeightNames& names,
+                                          const MoeSpec& spec, const std::string& prefix) {
+  for (const std::string& name : names.corrections) {
+    if (planner.has(prefix + name)) return planner.vector(prefix + name, spec.router.experts);
+  }
+  if (names.correction_optional) return std::nullopt;
+  return planner.vector(prefix + names.corrections.front(), spec.router.experts);
 }
 
 }  // namespace
@@ -82,9 +93,7 @@ MoeBlock::Plan MoeBlock::plan(WeightPlanner& planner, const Architecture& model,
   }
   Plan plan;
   plan.router = planner.linear(prefix + "gate", spec.router.experts, model.hidden, false);
-  if (spec.correction) {
-    plan.correction = planner.vector(prefix + "gate.e_score_correction_bias", spec.router.experts);
-  }
+  if (spec.correction) plan.correction = plan_correction(planner, model.names, spec, prefix);
   plan_experts(planner, model, spec, prefix, plan);
   if (spec.shared_width > 0) {
     plan.shared =

@@ -36,7 +36,7 @@ Architecture read_sizes(config::FieldReader& fields, const Defaults& defaults) {
   sizes.context_max =
       fields.integer_or("max_position_embeddings", defaults.context_max, 1, kMaxContext);
   sizes.norm_epsilon = static_cast<float>(fields.number_or("rms_norm_eps", 1e-6, 0, 1));
-  sizes.mlp.width = fields.integer("intermediate_size", 1, kMaxWidth);
+  if (defaults.dense_mlp) sizes.mlp.width = fields.integer("intermediate_size", 1, kMaxWidth);
   sizes.mlp.act = read_act(fields, defaults);
   sizes.tied = read_tied(fields);
   if (fields.status().ok()) sizes.layers.resize(static_cast<std::size_t>(sizes.layer_count));
@@ -67,15 +67,15 @@ GroupedAttention read_heads(config::FieldReader& fields, const Architecture& siz
 }
 
 void add_rope(config::FieldReader& fields, Architecture& model, int head_dim,
-              double default_theta) {
+              const RopeDefaults& defaults) {
   RopeGeometry geometry;
   geometry.head_dim = head_dim;
   geometry.context_max = model.context_max;
   geometry.original_context =
       fields.integer_or("original_max_position_embeddings", 0, 1, kMaxContext);
-  geometry.theta = fields.number_or("rope_theta", default_theta, 1, 1e15);
-  geometry.partial = fields.number_or("partial_rotary_factor", 1, 0, 1);
-  geometry.interleaved = fields.boolean_or("rope_traditional", false);
+  geometry.theta = fields.number_or("rope_theta", defaults.theta, 1, 1e15);
+  geometry.partial = fields.number_or("partial_rotary_factor", defaults.partial, 0, 1);
+  geometry.interleaved = fields.boolean_or("rope_traditional", defaults.interleaved);
   model.ropes.push_back(rope_table(rope_parameters(fields), geometry, fields));
   model.context_max = scaled_context(rope_parameters(fields), geometry);
 }

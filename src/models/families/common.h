@@ -29,6 +29,14 @@ struct Defaults {
   int context_max = 2048;
   std::string_view act_field = "hidden_act";
   std::string_view act = "silu";
+  bool dense_mlp = true;  // the config has an intermediate_size
+};
+
+/// The same for rotary tables.
+struct RopeDefaults {
+  double theta = 10000;
+  double partial = 1;
+  bool interleaved = false;
 };
 
 /// Sizes, norms, activation and layer count; one LayerSpec a layer with its defaults.
@@ -40,7 +48,8 @@ GroupedAttention read_heads(config::FieldReader& fields, const Architecture& siz
 
 /// Adds the rotary table of a family with one rope for all layers and plain field names, and what
 /// its scaling makes of the context.
-void add_rope(config::FieldReader& fields, Architecture& model, int head_dim, double default_theta);
+void add_rope(config::FieldReader& fields, Architecture& model, int head_dim,
+              const RopeDefaults& defaults);
 
 /// The activation `act_field` names.
 kernels::GatedActivation read_act(config::FieldReader& fields, const Defaults& defaults);

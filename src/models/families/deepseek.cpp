@@ -1,13 +1,14 @@
-// DeepSeek V2 and V3: latent attention, routed experts with a shared one, the first layers dense.
-// Sources: arXiv 2405.04434, arXiv 2412.19437, transformers' and mlx-lm's deepseek_v2, deepseek_v3.
+// DeepSeek V2 and V3, Kimi K2 and GLM 4.7 Flash: latent attention, routed experts with a shared
+// one, the first layers dense. Sources: arXiv 2405.04434, arXiv 2412.19437, transformers' and
+// mlx-lm's deepseek_v2, deepseek_v3, glm4_moe_lite.
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "models/families/common.h"
 #include "models/families/families.h"
+#include "models/families/routed_experts.h"
 
 namespace tandem::models::families {
 namespace {
@@ -25,40 +26,6 @@ LatentAttention read_latent(config::FieldReader& fields, int context_max) {
       yarn_attention_scale(rope_parameters(fields), {.context_max = context_max});
   out.scale = static_cast<float>(stretch / std::sqrt(out.nope_dim + out.rope_dim));
   return out;
-}
-
-/// Sizes and routing that both versions share; the caller adds how experts are scored.
-MoeSpec read_moe(config::FieldReader& fields, Architecture& sizes) {
-  MoeSpec moe;
-  moe.act = sizes.mlp.act;
-  moe.width = fields.integer("moe_intermediate_size", 1, kMaxExpertWidth);
-  moe.shared_width = moe.width * fields.integer_or("n_shared_experts", 0, 0, 64);
-  moe.router.experts = fields.integer("n_routed_experts", 1, kMaxExperts);
-  moe.router.top_k = fields.integer("num_experts_per_tok", 1, std::max(1, moe.router.experts));
-  moe.router.scale = static_cast<float>(fields.number_or("routed_scaling_factor", 1, 0, 1e6));
-  const int first = fields.integer_or("first_k_dense_replace", 0, 0, kMaxLayers);
-  const int step = fields.integer_or("moe_layer_freq", 1, 1, kMaxLayers);
-  for (int i = 0; i < static_cast<int>(sizes.layers.size()); ++i) {
-    sizes.layers[static_cast<std::size_t>(i)].moe = i >= first && i % step == 0;
-  }
-  return moe;
-}
-
-void read_groups(config::FieldReader& fields, kernels::RouterSpec& router) {
-  router.groups = fields.integer_or("n_group", 1, 1, std::max(1, router.experts));
-  router.top_groups = fields.integer_or("topk_group", 1, 1, std::max(1, router.groups));
-  if (!fields.status().ok()) return;
-  const int per_group = router.experts / router.groups;
-  const int reachable = per_group * router.top_groups;
-  if (router.experts % router.groups != 0 || (router.groups > 1 && per_group < 2)) {
-    fields.fail("n_group", fmt::format("must divide n_routed_experts {} into groups of 2 or more, "
-                                       "not {}",
-                                       router.experts, router.groups));
-  } else if (router.top_k > reachable) {
-    fields.fail("num_experts_per_tok", fmt::format("must be at most the {} experts of topk_group "
-                                                   "groups, not {}",
-                                                   reachable, router.top_k));
-  }
 }
 
 Architecture deepseek(config::FieldReader& fields, int context_max) {
@@ -79,7 +46,7 @@ Architecture deepseek(config::FieldReader& fields, int context_max) {
 Architecture deepseek_v2(const config::ModelConfig&, config::FieldReader& fields) {
   Architecture out = deepseek(fields, 2048);
   if (!fields.has("n_routed_experts")) return out;
-  MoeSpec moe = read_moe(fields, out);
+  MoeSpec moe = read_routed(fields, out, {});
   moe.router.score = kernels::RouterSpec::Score::kSoftmax;
   moe.router.group_score = kernels::RouterSpec::GroupScore::kMax;
   const std::string method = fields.string_or("topk_method", "greedy");
@@ -100,24 +67,33 @@ Architecture deepseek_v2(const config::ModelConfig&, config::FieldReader& fields
 
 Architecture deepseek_v3(const config::ModelConfig&, config::FieldReader& fields) {
   Architecture out = deepseek(fields, 4096);
-  // The multi-token-prediction heads follow the layers under the next numbers.
-  out.extra_layers = fields.integer_or("num_nextn_predict_layers", 1, 0, kMaxLayers);
+  add_prediction_layers(fields, out);
   if (!fields.has("n_routed_experts")) return out;
-  MoeSpec moe = read_moe(fields, out);
-  moe.router.score = kernels::RouterSpec::Score::kSigmoid;
-  moe.router.group_score = kernels::RouterSpec::GroupScore::kTopTwoSum;
-  read_groups(fields, moe.router);
-  moe.router.normalize = fields.boolean_or("norm_topk_prob", true) && moe.router.top_k > 1;
-  moe.router.normalize_epsilon = 1e-20F;
-  moe.correction = true;
-  for (const auto& [field, known] :
-       {std::pair{"topk_method", "noaux_tc"}, std::pair{"scoring_func", "sigmoid"}}) {
-    const std::string value = fields.string_or(field, known);
-    if (value != known) {
-      fields.fail(field, fmt::format("must be \"{}\" for deepseek_v3, not \"{}\"", known, value));
-    }
+  out.moe = read_noaux(fields, out, {});
+  require_noaux(fields);
+  return out;
+}
+
+// The same blocks under another name, with experts in all layers but the first.
+Architecture glm4_moe_lite(const config::ModelConfig&, config::FieldReader& fields) {
+  Architecture out = deepseek(fields, 202752);
+  add_prediction_layers(fields, out);
+  out.moe = read_noaux(fields, out, {.shared = 1, .first = 1, .scale = 1.8});
+  require_noaux(fields);
+  const auto types = fields.strings_or_empty("mlp_layer_types");
+  if (types.empty()) return out;
+  if (types.size() != out.layers.size()) {
+    fields.fail("mlp_layer_types",
+                fmt::format("must name {} layers, not {}", out.layers.size(), types.size()));
+    return out;
   }
-  out.moe = moe;
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    if (types[i] != "dense" && types[i] != "sparse") {
+      fields.fail("mlp_layer_types",
+                  fmt::format("\"{}\" is not supported; known: dense, sparse", types[i]));
+    }
+    out.layers[i].moe = types[i] == "sparse";
+  }
   return out;
 }
 

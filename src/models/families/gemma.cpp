@@ -70,7 +70,7 @@ Architecture gemma2(const config::ModelConfig& config, config::FieldReader& fiel
   out.logit_softcap = static_cast<float>(
       fields.number_or("final_logit_softcapping",
                        config.fields.contains("final_logit_softcapping") ? 0 : 30, 0, 1e6));
-  add_rope(fields, out, attention.head_dim, 10000);
+  add_rope(fields, out, attention.head_dim, {});
   apply_windows(fields, out, read_window(config, fields, 4096),
                 [](int layer) { return layer % 2 == 0; });
   return out;

@@ -13,7 +13,7 @@ Architecture mixtral(const config::ModelConfig& config, config::FieldReader& fie
   Architecture out = read_sizes(fields, defaults);
   const GroupedAttention attention = read_heads(fields, out, defaults);
   out.attention = attention;
-  add_rope(fields, out, attention.head_dim, 1e6);
+  add_rope(fields, out, attention.head_dim, {.theta = 1e6});
   apply_windows(fields, out, read_window(config, fields, 0), [](int) { return true; });
   MoeSpec moe;
   moe.act = out.mlp.act;

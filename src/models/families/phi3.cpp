@@ -12,7 +12,7 @@ Architecture phi3(const config::ModelConfig& config, config::FieldReader& fields
   attention.fused = true;
   out.attention = attention;
   out.mlp.fused = true;
-  add_rope(fields, out, attention.head_dim, 10000);
+  add_rope(fields, out, attention.head_dim, {});
   apply_windows(fields, out, read_window(config, fields, 0), [](int) { return true; });
   return out;
 }

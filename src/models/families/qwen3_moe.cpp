@@ -1,5 +1,5 @@
-// Qwen 3 MoE: Qwen 3's attention; softmax over all experts, then the best few.
-// Source: transformers' and mlx-lm's qwen3_moe.
+// Qwen 3 MoE, alone and inside Qwen 3 VL: Qwen 3's attention; softmax over all experts, then the
+// best few. Source: transformers' and mlx-lm's qwen3_moe, qwen3_vl_moe.
 
 #include <fmt/format.h>
 
@@ -9,9 +9,9 @@
 #include "models/families/families.h"
 
 namespace tandem::models::families {
+namespace {
 
-Architecture qwen3_moe(const config::ModelConfig& config, config::FieldReader& fields) {
-  Architecture out = qwen3(config, fields);
+Architecture with_experts(config::FieldReader& fields, Architecture out) {
   MoeSpec moe;
   moe.act = out.mlp.act;
   moe.width = fields.integer("moe_intermediate_size", 1, kMaxExpertWidth);
@@ -25,11 +25,22 @@ Architecture qwen3_moe(const config::ModelConfig& config, config::FieldReader& f
     const bool only_mlp = std::find(dense.begin(), dense.end(), i) != dense.end();
     out.layers[static_cast<std::size_t>(i)].moe = !only_mlp && (i + 1) % step == 0;
   }
+  out.moe = moe;
+  return out;
+}
+
+}  // namespace
+
+Architecture qwen3_moe(const config::ModelConfig& config, config::FieldReader& fields) {
+  Architecture out = with_experts(fields, qwen3(config, fields));
   // Unlike Qwen 3, a window that is switched on holds for every layer.
   const bool on = fields.boolean_or("use_sliding_window", false);
   apply_windows(fields, out, on ? read_window(config, fields, 4096) : 0, [&](int) { return on; });
-  out.moe = moe;
   return out;
+}
+
+Architecture qwen3_vl_moe(const config::ModelConfig& config, config::FieldReader& fields) {
+  return with_experts(fields, qwen3_vl(config, fields));
 }
 
 }  // namespace tandem::models::families

@@ -158,10 +158,10 @@ kernels::RopeSpec rope_table(std::optional<FieldReader> parameters, const RopeGe
     magnitude = scale_yarn(*parameters, geometry, theta, dims, table);
   } else if (type == "longrope" || type == "su") {
     magnitude = scale_longrope(*parameters, geometry, table);
-  } else if (type != "default" && type != "dynamic") {
+  } else if (type != "default" && type != "dynamic" && type != "mrope") {
     parameters->fail(parameters->has("rope_type") ? "rope_type" : "type",
                      fmt::format("\"{}\" is not supported; known: deepseek_yarn, default, dynamic, "
-                                 "linear, llama3, longrope, su, yarn",
+                                 "linear, llama3, longrope, mrope, su, yarn",
                                  type));
   }
   spec.magnitude = static_cast<float>(magnitude);

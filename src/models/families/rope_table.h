@@ -27,11 +27,11 @@ struct RopeGeometry {
 std::optional<config::FieldReader> rope_parameters(config::FieldReader& fields);
 
 /// The table of `parameters` ("rope_type" or "type": default, linear, dynamic, llama3, yarn,
-/// deepseek_yarn, longrope, su). An unknown type is refused with the list. Two kinds depend on the
-/// length of the text in transformers and are fixed here, so that a token's result never depends on
-/// what follows it: dynamic stays unscaled (it only changes beyond context_max, where nothing
-/// runs), and longrope uses its long factors exactly when the model's context is longer than the
-/// original.
+/// deepseek_yarn, longrope, su; mrope, which is the default for text). An unknown type is refused
+/// with the list. Two kinds depend on the length of the text in transformers and are fixed here, so
+/// that a token's result never depends on what follows it: dynamic stays unscaled (it only changes
+/// beyond context_max, where nothing runs), and longrope uses its long factors exactly when the
+/// model's context is longer than the original.
 kernels::RopeSpec rope_table(std::optional<config::FieldReader> parameters,
                              const RopeGeometry& geometry, config::FieldReader& fields);
 

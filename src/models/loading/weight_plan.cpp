@@ -208,8 +208,11 @@ Source WeightPlanner::bare_source(const std::string& tensor, int count, int rows
 
 VectorPlan WeightPlanner::vector(const std::string& tensor, int size, float offset) {
   if (folder_ == nullptr) return {tensor, size, offset};
-  const std::int64_t shape[] = {size};
-  const weights::TensorInfo* info = expect(tensor, shape);
+  const std::int64_t one_row[] = {1, size};
+  const auto shape = std::span(one_row);
+  const weights::TensorInfo* stored = folder_->find(tensor);
+  const bool row = stored != nullptr && stored->shape.size() == 2;
+  const weights::TensorInfo* info = expect(tensor, row ? shape : shape.subspan(1));
   if (info != nullptr && !is_float(info->dtype)) {
     fail(wrong_type(tensor, info->dtype, kFloats));
   }
