@@ -1,6 +1,7 @@
 """How long streams stand still when a rank is lost: --tandem PROGRAM [--model FOLDER] [--rounds N].
 
-`kill` is SIGKILL of rank 1's compute process, `cut` ends the connections between ranks that live.
+`kill` is SIGKILL of rank 1's compute process, `crash` its SIGSEGV, which an input may have caused;
+`cut` ends the connections between ranks that live.
 Prints seconds from the fault until the pipeline is open again, and until the first and the last
 stream have their next token, which takes the replay of prompts and answers; and the longest that a
 stream which is back then waits for a token, until the last one is. A server for each round: after
@@ -91,10 +92,11 @@ def strike(options, fault):
         harness.wait_until(lambda: all(len(stream.times) > 20 for stream in streams), 120, "run")
         lines = len(server.log)
         now = time.monotonic()
-        if fault == "kill":
-            os.kill(harness.children(workers[1].pid)[0], signal.SIGKILL)
-        else:
+        if fault == "cut":
             links.cut()
+        else:
+            number = signal.SIGKILL if fault == "kill" else signal.SIGSEGV
+            os.kill(harness.children(workers[1].pid)[0], number)
         server.wait_for("Z the model is loaded again; ", lines)
         opened = time.monotonic() - now
         after = [len(stream.times) for stream in streams]
@@ -124,10 +126,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--streams", type=int, default=2)
     parser.add_argument("--prompt", type=int, default=100, help="tokens")
-    parser.add_argument("--fault", choices=("kill", "cut"), action="append")
+    parser.add_argument("--fault", choices=("kill", "crash", "cut"), action="append")
     options = parser.parse_args()
     api_server.Options.tandem = str(pathlib.Path(options.tandem).resolve())
-    for fault in options.fault or ("kill", "cut"):
+    for fault in options.fault or ("kill", "crash", "cut"):
         measure(options, fault)
 
 

@@ -44,6 +44,11 @@ _YARN = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings":
 _LONGROPE = {"rope_type": "longrope", "short_factor": [1.0 + 0.05 * i for i in range(8)],
              "long_factor": [1.0 + 0.6 * i for i in range(8)]}
 _MOE = {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 48, "head_dim": 16}
+_NOAUX = {
+    **_COMMON, "head_dim": 16, "moe_intermediate_size": 48, "n_shared_experts": 1,
+    "n_routed_experts": 8, "num_experts_per_tok": 3, "routed_scaling_factor": 1.5,
+    "first_k_dense_replace": 1,
+}
 
 MODELS = {
     "llama_llama3": {**_COMMON, "model_type": "llama", "rope_theta": 500000.0, "rope_scaling": {
@@ -81,6 +86,17 @@ MODELS = {
                          "rope_scaling": _YARN},
     "deepseek_v3_fp8": {**_DEEPSEEK, "model_type": "deepseek_v3", "n_group": 2, "topk_group": 1,
                         "hidden_size": 136, "kv_lora_rank": 144, "rope_scaling": _YARN},
+    "glm4_moe": {**_NOAUX, "model_type": "glm4_moe", "use_qk_norm": True, "attention_bias": True,
+                 "n_group": 2, "topk_group": 1},
+    "glm4_moe_lite": {**_DEEPSEEK, "model_type": "glm4_moe_lite", "rms_norm_eps": 1e-4},
+    "solar_open": {k: v for k, v in {**_NOAUX, "model_type": "solar_open"}.items()
+                   if k not in ("intermediate_size", "first_k_dense_replace")},
+    "dots1_window": {**_NOAUX, "model_type": "dots1", "norm_topk_prob": True, "sliding_window": 9,
+                     "max_window_layers": 1},
+    "ernie4_5_moe": {**_COMMON, "model_type": "ernie4_5_moe", "moe_num_experts": 8, "moe_k": 3,
+                     "moe_intermediate_size": 48, "moe_num_shared_experts": 1},
+    "seed_oss": {**_COMMON, "model_type": "seed_oss", "head_dim": 24, "attention_out_bias": True},
+    "iquestcoder": {**_COMMON, "model_type": "iquestcoder", "head_dim": 24},
 }
 _PADDING = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
 

@@ -214,7 +214,9 @@ Result<std::vector<float>> gather_floats(weights::WeightFolder& folder, const Ma
   std::vector<float> values;
   const std::size_t count = data->weight.size() / size_of(data->dtype);
   values.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) values.push_back(float_at(data->weight, data->dtype, i));
+  for (std::size_t i = 0; i < count; ++i) {
+    values.push_back(kernels::stored_float(data->dtype, data->weight.data(), i));
+  }
   return values;
 }
 
