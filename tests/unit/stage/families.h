@@ -24,11 +24,46 @@ struct GroupedFamily {
   bool fused = false;      // projections of attention and of the MLP
   bool sandwich = false;   // Gemma's norms, less one, and its tied head
   bool w_experts = false;  // Mixtral's
-  nlohmann::json config;   // over the common fields
+  int first_experts = -1;  // the first layer with experts and a shared one; -1: none
+  std::string correction = "gate.e_score_correction_bias";  // theirs, within the module
+  nlohmann::json config = {};                               // over the common fields
 };
 
+/// DeepSeek-V3's experts after grouped attention.
+inline GroupedFamily noaux_family(const std::string& name) {
+  GroupedFamily family{.head_norms = name != "solar_open",
+                       .first_experts = name == "solar_open" ? 0 : 1,
+                       .config = {{"head_dim", 16},
+                                  {"n_routed_experts", 4},
+                                  {"n_shared_experts", 1},
+                                  {"num_experts_per_tok", 2},
+                                  {"moe_intermediate_size", 32}}};
+  if (name == "glm4_moe") {
+    family.qkv_bias = true;
+    family.config.update(
+        {{"attention_bias", true}, {"use_qk_norm", true}, {"n_group", 2}, {"topk_group", 1}});
+  }
+  if (name == "dots1") {
+    family.config.update({{"first_k_dense_replace", 1},
+                          {"sliding_window", kFamilyWindow},
+                          {"max_window_layers", 1}});
+  }
+  return family;
+}
+
 inline GroupedFamily grouped_family(const std::string& name) {
-  if (name == "llama") return {};
+  if (name == "llama" || name == "ernie4_5" || name == "iquestcoder") return {};
+  if (name == "glm4_moe" || name == "solar_open" || name == "dots1") return noaux_family(name);
+  if (name == "ernie4_5_moe") {
+    return {.first_experts = 1,
+            .correction = "moe_statics.e_score_correction_bias",
+            .config = {{"moe_num_experts", 4},
+                       {"moe_k", 2},
+                       {"moe_num_shared_experts", 1},
+                       {"moe_intermediate_size", 32}}};
+  }
+  if (name == "seed_oss") return {.qkv_bias = true, .config = {{"head_dim", 16}}};
+  if (name == "mimo" || name.starts_with("qwen2_")) return {.qkv_bias = true};
   if (name == "mistral") return {.config = {{"sliding_window", kFamilyWindow}}};
   if (name == "mixtral") {
     return {.w_experts = true,
@@ -55,8 +90,8 @@ inline GroupedFamily grouped_family(const std::string& name) {
   return family;
 }
 
-inline void add_grouped_layer(TinyModel& model, const GroupedFamily& family,
-                              const std::string& layer) {
+inline void add_grouped_layer(TinyModel& model, const GroupedFamily& family, int index) {
+  const std::string layer = "model.layers." + std::to_string(index) + ".";
   const float norm = family.sandwich ? 0 : 1;
   const std::string attention = layer + "self_attn.";
   if (family.fused) {
@@ -85,7 +120,11 @@ inline void add_grouped_layer(TinyModel& model, const GroupedFamily& family,
     model.add(layer + "pre_feedforward_layernorm.weight", {64}, 0.1F, norm);
     model.add(layer + "post_feedforward_layernorm.weight", {64}, 0.1F, norm);
   }
-  if (family.w_experts) {
+  if (family.first_experts >= 0 && index >= family.first_experts) {
+    add_experts(model, layer + "mlp.");
+    model.add(layer + "mlp." + family.correction, {1, 4}, 0.1F);
+    add_mlp(model, layer + "mlp.shared_experts.", 32);
+  } else if (family.w_experts) {
     const std::string mixture = layer + "block_sparse_moe.";
     model.add_linear(mixture + "gate", 4, 64);
     for (int expert = 0; expert < 4; ++expert) {
@@ -105,13 +144,17 @@ inline void add_family_ends(TinyModel& model, float norm, bool head) {
   if (head) model.add_linear("lm_head", kFamilyVocabulary, 64);
 }
 
-/// Qwen 3's two and DeepSeek's two are those of the model tests, with this vocabulary; DeepSeek
+inline bool latent_family(const std::string& name) {
+  return name.starts_with("deepseek") || name == "kimi_k2" || name == "glm4_moe_lite";
+}
+
+/// Qwen 3's and DeepSeek's kinds are those of the model tests, with this vocabulary; DeepSeek
 /// routes within groups of experts.
 inline TinyModel known_family(const std::string& name, int layers, int bits, std::uint64_t seed) {
-  const bool latent = name.starts_with("deepseek");
-  TinyModel model = latent
-                        ? models::testing::latent_model(layers, bits, seed)
-                        : models::testing::grouped_model(layers, bits, name == "qwen3_moe", seed);
+  const bool latent = latent_family(name);
+  const bool experts = name == "qwen3_moe" || name == "qwen3_vl_moe_text";
+  TinyModel model = latent ? models::testing::latent_model(layers, bits, seed)
+                           : models::testing::grouped_model(layers, bits, experts, seed);
   model.config().update({{"model_type", name}, {"vocab_size", kFamilyVocabulary}});
   if (latent) model.config().update({{"n_group", 2}, {"topk_group", 1}});
   if (name == "deepseek_v2") {
@@ -126,7 +169,7 @@ inline TinyModel known_family(const std::string& name, int layers, int bits, std
 
 /// `name`: a model_type. bits: 0: dense float32 weights, else MLX's groups of 32.
 inline TinyModel family_model(const std::string& name, int layers, int bits, std::uint64_t seed) {
-  if (name.starts_with("deepseek") || name.starts_with("qwen3")) {
+  if (latent_family(name) || name.starts_with("qwen3")) {
     return known_family(name, layers, bits, seed);
   }
   const GroupedFamily family = grouped_family(name);
@@ -135,7 +178,7 @@ inline TinyModel family_model(const std::string& name, int layers, int bits, std
   if (!family.config.is_null()) model.config().update(family.config);
   if (bits > 0) model.quantize(bits);
   for (int i = 0; i < layers; ++i) {
-    add_grouped_layer(model, family, "model.layers." + std::to_string(i) + ".");
+    add_grouped_layer(model, family, i);
   }
   add_family_ends(model, family.sandwich ? 0 : 1, !family.sandwich);
   return model;
