@@ -34,7 +34,7 @@ struct StageInfo {
   /// Of a token whose pages are all there, rounded up.
   std::uint64_t kv_bytes_per_token() const {
     std::uint64_t bytes = 0;
-    for (const StateGroup& group : states) bytes += group.page_bytes;
+    for (const StateGroup& group : states) bytes += group.rule().recurrent() ? 0 : group.page_bytes;
     return (bytes + kPageTokens - 1) / kPageTokens;
   }
 

@@ -10,19 +10,14 @@
 namespace tandem {
 
 /// kPaged: layers whose queries see every token before them. kWindowed: they see the last `window`
-/// tokens only, and pages behind these are let go.
-enum class StateKind : std::uint8_t { kPaged, kWindowed };
+/// tokens only, and pages behind these are let go. kRecurrent: they fold every token into a state
+/// of one size, which cannot be taken back.
+enum class StateKind : std::uint8_t { kPaged, kWindowed, kRecurrent };
 
-struct StateGroup {
-  StateKind kind = StateKind::kPaged;
-  std::uint32_t window = 0;      // kWindowed: tokens that a query sees, its own among them
-  std::uint64_t page_bytes = 0;  // of kPageTokens tokens, in all layers of the group
-  bool operator==(const StateGroup&) const = default;
-};
-
-/// A sequence can be rewound to, or forked at, any length of at least least_length(floor), for all
-/// its groups. With paged groups only that is 0. The floor follows the length at this distance: a
-/// sequence's own when the tick after its new tokens begins, a fork's at once.
+/// A sequence can be rewound to, or forked at, any length of at least least_length(), for all its
+/// groups. With paged groups only that is 0, with a recurrent one the length that it has. The floor
+/// follows the length at this distance: a sequence's own when the tick after its new tokens begins,
+/// a fork's at once.
 inline constexpr std::uint32_t kRewindTokens = 64;
 
 inline std::uint32_t floor_of(std::uint32_t length) {
@@ -49,5 +44,39 @@ inline std::uint64_t pages_needed(std::uint32_t window, std::uint64_t length) {
   const std::uint64_t reach = std::uint64_t{window} + kRewindTokens + kPageTokens;
   return std::min(all, (reach + kPageTokens - 1) / kPageTokens + 1);
 }
+
+/// How layers of a group keep a sequence.
+struct StateRule {
+  StateKind kind = StateKind::kPaged;
+  std::uint32_t window = 0;  // kWindowed: tokens that a query sees, its own among them
+  bool operator==(const StateRule&) const = default;
+
+  bool recurrent() const { return kind == StateKind::kRecurrent; }
+  /// Places of pages of a sequence of so many tokens, those that were let go among them.
+  std::uint64_t places(std::uint64_t tokens) const {
+    if (recurrent()) return std::min<std::uint64_t>(tokens, 1);
+    return tokens / kPageTokens + (tokens % kPageTokens == 0 ? 0 : 1);
+  }
+  /// Whether the next token after so many is written into the last page that there is.
+  bool writes_last(std::uint32_t tokens) const {
+    return recurrent() ? tokens != 0 : tokens % kPageTokens != 0;
+  }
+  std::uint32_t least_length(std::uint32_t length, std::uint32_t floor) const {
+    return recurrent() ? length : tandem::least_length(window, floor);
+  }
+  std::uint64_t pages_needed(std::uint64_t length) const {
+    return recurrent() ? places(length) : tandem::pages_needed(window, length);
+  }
+};
+
+struct StateGroup {
+  StateKind kind = StateKind::kPaged;
+  std::uint32_t window = 0;  // see StateRule
+  /// Of kPageTokens tokens, in all layers of the group; kRecurrent: of all tokens, its slot.
+  std::uint64_t page_bytes = 0;
+  bool operator==(const StateGroup&) const = default;
+
+  StateRule rule() const { return {kind, window}; }
+};
 
 }  // namespace tandem

@@ -5,31 +5,40 @@
 #include <algorithm>
 #include <map>
 #include <utility>
+#include <variant>
 
 #include "base/check.h"
 #include "cache/transaction.h"
 
 namespace tandem::cache {
+namespace {
+
+StateRule rule_of(const LayerKv& layer, Storage storage) {
+  if (std::holds_alternative<kernels::StateSpec>(layer.kept)) return {StateKind::kRecurrent, 0};
+  if (storage != Storage::kPages || layer.window <= 0) return {};
+  return {StateKind::kWindowed, static_cast<std::uint32_t>(layer.window)};
+}
+
+}  // namespace
 
 KvCache::KvCache(const std::vector<LayerKv>& layers, std::uint64_t bytes_max, Storage storage)
     : bytes_max_(bytes_max), storage_(storage) {
   struct Size {
-    std::uint32_t window;
+    StateRule rule;
     std::size_t bytes;
   };
   std::vector<Size> sizes;
   for (const LayerKv& layer : layers) {
-    const auto window =
-        storage == Storage::kPages ? static_cast<std::uint32_t>(std::max(layer.window, 0)) : 0U;
+    const StateRule rule = rule_of(layer, storage);
     const auto same = std::find_if(sizes.begin(), sizes.end(),
-                                   [&](const Size& each) { return each.window == window; });
+                                   [&](const Size& each) { return each.rule == rule; });
     const auto group = static_cast<std::size_t>(same - sizes.begin());
-    if (same == sizes.end()) sizes.push_back({window, 0});
+    if (same == sizes.end()) sizes.push_back({rule, 0});
     places_.push_back({group, sizes[group].bytes});
-    sizes[group].bytes += kernels::kv_page_bytes(layer.kv);
+    sizes[group].bytes += kernels::page_bytes(layer.kept);
   }
   for (const Size& size : sizes) {
-    groups_.push_back({size.window, BlockPool(size.bytes, storage == Storage::kPages)});
+    groups_.push_back({size.rule, BlockPool(size.bytes, storage == Storage::kPages)});
   }
 }
 
@@ -76,15 +85,16 @@ std::optional<std::uint32_t> KvCache::length(std::uint64_t sequence) const {
 std::vector<StateGroup> KvCache::states() const {
   std::vector<StateGroup> states;
   for (const Group& group : groups_) {
-    const auto kind = group.window == 0 ? StateKind::kPaged : StateKind::kWindowed;
-    states.push_back({kind, group.window, group.pool.block_bytes()});
+    states.push_back({group.rule.kind, group.rule.window, group.pool.block_bytes()});
   }
   return states;
 }
 
 std::uint64_t KvCache::block_bytes() const {
   std::uint64_t bytes = 0;
-  for (const Group& group : groups_) bytes += group.pool.block_bytes();
+  for (const Group& group : groups_) {
+    bytes += group.rule.recurrent() ? 0 : group.pool.block_bytes();
+  }
   return bytes;
 }
 
@@ -100,10 +110,10 @@ std::uint64_t KvCache::bytes_held() const {
   return bytes;
 }
 
-std::uint32_t KvCache::least_length(std::uint32_t floor) const {
+std::uint32_t KvCache::least_length(std::uint32_t length, std::uint32_t floor) const {
   std::uint32_t least = 0;
   for (const Group& group : groups_) {
-    least = std::max(least, tandem::least_length(group.window, floor));
+    least = std::max(least, group.rule.least_length(length, floor));
   }
   return least;
 }
@@ -128,7 +138,7 @@ void KvCache::let_go(Sequence& sequence) {
   bool changed = false;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     auto& blocks = sequence.blocks[g];
-    for (std::size_t b = first_page(groups_[g].window, sequence.floor);
+    for (std::size_t b = first_page(groups_[g].rule.window, sequence.floor);
          b-- > 0 && blocks[b] != kNoBlock;) {
       groups_[g].pool.release(std::exchange(blocks[b], kNoBlock));
       changed = true;
@@ -148,13 +158,13 @@ Status KvCache::check_sequence(std::uint64_t id, const Sequence& sequence) const
   const auto wrong = [&](const char* what) {
     return Status(Error{ErrorCode::kInternal, fmt::format("{} of sequence {}", what, id)});
   };
-  const std::size_t needed = (std::size_t{sequence.length} + kPageTokens - 1) / kPageTokens;
   if (sequence.layers.size() != places_.size()) return wrong("layers");
   if (sequence.blocks.size() != groups_.size()) return wrong("groups");
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     const auto& blocks = sequence.blocks[g];
+    const std::size_t needed = groups_[g].rule.places(sequence.length);
     if (blocks.size() != needed) return wrong("blocks");
-    const std::size_t first = first_page(groups_[g].window, sequence.floor);
+    const std::size_t first = first_page(groups_[g].rule.window, sequence.floor);
     for (std::size_t b = 0; b < needed; ++b) {
       if ((blocks[b] == kNoBlock) != (b < first)) return wrong("window");
     }
@@ -163,8 +173,8 @@ Status KvCache::check_sequence(std::uint64_t id, const Sequence& sequence) const
     const auto& pages = sequence.layers[i].pages;
     const auto& blocks = sequence.blocks[places_[i].group];
     const BlockPool& pool = groups_[places_[i].group].pool;
-    if (pages.size() != needed) return wrong("pages");
-    for (std::size_t b = 0; b < needed; ++b) {
+    if (pages.size() != blocks.size()) return wrong("pages");
+    for (std::size_t b = 0; b < blocks.size(); ++b) {
       const std::byte* place =
           blocks[b] == kNoBlock ? nullptr : pool.data(blocks[b]) + places_[i].offset;
       if (pages[b] != place) return wrong("address of a page");

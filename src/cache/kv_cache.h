@@ -1,5 +1,5 @@
 #pragma once
-// The KV of all sequences of a stage: pages, prefix sharing and an exact byte budget.
+// What a stage keeps of all its sequences: pages, prefix sharing and an exact byte budget.
 
 #include <cstddef>
 #include <cstdint>
@@ -20,8 +20,8 @@ namespace tandem::cache {
 /// Most sequences that a cache holds; those that share a prefix cost no bytes of their own.
 inline constexpr std::size_t kMaxSequences = 16384;
 
-/// Where the KV lies: in this cache's pages (Ops::keeps_pages()), or in MLX arrays that attention
-/// replaces. Arrays keep every token, whatever the window, and are counted as if they lay in pages.
+/// Where it lies: in this cache's pages (Ops::keeps_pages()), or in MLX arrays that the layers
+/// replace. Arrays keep every token, whatever the window, and are counted as if they lay in pages.
 ///
 /// kElsewhere: in blocks that the caller keeps by number, one group of them: see blocks() and
 /// take_copies().
@@ -33,9 +33,9 @@ struct BlockCopy {
   int to = 0;
 };
 
-/// The KV of one layer, and how many tokens its queries see (0: all).
+/// What one layer keeps, and how many tokens its queries see (0: all).
 struct LayerKv {
-  kernels::KvSpec kv;
+  kernels::LayerKept kept;
   int window = 0;
 };
 
@@ -46,10 +46,11 @@ struct Append {
   std::uint32_t count = 0;  // at least 1
 };
 
-/// Owns the KV. Layers of one window are a group; a block is the pages of a group's layers for
-/// kPageTokens positions. Sequences with a common prefix share its blocks, and one that writes into
-/// a shared block gets a copy of it first. Blocks that no query will see are let go, by the rules
-/// of state_group.h. One thread uses it.
+/// Owns the KV and the states. Layers of one window are a group, recurrent ones another; a block is
+/// the pages of a group's layers for kPageTokens positions, or a sequence's slot. Sequences with a
+/// common prefix share its blocks, and one that writes into a shared block gets a copy of it first:
+/// a slot is written by every token. Blocks that no query will see are let go, by the rules of
+/// state_group.h. One thread uses it.
 class KvCache {
  public:
   /// bytes_max counts whole blocks: those in use and the idle memory that is kept. Between two
@@ -62,7 +63,8 @@ class KvCache {
   /// Applies `ops` in order and makes room for `appends`: all of it, or nothing and an error. kFree
   /// of an unknown sequence is fine (a stage that never saw it). kRewind keeps `length` tokens of
   /// those there are. kFork makes a new sequence from at least one token of another. Neither
-  /// reaches back beyond least_length(). An append begins where its sequence ends (0 for a new
+  /// reaches back beyond least_length(): with recurrent layers a sequence stays as long as it is,
+  /// and is forked there. An append begins where its sequence ends (0 for a new
   /// one); a sequence appears in one append. Errors: kInvalidArgument for a broken rule,
   /// kResourceLimit for the budget.
   Status apply(std::span<const StateOp> ops, std::span<const Append> appends);
@@ -81,7 +83,7 @@ class KvCache {
 
   /// The groups, in the order of their first layers.
   std::vector<StateGroup> states() const;
-  /// Of a block in every group.
+  /// Of kPageTokens tokens in every group; slots of recurrent layers are apart.
   std::uint64_t block_bytes() const;
   std::uint64_t bytes_in_use() const;
   /// In use, and kept for the next blocks.
@@ -95,7 +97,7 @@ class KvCache {
   /// Stands where a block was let go.
   static constexpr int kNoBlock = std::numeric_limits<int>::min();
   struct Group {
-    std::uint32_t window = 0;
+    StateRule rule;
     BlockPool pool;
   };
   /// Of a layer's page: in a block of that group.
@@ -106,12 +108,12 @@ class KvCache {
   struct Sequence {
     std::uint32_t length = 0;
     std::uint32_t floor = 0;               // see state_group.h
-    std::vector<std::vector<int>> blocks;  // of a group, of positions [i * kPageTokens, ...)
+    std::vector<std::vector<int>> blocks;  // of a group: StateRule::places()
     std::vector<kernels::KvSequence> layers;
   };
   class Transaction;
 
-  std::uint32_t least_length(std::uint32_t floor) const;
+  std::uint32_t least_length(std::uint32_t length, std::uint32_t floor) const;
   void place_pages(Sequence& sequence) const;
   void let_go(Sequence& sequence);
   void shed_spare(std::uint64_t more);

@@ -10,13 +10,6 @@
 #include "base/check.h"
 
 namespace tandem::cache {
-namespace {
-
-std::size_t blocks_for(std::uint64_t tokens) {
-  return static_cast<std::size_t>((tokens + kPageTokens - 1) / kPageTokens);
-}
-
-}  // namespace
 
 KvCache::Transaction::Draft* KvCache::Transaction::find(std::uint64_t sequence) {
   if (const auto it = drafts_.find(sequence); it != drafts_.end()) {
@@ -38,9 +31,11 @@ int KvCache::Transaction::references(std::size_t group, int block) const {
          (it == deltas_[group].end() ? 0 : it->second);
 }
 
-void KvCache::Transaction::drop_blocks(Draft& draft, std::size_t keep) {
+/// All blocks but those of the first `length` tokens.
+void KvCache::Transaction::drop_blocks(Draft& draft, std::uint32_t length) {
   for (std::size_t g = 0; g < draft.blocks.size(); ++g) {
     auto& blocks = draft.blocks[g];
+    const std::size_t keep = cache_.groups_[g].rule.places(length);
     for (std::size_t i = keep; i < blocks.size(); ++i) {
       if (blocks[i] != kNoBlock) --deltas_[g][blocks[i]];
     }
@@ -67,7 +62,7 @@ Status KvCache::Transaction::apply(const StateOp& op) {
 
 Status KvCache::Transaction::check_length(const char* what, std::uint64_t id, const Draft& draft,
                                           std::uint32_t length) const {
-  const std::uint32_t least = cache_.least_length(draft.floor);
+  const std::uint32_t least = cache_.least_length(draft.length, draft.floor);
   if (length >= least && length <= draft.length) return {};
   return invalid(
       fmt::format("{}: sequence {} has {} tokens and keeps what lengths from {} on need, "
@@ -82,7 +77,7 @@ Status KvCache::Transaction::rewind(const StateOp& op) {
     return status;
   }
   draft->length = op.length;
-  drop_blocks(*draft, blocks_for(op.length));
+  drop_blocks(*draft, op.length);
   return {};
 }
 
@@ -103,8 +98,9 @@ Status KvCache::Transaction::fork(const StateOp& op) {
   draft.floor = std::max(source->floor, floor_of(op.length));
   draft.origin = source->origin;
   for (std::size_t g = 0; g < source->blocks.size(); ++g) {
-    const std::size_t first = first_page(cache_.groups_[g].window, draft.floor);
-    auto& blocks = draft.blocks.emplace_back(blocks_for(op.length), kNoBlock);
+    const StateRule& rule = cache_.groups_[g].rule;
+    const std::size_t first = first_page(rule.window, draft.floor);
+    auto& blocks = draft.blocks.emplace_back(rule.places(op.length), kNoBlock);
     for (std::size_t i = first; i < blocks.size(); ++i) {
       blocks[i] = source->blocks[g][i];
       ++deltas_[g][blocks[i]];
@@ -138,7 +134,8 @@ Status KvCache::Transaction::append(const Append& append) {
     return invalid(fmt::format("sequence {} is too long", append.sequence));
   }
   // Refused here, so that no absurd count makes the drafts grow.
-  if (append.count / kPageTokens > cache_.bytes_max_ / cache_.block_bytes()) {
+  const std::uint64_t page = std::max<std::uint64_t>(cache_.block_bytes(), 1);
+  if (append.count / kPageTokens > cache_.bytes_max_ / page) {
     return Error{ErrorCode::kResourceLimit,
                  fmt::format("KV memory: {} tokens of sequence {} do not fit {} bytes",
                              append.count, append.sequence, cache_.bytes_max_)};
@@ -154,15 +151,17 @@ int KvCache::Transaction::add_block(std::size_t group, std::optional<int> copy_o
 }
 
 void KvCache::Transaction::extend(Draft& draft, std::uint32_t count) {
-  const bool begun = draft.length % kPageTokens != 0;
+  const std::uint32_t before = draft.length;
   draft.length += count;
   for (std::size_t g = 0; g < draft.blocks.size(); ++g) {
+    const StateRule& rule = cache_.groups_[g].rule;
     auto& blocks = draft.blocks[g];
-    if (begun && references(g, blocks.back()) > 1) {  // others read it: write into a copy
+    const bool written = rule.writes_last(before);
+    if (written && references(g, blocks.back()) > 1) {  // others read it: write into a copy
       --deltas_[g][blocks.back()];
       blocks.back() = add_block(g, blocks.back());
     }
-    while (blocks.size() < blocks_for(draft.length)) blocks.push_back(add_block(g, std::nullopt));
+    while (blocks.size() < rule.places(draft.length)) blocks.push_back(add_block(g, std::nullopt));
   }
 }
 

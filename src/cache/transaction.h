@@ -43,7 +43,7 @@ class KvCache::Transaction {
   /// The draft of a sequence, made from the cache when first asked for; nullptr when unknown.
   Draft* find(std::uint64_t sequence);
   int references(std::size_t group, int block) const;
-  void drop_blocks(Draft& draft, std::size_t keep);
+  void drop_blocks(Draft& draft, std::uint32_t length);
   int add_block(std::size_t group, std::optional<int> copy_of);
   void extend(Draft& draft, std::uint32_t count);
   Status check_length(const char* what, std::uint64_t id, const Draft& draft,

@@ -10,18 +10,23 @@
 #include <vector>
 
 #include "kernels/kv_spec.h"
+#include "kernels/state_spec.h"
 
 namespace tandem::kernels {
 
 namespace mx = mlx::core;
 
-/// One sequence's KV in one layer. With Ops::keeps_pages() it is in pages: page i holds positions
-/// [i * kPageTokens, (i + 1) * kPageTokens) and must exist for every position touched. Else it is
-/// in the arrays ([heads, capacity, dim], replaced by every call).
+/// What one layer keeps of one sequence. With Ops::keeps_pages() KV is in pages: page i holds
+/// positions [i * kPageTokens, (i + 1) * kPageTokens) and must exist for every position touched;
+/// of a recurrent layer there is one page, its StateLayout. Else it is in the arrays, replaced by
+/// every call: keys and values [heads, capacity, dim], or of a recurrent layer inputs [conv_rows,
+/// channels] and state float32 [heads, value_dim, key_dim] (absent: zero).
 struct KvSequence {
   std::vector<std::byte*> pages;
   std::optional<mx::array> keys;
   std::optional<mx::array> values;
+  std::optional<mx::array> inputs;
+  std::optional<mx::array> state;
 };
 
 /// Rows [row, row + count) of a batch are positions [position, position + count) of one sequence,

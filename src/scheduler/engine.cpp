@@ -65,10 +65,12 @@ EngineStats Engine::stats() const {
   stats.waiting = state_->waiting.size() + state_->held.size();
   stats.running = state_->running.size();
   const KvShape& shape = book.shape();
-  const std::uint64_t used = shape.in_blocks(book.pinned());
+  const std::uint64_t capacity = shape.blocks_beside(shape.none());
+  // Slots are no whole blocks: what is full has no more of them than there are.
+  const std::uint64_t used = std::min(shape.in_blocks(book.pinned()), capacity);
   stats.kv_tokens_used = used * kPageTokens;
-  stats.kv_tokens_idle = (shape.in_blocks(book.held()) - used) * kPageTokens;
-  stats.kv_tokens_capacity = shape.blocks_beside(shape.none()) * kPageTokens;
+  stats.kv_tokens_idle = (std::min(shape.in_blocks(book.held()), capacity) - used) * kPageTokens;
+  stats.kv_tokens_capacity = capacity * kPageTokens;
   return stats;
 }
 

@@ -72,7 +72,7 @@ struct Event {
 struct EngineStats {
   std::uint64_t waiting = 0;             // requests that are not in any tick
   std::uint64_t running = 0;             // requests that are
-  std::uint64_t kv_tokens_used = 0;      // by running requests, whole pages
+  std::uint64_t kv_tokens_used = 0;      // by running requests, whole pages; slots as so many
   std::uint64_t kv_tokens_idle = 0;      // by beginnings that are kept for later requests
   std::uint64_t kv_tokens_capacity = 0;  // of the tightest rank
   std::uint64_t prefix_hits = 0;         // times that a request found its beginning computed

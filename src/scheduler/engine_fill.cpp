@@ -123,7 +123,7 @@ PlanState Engine::State::plan_state() const {
     const std::uint64_t grows =
         pages_of(std::max(view.total, view.submitted)) - pages_of(view.submitted);
     const auto& shape = limits.kv;
-    view.let_go = shape.windowed()
+    view.let_go = shape.forgets()
                       ? grows - std::min(grows, shape.in_blocks(memory.book().pages_to_grow(
                                                     sequence.kv, view.total)))
                       : 0;

@@ -19,10 +19,10 @@ inline std::uint64_t pages_of(std::uint64_t tokens) {
 }
 
 /// Follows the rules of cache::KvCache: sequences share the pages of a copied prefix, one that
-/// writes into a shared page gets its own copy, and pages behind a window go. Told the same
-/// operations in the same order it holds as many pages of each group as every stage does. Pages of
-/// running sequences are pinned; those that only idle ones hold can be had by rewinding or freeing
-/// these. A plain value.
+/// writes into a shared page gets its own copy, pages behind a window go, and of a recurrent group
+/// there is one page a sequence, its slot. Told the same operations in the same order it holds as
+/// many pages of each group as every stage does. Pages of running sequences are pinned; those that
+/// only idle ones hold can be had by rewinding or freeing these. A plain value.
 class KvBook {
  public:
   /// sharing false: every copied prefix counts as pages of its own, for stages that keep KV in
@@ -31,7 +31,7 @@ class KvBook {
 
   /// Tokens of a sequence; 0 when it is unknown.
   std::uint32_t length(std::uint64_t id) const;
-  /// The least length that a sequence can be rewound to, or its prefix copied.
+  /// The least length that a sequence can be rewound to, or its prefix copied; between ticks.
   std::uint32_t least(std::uint64_t id) const;
   /// The same, once the tick is over in which `count` tokens are appended.
   std::uint32_t least_after(std::uint64_t id, std::uint32_t count) const;
@@ -50,12 +50,13 @@ class KvBook {
 
   /// Pages that append(id, count) takes.
   PageCounts pages_to_append(std::uint64_t id, std::uint32_t count) const;
-  /// Pages that a running sequence takes beside those it has until it has `tokens` tokens.
+  /// Pages that a running sequence takes beside those it has until it has `tokens` tokens. Slots
+  /// are not among them: see KvMemory::claimed().
   PageCounts pages_to_grow(std::uint64_t id, std::uint64_t tokens) const;
-  /// Whether the next append first copies a page that another running sequence uses.
+  /// Whether the next append first copies a page, no slot, that another running sequence uses.
   bool shares_last_page(std::uint64_t id) const;
   /// Pages of the first `length` tokens of `source` that stay pinned, or get it by fork(),
-  /// without a further page: those that are pinned already and complete.
+  /// without a further page: those that are pinned already and complete. A slot never is.
   PageCounts pinned_pages(std::uint64_t source, std::uint32_t length) const;
   /// The greatest length to which `id` can be rewound so that the pages then held are `few`
   /// enough; 0 when there is none.
@@ -79,11 +80,10 @@ class KvBook {
     int references = 0;
     int pins = 0;
   };
-  std::uint32_t least_of(std::uint32_t floor) const;
   std::size_t new_page(std::size_t group);
   void add(std::size_t group, std::size_t page, bool pin);
   void remove(std::size_t group, std::size_t page, bool pin);
-  void drop_pages(Sequence& sequence, std::size_t keep);
+  void drop_pages(Sequence& sequence, std::uint32_t length);
   bool copies(const Sequence& sequence, std::size_t group) const;
 
   KvShape shape_;

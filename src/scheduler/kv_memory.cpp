@@ -27,12 +27,20 @@ KvMemory::Match KvMemory::match(std::uint64_t salt, std::span<const std::int32_t
   return match;
 }
 
+PageCounts KvMemory::claimed() const {
+  PageCounts pages = book_.pinned();
+  for (std::size_t g = 0; g < pages.size(); ++g) {
+    if (limits_.shape.groups[g].recurrent()) pages[g] = running_.size();
+  }
+  return pages;
+}
+
 void KvMemory::set_usable(std::uint64_t id) {
   index_.set_usable(id, {book_.least(id), book_.length(id)});
 }
 
 void KvMemory::add_stop(Running& running, std::uint64_t id, std::uint32_t length) {
-  if (!limits_.shape.windowed() || length <= book_.length(id)) return;
+  if (!limits_.shape.forgets() || length <= book_.length(id)) return;
   const auto place = std::lower_bound(running.stops.begin(), running.stops.end(), length);
   if (place == running.stops.end() || *place != length) running.stops.insert(place, length);
 }
@@ -61,7 +69,7 @@ void KvMemory::begin(std::uint64_t id, std::uint64_t salt, std::span<const std::
   index_.add(id, salt, tokens, rank);
   if (match.source != 0) {
     const bool idle = idle_.contains(match.source);
-    if (!limits_.sharing && !idle) make_room(limits_.shape.blocks(pages_of(match.length)));
+    if (!limits_.sharing && !idle) make_room(limits_.shape.places(match.length));
     book_.fork(id, match.source, match.length);
     set_usable(id);
     ops_.push_back({StateOp::Kind::kFork, id, match.source, match.length});
@@ -73,7 +81,9 @@ void KvMemory::begin(std::uint64_t id, std::uint64_t salt, std::span<const std::
     }
   }
   if (parted >= match.length + kWorthWaiting) add_stop(running, id, parted);
-  add_stop(running, id, static_cast<std::uint32_t>(tokens.size()));
+  auto end = static_cast<std::uint32_t>(tokens.size());
+  if (limits_.shape.recurrent()) end = (end - 1) / kPageTokens * kPageTokens;
+  add_stop(running, id, end);
 }
 
 /// So that `pages` more can be held.

@@ -37,7 +37,9 @@ struct KvLimits {
 /// Where pages behind a window are let go, a sequence serves others near its end only. So a
 /// beginning that others share is kept as an idle sequence of its own, a snapshot, just before the
 /// running one moves on from it: the end of its prompt, where an earlier prompt parted from it, and
-/// what a waiting prompt shares. A plain value.
+/// what a waiting prompt shares. Where a layer is recurrent a beginning serves as long as it is and
+/// not shorter; there the end of a prompt is rounded down to a page, since what follows a prompt in
+/// a chat seldom begins with its very last tokens. A plain value.
 class KvMemory {
  public:
   explicit KvMemory(KvLimits limits);
@@ -74,10 +76,13 @@ class KvMemory {
   std::vector<StateOp> take_ops();
 
   const KvBook& book() const { return book_; }
+  /// Pages that running sequences use, with a slot for each of them: who begins is going to need
+  /// one of its own, whatever it shares or has now.
+  PageCounts claimed() const;
   /// Blocks that no running sequence uses.
-  std::uint64_t free_blocks() const { return limits_.shape.blocks_beside(book_.pinned()); }
+  std::uint64_t free_blocks() const { return limits_.shape.blocks_beside(claimed()); }
   /// Whether so many more pages can be had for running sequences.
-  bool fits(const PageCounts& more) const { return limits_.shape.fits(book_.pinned() + more); }
+  bool fits(const PageCounts& more) const { return limits_.shape.fits(claimed() + more); }
   std::size_t idle() const { return idle_.size(); }
 
  private:

@@ -108,8 +108,8 @@ Result<std::unique_ptr<Stage>> load_cuda_stage(const StageOptions& options,
   if (!loaded.ok()) return loaded.error();
   const int threads = options.threads != 0 ? options.threads : platform::physical_cores();
   const StageInfo info = info_of(options, *planned, *kv_bytes, **executor);
-  const cache::LayerKv kv{{shape->kv_heads, shape->head_dim, shape->head_dim, false, DType::kBF16},
-                          0};
+  const cache::LayerKv kv{
+      kernels::KvSpec{shape->kv_heads, shape->head_dim, shape->head_dim, false, DType::kBF16}, 0};
   return std::unique_ptr<Stage>(std::make_unique<CudaStage>(
       CudaStage::Parts{info, kv, std::make_unique<ThreadPool>(threads), *std::move(executor)}));
 }

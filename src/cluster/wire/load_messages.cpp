@@ -23,24 +23,35 @@ constexpr std::array<std::pair<Activations, std::string_view>, 3> kActivations =
 
 Error bad_field(const std::string& what) { return invalid("load request: " + what); }
 
+constexpr std::array<std::pair<StateKind, v1::StateKind>, 3> kStateKinds = {
+    {{StateKind::kPaged, v1::STATE_KIND_PAGED},
+     {StateKind::kWindowed, v1::STATE_KIND_WINDOWED},
+     {StateKind::kRecurrent, v1::STATE_KIND_RECURRENT}}};
+
 Status take_states(const v1::StageInfo& in, std::vector<StateGroup>& states) {
   if (in.states_size() > kMaxLayers) return invalid("loaded: more groups of states than layers");
   for (const v1::StateGroup& from : in.states()) {
-    const bool paged = from.kind() == v1::STATE_KIND_PAGED;
-    if (!paged && from.kind() != v1::STATE_KIND_WINDOWED) {
-      return invalid("loaded: a group of states must be paged or windowed");
+    const auto kind = std::find_if(kStateKinds.begin(), kStateKinds.end(),
+                                   [&](const auto& each) { return each.second == from.kind(); });
+    if (kind == kStateKinds.end()) {
+      return invalid("loaded: a group of states must be paged, windowed or recurrent");
     }
+    const StateGroup group{kind->first, from.window(), from.page_bytes()};
     const bool known = std::any_of(states.begin(), states.end(), [&](const StateGroup& each) {
-      return each.window == from.window();
+      return each.rule() == group.rule();
     });
-    if (known || paged != (from.window() == 0) || from.window() > kMaxWindow ||
-        from.page_bytes() == 0 || from.page_bytes() > kMaxPageBytes) {
-      return invalid("loaded: groups of states need a window each and pages of some bytes");
+    const bool windowed = group.kind == StateKind::kWindowed;
+    if (known || windowed != (group.window != 0) || group.window > kMaxWindow ||
+        group.page_bytes == 0 || group.page_bytes > kMaxPageBytes) {
+      return invalid("loaded: groups of states need a rule each and pages of some bytes");
     }
-    const auto kind = paged ? StateKind::kPaged : StateKind::kWindowed;
-    states.push_back({kind, from.window(), from.page_bytes()});
+    states.push_back(group);
   }
   return {};
+}
+
+v1::StateKind wire_kind(StateKind kind) {
+  return kStateKinds.at(static_cast<std::size_t>(kind)).second;
 }
 
 }  // namespace
@@ -105,7 +116,7 @@ void put(const StageInfo& info, v1::StageInfo& out) {
   out.set_weight_bytes_per_token(info.weight_bytes_per_token);
   for (const StateGroup& group : info.states) {
     v1::StateGroup& to = *out.add_states();
-    to.set_kind(group.kind == StateKind::kPaged ? v1::STATE_KIND_PAGED : v1::STATE_KIND_WINDOWED);
+    to.set_kind(wire_kind(group.kind));
     to.set_window(group.window);
     to.set_page_bytes(group.page_bytes);
   }

@@ -21,15 +21,16 @@ constexpr std::uint64_t kBlocksMax = 12;
 
 constexpr kernels::KvSpec kPlain{1, 16, 16, false, DType::kBF16};
 constexpr kernels::KvSpec kLatent{1, 32, 32, true, DType::kF32};
+constexpr kernels::StateSpec kState{3, 16, DType::kBF16, 2, 8, 16};
 
 std::uint64_t bytes_of(const std::vector<LayerKv>& layers) {
   std::uint64_t bytes = 0;
-  for (const LayerKv& layer : layers) bytes += kernels::kv_page_bytes(layer.kv);
+  for (const LayerKv& layer : layers) bytes += kernels::page_bytes(layer.kept);
   return bytes;
 }
 
-/// What attention would have written: one stamp for each position. Queries at positions from
-/// `floor` on can still be asked.
+/// What the layers would have written: one stamp for each position, the last one into a slot.
+/// Queries at positions from `floor` on can still be asked.
 struct Written {
   std::vector<std::uint32_t> stamps;
   std::uint32_t floor = 0;
@@ -45,6 +46,7 @@ class Walk {
   explicit Walk(unsigned seed)
       : random_(seed),
         layers_{{kPlain, 0}, {kLatent, 0}, {kPlain, random_window()}, {kLatent, random_window()}},
+        recurrent_(with_slots()),
         cache_(layers_, kBlocksMax * bytes_of(layers_), Storage::kPages) {}
 
   void tick() {
@@ -90,6 +92,12 @@ class Walk {
       const auto& stamps = written.stamps;
       ASSERT_EQ(cache_.length(name), stamps.size());
       for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+        if (recurrent(layer)) {
+          const auto& pages = cache_.layers(name)[layer].pages;
+          ASSERT_EQ(pages.size(), stamps.empty() ? 0U : 1U);
+          if (!stamps.empty()) ASSERT_EQ(read(name, layer, 0), stamps.back());
+          continue;
+        }
         for (std::size_t i = kept_from(written, layer); i < stamps.size(); ++i) {
           ASSERT_EQ(read(name, layer, i), stamps[i]) << "sequence " << name << " position " << i;
         }
@@ -111,6 +119,15 @@ class Walk {
 
  private:
   std::uint64_t pick(std::uint64_t n) { return random_() % n; }
+  bool with_slots() {
+    if (pick(2) == 0) return false;
+    layers_.insert(layers_.begin() + static_cast<std::ptrdiff_t>(pick(4)), {kState, 0});
+    layers_.push_back({kState, 0});
+    return true;
+  }
+  bool recurrent(std::size_t layer) const {
+    return std::holds_alternative<kernels::StateSpec>(layers_[layer].kept);
+  }
   int random_window() { return static_cast<int>(pick(3) == 0 ? 0 : 1 + pick(150)); }
 
   /// The start of the page of the first token that a query at `position` of a layer sees.
@@ -122,6 +139,7 @@ class Walk {
     return seen_from(layer, written.floor);
   }
   bool can_go_on_at(const Written& written, std::size_t length) const {
+    if (recurrent_ && length != written.stamps.size()) return false;
     for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
       if (seen_from(layer, length) < kept_from(written, layer)) return false;
     }
@@ -129,7 +147,8 @@ class Walk {
   }
   /// Mostly one that can be gone on at.
   std::uint32_t random_length(const Written& written, std::uint32_t least) {
-    std::uint64_t length = 0;
+    std::uint64_t length = written.stamps.size();
+    if (recurrent_ && length >= least && pick(3) > 0) return static_cast<std::uint32_t>(length);
     for (int tries = 0; tries < 5; ++tries) {
       length = least + pick(written.stamps.size() + 1 - least);
       if (can_go_on_at(written, length)) return static_cast<std::uint32_t>(length);
@@ -171,6 +190,7 @@ class Walk {
   }
 
   std::byte* slot(std::uint64_t name, std::size_t layer, std::size_t position) {
+    if (recurrent(layer)) return cache_.layers(name)[layer].pages.at(0);
     return cache_.layers(name)[layer].pages.at(position / kPage) + position % kPage * 4;
   }
   void write(const Append& append) {
@@ -188,6 +208,7 @@ class Walk {
 
   std::mt19937 random_;
   std::vector<LayerKv> layers_;
+  bool recurrent_;
   KvCache cache_;
   Model model_;
   std::vector<std::uint64_t> grown_;  // by the last tick

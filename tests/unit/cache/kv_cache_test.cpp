@@ -14,11 +14,11 @@ using Kind = StateOp::Kind;
 constexpr std::uint32_t kPage = kPageTokens;
 
 const std::vector<LayerKv> kLayers = {
-    {{2, 16, 16, false, DType::kF32}, 0},
-    {{1, 48, 32, true, DType::kBF16}, 0},
+    {kernels::KvSpec{2, 16, 16, false, DType::kF32}, 0},
+    {kernels::KvSpec{1, 48, 32, true, DType::kBF16}, 0},
 };
 
-std::uint64_t page_bytes(std::size_t layer) { return kernels::kv_page_bytes(kLayers[layer].kv); }
+std::uint64_t page_bytes(std::size_t layer) { return kernels::page_bytes(kLayers[layer].kept); }
 std::uint64_t block_bytes() { return page_bytes(0) + page_bytes(1); }
 
 class Cache : public testing::Test {
@@ -189,7 +189,7 @@ class WindowedCache : public testing::Test {
     return pages.size() - static_cast<std::size_t>(std::count(pages.begin(), pages.end(), nullptr));
   }
 
-  KvCache cache_{{{kLayers[0].kv, 100}, kLayers[1]}, 100 * block_bytes(), Storage::kPages};
+  KvCache cache_{{{kLayers[0].kept, 100}, kLayers[1]}, 100 * block_bytes(), Storage::kPages};
 };
 
 TEST_F(WindowedCache, PagesBehindTheWindowGoWhenTheTickIsOver) {
@@ -229,7 +229,7 @@ TEST_F(WindowedCache, AForkKeepsWhatItsOwnEndNeeds) {
 
 TEST(SparePages, OfOneGroupGiveWayToAnother) {
   const std::uint64_t bytes = 8 * page_bytes(0) + 8 * page_bytes(1);
-  KvCache cache({{kLayers[0].kv, 64}, kLayers[1]}, bytes, Storage::kPages);
+  KvCache cache({{kLayers[0].kept, 64}, kLayers[1]}, bytes, Storage::kPages);
   std::uint32_t length = 0;
   for (; length < 10 * kPage; length += kPage) {
     const std::vector<Append> more = {{1, length, kPage}};

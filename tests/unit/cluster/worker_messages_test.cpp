@@ -197,7 +197,9 @@ TEST(LoadMessages, AWorkersWordAboutItsStageIsChecked) {
   info.context_max = 512;
   info.hidden_dtype = DType::kBF16;
   info.weight_bytes = 123;
-  info.states = {{StateKind::kWindowed, 512, 4096}, {StateKind::kPaged, 0, 64}};
+  info.states = {{StateKind::kWindowed, 512, 4096},
+                 {StateKind::kPaged, 0, 64},
+                 {StateKind::kRecurrent, 0, 1 << 20}};
   v1::StageInfo wire;
   put(info, wire);
   const auto back = take_info(wire);

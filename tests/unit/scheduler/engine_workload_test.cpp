@@ -36,12 +36,19 @@ struct Asked {
 class Workload {
  public:
   explicit Workload(std::mt19937_64& random) : random_(random), pipeline_(pick(1, 5)) {
+    std::vector<int> windows = {0};
     if (pick(0, 1) == 0) {
-      pipeline_.windows(pick(0, 1) == 0 ? std::vector{0, pick(1, 200)}
-                                        : std::vector{pick(1, 90), 0, pick(91, 300)});
+      windows = pick(0, 1) == 0 ? std::vector{0, pick(1, 200)}
+                                : std::vector{pick(1, 90), 0, pick(91, 300)};
       windowed_ = true;
     }
-    if (pick(0, 1) == 0) pipeline_.kv_pages(static_cast<std::uint64_t>(pick(12, 60)));
+    if (pick(0, 1) == 0) {
+      windows.insert(windows.begin() + pick(0, 1), FakePipeline::kRecurrent);
+      recurrent_ = true;
+    }
+    if (windows.size() > 1) pipeline_.windows(windows);
+    const int least = recurrent_ ? 14 : 12;  // of the longest prompt, and its slot
+    if (pick(0, 1) == 0) pipeline_.kv_pages(static_cast<std::uint64_t>(pick(least, 60)));
     if (pick(0, 1) == 0) {
       pipeline_.costs(
           [](const cost::TickLoad& load) { return 0.01 + 0.002 * static_cast<double>(load.rows); });
@@ -167,14 +174,15 @@ class Workload {
     const EngineStats stats = engine_->stats();
     ASSERT_EQ(stats.running, 0U);
     ASSERT_EQ(stats.kv_tokens_used, 0U);
-    // Windows leave parts of blocks, which are rounded up.
-    ASSERT_LE(stats.kv_tokens_idle, windowed_ ? (limit_ + 63) / 64 * 64 : limit_);
+    // Windows and slots are parts of blocks, which are rounded up.
+    ASSERT_LE(stats.kv_tokens_idle, windowed_ || recurrent_ ? (limit_ + 63) / 64 * 64 : limit_);
     ASSERT_TRUE(pipeline_.pages_held().has_value());
     // The page of the last request, which was there a second time, is freed with the next tick.
     const std::uint64_t held = *pipeline_.pages_held() * 64;
-    ASSERT_LE(held, stats.kv_tokens_idle + 64);
+    const std::uint64_t last = recurrent_ ? 4 * 64 : 64;  // with its slot
+    ASSERT_LE(held, stats.kv_tokens_idle + last);
     // Stages that share pages count fewer than an engine that does not rely on it.
-    ASSERT_TRUE(!sharing_ || held == stats.kv_tokens_idle + 64);
+    ASSERT_TRUE(!sharing_ || recurrent_ || held == stats.kv_tokens_idle + 64);
   }
 
   std::mt19937_64& random_;
@@ -184,6 +192,7 @@ class Workload {
   bool refuses_ = false;
   bool sharing_ = true;
   bool windowed_ = false;
+  bool recurrent_ = false;
   std::map<std::uint64_t, Asked> asked_;
   std::map<std::uint64_t, Outcome> outcomes_;
   std::set<std::uint64_t> cancelled_;

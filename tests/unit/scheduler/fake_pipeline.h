@@ -51,17 +51,19 @@ class FakePipeline final : public Pipeline {
     kv_pages(kManyPages);
   }
 
-  /// Memory of every stage, in pages of all its layers. Before the first tick.
+  /// Memory of every stage, in pages of all its layers that have pages. Before the first tick.
   void kv_pages(std::uint64_t pages) {
     std::vector<cache::LayerKv> layers;
     std::uint64_t block = 0;
     for (const int window : windows_) {
-      layers.push_back({kSpec, window});
-      block += kernels::kv_page_bytes(kSpec);
+      const bool recurrent = window == kRecurrent;
+      layers.push_back({recurrent ? kernels::LayerKept(kState) : kSpec, recurrent ? 0 : window});
+      block += recurrent ? 0 : kernels::kv_page_bytes(kSpec);
     }
     info_.kv_bytes_max = pages * block;
     // Arrays know no windows.
-    const bool windowed = windows_ != std::vector<int>{0};
+    const bool windowed =
+        std::ranges::any_of(windows_, [](const int window) { return window > 0; });
     const auto storage = windowed ? cache::Storage::kPages : cache::Storage::kArrays;
     caches_.clear();
     for (int stage = 0; stage < stages_; ++stage) {
@@ -69,6 +71,8 @@ class FakePipeline final : public Pipeline {
     }
     info_.states = caches_.front().states();
   }
+  /// Stands among windows for a recurrent layer.
+  static constexpr int kRecurrent = -1;
   /// Layers of every stage with these windows (0: none), and memory for all. Before kv_pages().
   void windows(std::vector<int> windows) {
     windows_ = std::move(windows);
@@ -150,6 +154,7 @@ class FakePipeline final : public Pipeline {
 
  private:
   static constexpr kernels::KvSpec kSpec{1, 4, 4, false, DType::kBF16};
+  static constexpr kernels::StateSpec kState{3, 16, DType::kBF16, 8, 8, 16};
   static constexpr std::uint64_t kManyPages = 1 << 16;
 
   struct Waiting {

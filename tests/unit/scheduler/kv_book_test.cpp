@@ -17,13 +17,21 @@
 namespace tandem::scheduler {
 namespace {
 
+/// A window that stands for a recurrent group.
+constexpr std::uint32_t kSlot = 0xFFFFFFFF;
+
+StateRule rule_of(std::uint32_t window) {
+  if (window == kSlot) return {StateKind::kRecurrent, 0};
+  return {window == 0 ? StateKind::kPaged : StateKind::kWindowed, window};
+}
+
 /// One rank whose pages of group i take 2^i bytes.
-KvShape shape_of(std::vector<std::uint32_t> windows, std::uint64_t bytes_max = 1 << 30) {
+KvShape shape_of(const std::vector<std::uint32_t>& windows, std::uint64_t bytes_max = 1 << 30) {
   KvShape shape;
-  shape.windows = std::move(windows);
+  for (const std::uint32_t window : windows) shape.groups.push_back(rule_of(window));
   shape.ranks.resize(1);
   shape.ranks[0].bytes_max = bytes_max;
-  for (std::size_t g = 0; g < shape.windows.size(); ++g) {
+  for (std::size_t g = 0; g < shape.groups.size(); ++g) {
     shape.ranks[0].page_bytes.push_back(1ULL << g);
   }
   return shape;
@@ -91,8 +99,37 @@ TEST(KvBook, AModelLikeGemma3HoldsWhatItsWindowsSee) {
       book.end_tick();
     }
     EXPECT_EQ(shape.bytes(book.held()), bytes) << tokens;
-    EXPECT_EQ(shape.bytes(shape.blocks(tokens / 64)), whole);
+    EXPECT_EQ(shape.bytes(shape.places(tokens)), whole);
   }
+}
+
+TEST(KvBook, ASlotIsOnePageThatEveryTokenWrites) {
+  KvBook book(shape_of({0, kSlot}));
+  EXPECT_EQ(book.pages_to_append(1, 1000), (PageCounts{16, 1}));
+  book.append(1, 1000);
+  book.end_tick();
+  EXPECT_EQ(book.held(), (PageCounts{16, 1}));
+  EXPECT_EQ(book.least(1), 1000U);
+  EXPECT_EQ(book.least_after(1, 24), 1024U);
+  EXPECT_EQ(book.pages_to_append(1, 24), (PageCounts{0, 0}));
+  book.fork(2, 1, 1000);
+  EXPECT_EQ(book.held(), (PageCounts{16, 1}));
+  EXPECT_EQ(book.pinned_pages(1, 1000), (PageCounts{15, 0})) << "each needs a slot of its own";
+  EXPECT_EQ(book.pages_to_append(2, 24), (PageCounts{1, 1}));
+  book.append(2, 24);
+  EXPECT_EQ(book.held(), (PageCounts{17, 2}));
+  book.unpin(1);
+  const auto never = [](const PageCounts&) { return false; };
+  EXPECT_EQ(book.length_for(1, never), 0U) << "it can be freed, not shortened";
+}
+
+TEST(KvShape, ARankOfRecurrentLayersAloneHasRoomForSlotsOnly) {
+  KvShape shape = shape_of({0, kSlot});
+  shape.ranks = {{1000, {10, 50}}, {120, {0, 40}}};
+  EXPECT_EQ(shape.blocks_beside({10, 2}), 80U);
+  EXPECT_TRUE(shape.fits({10, 3}));
+  EXPECT_FALSE(shape.fits({10, 4}));
+  EXPECT_EQ(shape.length_max(), 95 * 64U);
 }
 
 TEST(KvShape, AsLongASequenceFitsAsItsPagesDo) {
@@ -140,20 +177,21 @@ class Twin {
   KvBook book;
 
  private:
-  static kernels::KvSpec spec(std::size_t group) {
-    return {1, 4 << group, 4, false, DType::kBF16};
+  static kernels::LayerKept kept(std::size_t group, std::uint32_t window) {
+    if (window == kSlot) return kernels::StateSpec{3, 8 << group, DType::kBF16, 1, 8, 16};
+    return kernels::KvSpec{1, 4 << group, 4, false, DType::kBF16};
   }
   static std::vector<cache::LayerKv> layers_for(const std::vector<std::uint32_t>& windows) {
     std::vector<cache::LayerKv> layers;
     for (const std::uint32_t window : windows) {
-      layers.push_back({spec(layers.size()), static_cast<int>(window)});
+      layers.push_back({kept(layers.size(), window), static_cast<int>(rule_of(window).window)});
     }
     return layers;
   }
   static KvShape shape_for(const std::vector<std::uint32_t>& windows) {
     KvShape shape = shape_of(windows, std::uint64_t{1} << 40);
     for (std::size_t g = 0; g < windows.size(); ++g) {
-      shape.ranks[0].page_bytes[g] = kernels::kv_page_bytes(spec(g));
+      shape.ranks[0].page_bytes[g] = kernels::page_bytes(kept(g, windows[g]));
     }
     return shape;
   }
@@ -214,6 +252,7 @@ TEST(KvBook, CountsAsTheStagesCachesDo) {
     for (std::uint64_t more = random() % 3; more > 0; --more) {
       windows.push_back(windows.back() + 1 + static_cast<std::uint32_t>(random() % 150));
     }
+    if (random() % 2 == 0) windows.push_back(kSlot);
     std::shuffle(windows.begin(), windows.end(), random);
     Twin twin(windows);
     std::map<std::uint64_t, bool> sequences;  // id -> running

@@ -20,14 +20,27 @@ namespace {
 using Ids = std::vector<std::int32_t>;
 constexpr kernels::KvSpec kSpec{1, 4, 4, false, DType::kBF16};
 
+/// A window that stands for a recurrent layer.
+constexpr std::uint32_t kSlot = 0xFFFFFFFF;
+constexpr kernels::StateSpec kState{3, 16, DType::kBF16, 2, 8, 16};
+
+kernels::LayerKept kept_by(const StateRule& rule) {
+  if (rule.recurrent()) return kState;
+  return kSpec;
+}
+
 /// Layers with these windows (0: none) on one rank that has room for `blocks` pages of all.
 KvLimits limits_of(const std::vector<std::uint32_t>& windows, std::uint64_t blocks,
                    std::uint64_t idle_blocks) {
   const std::uint64_t page = kernels::kv_page_bytes(kSpec);
   KvShape shape;
-  shape.windows = windows;
   shape.ranks.push_back({blocks * windows.size() * page, {}});
-  shape.ranks[0].page_bytes.assign(windows.size(), page);
+  for (const std::uint32_t window : windows) {
+    const auto kind = window == 0 ? StateKind::kPaged : StateKind::kWindowed;
+    shape.groups.push_back(window == kSlot ? StateRule{StateKind::kRecurrent, 0}
+                                           : StateRule{kind, window});
+    shape.ranks[0].page_bytes.push_back(kernels::page_bytes(kept_by(shape.groups.back())));
+  }
   return {.shape = shape, .idle_bytes = idle_blocks * windows.size() * page};
 }
 
@@ -86,8 +99,8 @@ class Stage {
  private:
   static std::vector<cache::LayerKv> layers_of(const KvShape& shape) {
     std::vector<cache::LayerKv> layers;
-    for (const std::uint32_t window : shape.windows) {
-      layers.push_back({kSpec, static_cast<int>(window)});
+    for (const StateRule& rule : shape.groups) {
+      layers.push_back({kept_by(rule), static_cast<int>(rule.window)});
     }
     return layers;
   }
@@ -176,6 +189,45 @@ TEST(KvMemory, WhoWaitsForAPrefixFindsItWhereItEnds) {
   }
 }
 
+TEST(KvMemory, AStateServesWhereItIsAndThatIsBeforeTheEndOfAPrompt) {
+  Stage stage(limits_of({0, kSlot}, 1000, 1000));
+  const Ids prompt = tokens(500, 3);
+  ASSERT_TRUE(stage.begin(1, prompt));
+  ASSERT_EQ(stage.memory.tokens_to_stop(1), 448U);
+  stage.append(1, 448);
+  stage.tick();
+  stage.append(1, 52);
+  stage.tick();
+  // As an engine does, with what it draws.
+  KvMemory& memory = stage.memory;
+  for (int i = 0; i < 30; ++i) {
+    memory.append(1, 1);
+    memory.take_ops();
+  }
+  EXPECT_EQ(memory.match(0, joined(prompt, {1}), {0, 9}).length, 448U);
+  EXPECT_EQ(memory.match(0, prompt, {0, 9}).length, 448U) << "asked again";
+  EXPECT_EQ(memory.match(0, tokens(449, 3), {0, 9}).length, 448U);
+  EXPECT_EQ(memory.match(0, tokens(448, 3), {0, 9}).source, 0U) << "a token has to be left";
+}
+
+TEST(KvMemory, WhoGoesOnFromAnEndedSequenceTakesItsSlotOver) {
+  Stage stage(limits_of({0, kSlot}, 1000, 1000));
+  const Ids first = tokens(100, 3);
+  ASSERT_TRUE(stage.begin(1, first));
+  stage.append(1, 64);
+  stage.tick();
+  stage.append(1, 36);
+  stage.tick();
+  stage.end(1);
+  const std::uint64_t slots = stage.memory.book().held()[1];
+  ASSERT_EQ(slots, 2U) << "the one it ended with, and the snapshot";
+  ASSERT_TRUE(stage.begin(2, joined(first, tokens(20, 4))));
+  EXPECT_EQ(stage.found, 100U);
+  stage.append(2, 20);
+  stage.tick();
+  EXPECT_EQ(stage.memory.book().held()[1], slots);
+}
+
 class Walk {
  public:
   explicit Walk(std::mt19937_64& random)
@@ -204,6 +256,7 @@ class Walk {
   std::vector<std::uint32_t> windows() {
     std::vector<std::uint32_t> windows = {0, static_cast<std::uint32_t>(pick(1, 100))};
     if (pick(0, 1) == 0) windows.push_back(static_cast<std::uint32_t>(pick(101, 200)));
+    if (pick(0, 1) == 0) windows.push_back(kSlot);
     std::shuffle(windows.begin(), windows.end(), random_);
     return windows;
   }
@@ -211,6 +264,9 @@ class Walk {
     Ids prompt = bases_[pick(0, 2)];
     prompt.resize(pick(1, prompt.size()));
     prompt = joined(prompt, tokens(pick(1, 300), static_cast<std::int32_t>(pick(3, 9))));
+    // Whoever begins is going to need a slot, and a page, of its own.
+    const auto& shape = limits_.shape;
+    if (!stage_.memory.fits(shape.places(kPageTokens))) return;
     if (stage_.begin(next_, prompt)) running_.push_back(next_);
     ++next_;
   }

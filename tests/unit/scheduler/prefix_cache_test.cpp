@@ -258,6 +258,41 @@ TEST(WindowedPrefixes, WhoComesTogetherSharesWhatIsComputedOnce) {
   }
 }
 
+TEST(RecurrentPrefixes, AChatGoesOnFromTheEndOfItsLastPrompt) {
+  for (const bool sharing : {true, false}) {
+    FakePipeline pipeline(2);
+    pipeline.windows({0, FakePipeline::kRecurrent, FakePipeline::kRecurrent});
+    pipeline.info().pages_shared = sharing;
+    Engine engine(pipeline, {});
+    Ids prompt = tokens(500, 3);
+    std::vector<std::uint32_t> cached;
+    for (std::int32_t turn = 0; turn < 4; ++turn) {
+      const auto id = engine.add(request_of(prompt, 30));
+      const auto outcomes = run_all(engine);
+      EXPECT_EQ(outcomes.at(*id).ids, expected(prompt, 30));
+      cached.push_back(outcomes.at(*id).cached);
+      prompt.resize(prompt.size() - 3);  // as a template does that lets thoughts go
+      prompt = joined(prompt, tokens(100, 20 + turn));
+    }
+    EXPECT_EQ(cached, (std::vector<std::uint32_t>{0, 448, 576, 640})) << sharing;
+    EXPECT_THAT(pipeline.broken(), IsEmpty());
+  }
+}
+
+TEST(RecurrentPrefixes, TheSamePromptAndOneThatGoesOnFromAnAnswerAreFound) {
+  FakePipeline pipeline(1);
+  pipeline.windows({0, FakePipeline::kRecurrent});
+  Engine engine(pipeline, {});
+  const Ids prompt = tokens(200, 3);
+  ASSERT_TRUE(engine.add(request_of(prompt, 20)).ok());
+  run_all(engine);
+  const auto again = engine.add(request_of(prompt, 20));
+  EXPECT_EQ(run_all(engine).at(*again).cached, 192U);
+  const auto more = engine.add(request_of(joined(joined(prompt, expected(prompt, 20)), {7, 8}), 3));
+  EXPECT_EQ(run_all(engine).at(*more).cached, 219U) << "the last token drawn was not computed";
+  EXPECT_THAT(pipeline.broken(), IsEmpty());
+}
+
 TEST(PrefixCache, ItsLimitHolds) {
   for (const std::uint64_t limit : {0U, 64U, 300U}) {
     FakePipeline pipeline(limit == 300 ? 3 : 1);
