@@ -41,6 +41,17 @@ void check_router(const RouterSpec& spec, const mx::array& logits,
         "a correction has one value an expert");
 }
 
+/// The batch's sequences have `tokens` rows.
+void check_batch(const Batch& batch, std::size_t layer, int tokens) {
+  int row = 0;
+  for (const SequenceRows& r : batch.sequences) {
+    check(r.row == row && r.count >= 0 && r.position >= 0 && layer < r.layers.size(),
+          "sequences cover the rows in order and keep something in the layer");
+    row += r.count;
+  }
+  check(row == tokens, "sequences cover all rows");
+}
+
 void check_attention(const AttentionSpec& spec, const AttentionRows& rows, const Batch& batch,
                      std::size_t layer) {
   const auto& [q, k, v] = rows;
@@ -59,13 +70,29 @@ void check_attention(const AttentionSpec& spec, const AttentionRows& rows, const
               v->shape(2) == kv.value_dim,
           "values are [tokens, kv heads, value_dim]");
   }
-  int row = 0;
-  for (const SequenceRows& r : batch.sequences) {
-    check(r.row == row && r.count >= 0 && r.position >= 0 && layer < r.layers.size(),
-          "sequences cover the rows in order and have KV in the layer");
-    row += r.count;
+  check_batch(batch, layer, q.shape(0));
+}
+
+void check_state(const StateSpec& state) {
+  check(state.conv_rows > 0 && state.channels > 0 && state.heads > 0 && state.key_dim > 0 &&
+            state.value_dim > 0,
+        "a state keeps inputs and matrices");
+}
+
+void check_delta(const DeltaSpec& spec, const DeltaRows& rows, const DeltaWeights& weights) {
+  const StateSpec& state = spec.state;
+  const auto& [qkv, a, b] = rows;
+  check(spec.key_heads > 0 && state.heads % spec.key_heads == 0,
+        "heads of a state are a multiple of those of keys");
+  check(qkv.ndim() == 2 &&
+            qkv.shape(1) == 2 * spec.key_heads * state.key_dim + state.heads * state.value_dim,
+        "a row has queries, keys and values");
+  const mx::Shape gates = {qkv.shape(0), state.heads};
+  check(a.shape() == gates && b.shape() == gates, "a row has two gates a head");
+  for (const mx::array* each : {&weights.log_decay, &weights.bias}) {
+    check(each->ndim() == 1 && each->shape(0) == state.heads && each->dtype() == mx::float32,
+          "decays have one float32 a head");
   }
-  check(row == q.shape(0), "sequences cover all rows");
 }
 
 }  // namespace
@@ -178,6 +205,19 @@ mx::array Ops::rms_norm(const mx::array& x, const mx::array& weight, float epsil
   return run_rms_norm(x, weight, epsilon);
 }
 
+mx::array Ops::gate(const mx::array& x, const mx::array& gate) const {
+  check(gate.shape() == x.shape() || (gate.shape(-1) == 1 && without_last(gate) == without_last(x)),
+        "a gate has the shape of what it gates, or one value a row");
+  return run_gate(x, gate);
+}
+
+mx::array Ops::gated_rms_norm(const mx::array& x, const mx::array& gate, const mx::array& weight,
+                              float epsilon) const {
+  check_weight(x, weight);
+  check(gate.shape() == x.shape(), "a gate and what it gates have one shape");
+  return run_gated_rms_norm(x, gate, weight, epsilon);
+}
+
 Residual Ops::add_rms_norm(const mx::array& x, const mx::array& delta, const mx::array& weight,
                            float epsilon) const {
   check_weight(x, weight);
@@ -254,6 +294,27 @@ mx::array Ops::attention(const AttentionSpec& spec, const AttentionRows& rows, c
   std::optional<mx::array> extra;
   if (sinks) extra = as_f32(*sinks);
   return run_attention(spec, rows, batch, layer, extra);
+}
+
+mx::array Ops::causal_conv(const StateSpec& state, const mx::array& x, const mx::array& taps,
+                           const Batch& batch, std::size_t layer) const {
+  check_state(state);
+  check(state.conv_type == dtype(), "a state keeps inputs in the type of activations");
+  check(x.ndim() == 2 && x.shape(1) == state.channels, "x of a convolution is [tokens, channels]");
+  check(taps.ndim() == 2 && taps.shape(0) == state.conv_rows + 1 &&
+            taps.shape(1) == state.channels && taps.dtype() == mx::float32,
+        "taps are float32 [taps, channels]");
+  check_batch(batch, layer, x.shape(0));
+  return run_causal_conv(state, x, taps, batch, layer);
+}
+
+mx::array Ops::gated_delta(const DeltaSpec& spec, const DeltaRows& rows,
+                           const DeltaWeights& weights, const Batch& batch,
+                           std::size_t layer) const {
+  check_state(spec.state);
+  check_delta(spec, rows, weights);
+  check_batch(batch, layer, rows.qkv.shape(0));
+  return run_gated_delta(spec, rows, weights, batch, layer);
 }
 
 }  // namespace tandem::kernels

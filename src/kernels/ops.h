@@ -22,6 +22,7 @@
 #include "kernels/gated_activation.h"
 #include "kernels/matrix.h"
 #include "kernels/moe.h"
+#include "kernels/recurrent.h"
 #include "kernels/rope.h"
 #include "tandem/dtype.h"
 #include "tandem/error.h"
@@ -116,6 +117,11 @@ class Ops {
   /// x / rms(x) * weight over the last axis (arXiv 1910.07467), for weight [n] of norm_weight()
   /// (Gemma's 1 + w is added at load). Sums in one fixed order per row.
   mx::array rms_norm(const mx::array& x, const mx::array& weight, float epsilon) const;
+  /// x * sigmoid(gate), for a gate of x's shape or with one value a row.
+  mx::array gate(const mx::array& x, const mx::array& gate) const;
+  /// rms_norm(x) * silu(gate), rounded once; gate has the shape of x.
+  mx::array gated_rms_norm(const mx::array& x, const mx::array& gate, const mx::array& weight,
+                           float epsilon) const;
   /// {x + delta, rms_norm(x + delta)} in one pass.
   Residual add_rms_norm(const mx::array& x, const mx::array& delta, const mx::array& weight,
                         float epsilon) const;
@@ -162,6 +168,22 @@ class Ops {
                       std::size_t layer,
                       const std::optional<mx::array>& sinks = std::nullopt) const;
 
+  // Recurrent layers. A sequence's state is read and replaced, in the order of its tokens, one
+  // after the other: the same bits for any split of them into calls. As with attention the
+  // KvSequences must live until the result is computed, once.
+
+  /// silu of a causal depthwise convolution over each sequence's rows and the inputs that its state
+  /// keeps: x [T, channels], taps float32 [conv_rows + 1, channels], the newest input's last ->
+  /// [T, channels]. Sums from the oldest input on.
+  mx::array causal_conv(const StateSpec& state, const mx::array& x, const mx::array& taps,
+                        const Batch& batch, std::size_t layer) const;
+  /// The gated delta rule (arXiv 2412.06464) -> [T, heads, value_dim]. For a head's matrix S, a
+  /// token's q and k brought to length 1 and q divided by sqrt(key_dim):
+  ///   S <- exp(-exp(log_decay) softplus(a + bias)) S;  u = sigmoid(b) (v - S k);
+  ///   S <- S + u k^T;  y = S q.
+  mx::array gated_delta(const DeltaSpec& spec, const DeltaRows& rows, const DeltaWeights& weights,
+                        const Batch& batch, std::size_t layer) const;
+
  protected:
   explicit Ops(Activations activations) : activations_(activations) {}
 
@@ -188,6 +210,9 @@ class Ops {
   virtual mx::array run_scale(const mx::array& x, float factor) const = 0;
   virtual mx::array run_rms_norm(const mx::array& x, const mx::array& weight,
                                  float epsilon) const = 0;
+  virtual mx::array run_gate(const mx::array& x, const mx::array& gate) const = 0;
+  virtual mx::array run_gated_rms_norm(const mx::array& x, const mx::array& gate,
+                                       const mx::array& weight, float epsilon) const = 0;
   virtual Residual run_add_rms_norm(const mx::array& x, const mx::array& delta,
                                     const mx::array& weight, float epsilon) const = 0;
   virtual mx::array run_rope(const mx::array& x, const mx::array& positions,
@@ -204,6 +229,12 @@ class Ops {
   virtual mx::array run_attention(const AttentionSpec& spec, const AttentionRows& rows,
                                   const Batch& batch, std::size_t layer,
                                   const std::optional<mx::array>& sinks) const = 0;
+  virtual mx::array run_causal_conv(const StateSpec& state, const mx::array& x,
+                                    const mx::array& taps, const Batch& batch,
+                                    std::size_t layer) const = 0;
+  virtual mx::array run_gated_delta(const DeltaSpec& spec, const DeltaRows& rows,
+                                    const DeltaWeights& weights, const Batch& batch,
+                                    std::size_t layer) const = 0;
 
   Activations activations_;
 };

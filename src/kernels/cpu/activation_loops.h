@@ -101,6 +101,22 @@ void add_row(const void* a, const void* b, void* out, std::size_t n) {
 }
 
 template <class E>
+void gate_elements(const void* x, const void* gate, void* out, std::size_t n) {
+  for_vectors(n, [&](std::size_t i, auto part) {
+    const Vec share = sigmoid(load(static_cast<const E*>(gate) + i, part));
+    store(hn::Mul(load(static_cast<const E*>(x) + i, part), share), static_cast<E*>(out) + i, part);
+  });
+}
+
+template <class E>
+void gate_row(const void* x, const void* gate, void* out, std::size_t n) {
+  const Vec share = set(hn::GetLane(sigmoid(load(static_cast<const E*>(gate), Part{1}))));
+  for_vectors(n, [&](std::size_t i, auto part) {
+    store(hn::Mul(load(static_cast<const E*>(x) + i, part), share), static_cast<E*>(out) + i, part);
+  });
+}
+
+template <class E>
 void scale_row(const void* x, void* out, std::size_t n, float factor) {
   for_vectors(n, [&](std::size_t i, auto part) {
     store(hn::Mul(load(static_cast<const E*>(x) + i, part), set(factor)), static_cast<E*>(out) + i,

@@ -44,6 +44,9 @@ class CpuOps final : public Ops {
   mx::array run_add(const mx::array& a, const mx::array& b) const override;
   mx::array run_scale(const mx::array& x, float factor) const override;
   mx::array run_rms_norm(const mx::array& x, const mx::array& weight, float epsilon) const override;
+  mx::array run_gate(const mx::array& x, const mx::array& gate) const override;
+  mx::array run_gated_rms_norm(const mx::array& x, const mx::array& gate, const mx::array& weight,
+                               float epsilon) const override;
   Residual run_add_rms_norm(const mx::array& x, const mx::array& delta, const mx::array& weight,
                             float epsilon) const override;
   mx::array run_rope(const mx::array& x, const mx::array& positions,
@@ -59,6 +62,11 @@ class CpuOps final : public Ops {
                         const GatedMatrices& experts) const override;
   mx::array run_attention(const AttentionSpec& spec, const AttentionRows& rows, const Batch& batch,
                           std::size_t layer, const std::optional<mx::array>& sinks) const override;
+  mx::array run_causal_conv(const StateSpec& state, const mx::array& x, const mx::array& taps,
+                            const Batch& batch, std::size_t layer) const override;
+  mx::array run_gated_delta(const DeltaSpec& spec, const DeltaRows& rows,
+                            const DeltaWeights& weights, const Batch& batch,
+                            std::size_t layer) const override;
 
   /// One loop over all elements: loop(inputs' bytes at a range, output's bytes there, elements).
   using ElementLoop =

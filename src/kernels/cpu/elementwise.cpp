@@ -44,6 +44,32 @@ mx::array CpuOps::run_add(const mx::array& a, const mx::array& b) const {
                               std::size_t n) { run(x, y, out, n); });
 }
 
+mx::array CpuOps::run_gate(const mx::array& x, const mx::array& gate) const {
+  if (gate.shape() == x.shape()) {
+    return element_loop(
+        "gate", {x, gate},
+        [run = row_loops().gate](const std::byte* in, const std::byte* by, std::byte* out,
+                                 std::size_t n) { run(in, by, out, n); });
+  }
+  const auto loop = row_loops().gate_row;
+  const std::size_t item = size_of(dtype());
+  return cpu_run("gate", {activation(x), activation(gate)}, x.shape(), type(),
+                 [&](auto in, auto out) {
+                   const auto [rows, cols] = rows_of(in[0]);
+                   const std::byte* from = bytes_at(in[0]);
+                   const std::byte* by = bytes_at(in[1]);
+                   std::byte* to = bytes_at(out[0]);
+                   for_rows(pool_, rows, cols, [&, n = cols](std::int64_t begin, std::int64_t end) {
+                     const auto count = static_cast<std::size_t>(n);
+                     for (std::int64_t r = begin; r < end; ++r) {
+                       const auto row = static_cast<std::size_t>(r);
+                       const std::size_t at = row * count * item;
+                       loop(from + at, by + row * item, to + at, count);
+                     }
+                   });
+                 });
+}
+
 mx::array CpuOps::run_scale(const mx::array& x, float factor) const {
   return element_loop(
       "scale", {x},

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/attention_table.h"
 #include "kernels/cpu/product.h"
+#include "kernels/cpu/recurrent_table.h"
 #include "kernels/cpu/row_loops.h"
 
 namespace tandem::kernels {
@@ -14,6 +15,7 @@ struct Loops {
   const ProductLoops& product;
   const RowTable& rows;
   const AttentionLoops& attention;
+  const RecurrentTable& recurrent;
 };
 
 namespace avx512 {

@@ -24,6 +24,27 @@ mx::array CpuOps::run_rms_norm(const mx::array& x, const mx::array& weight, floa
   });
 }
 
+mx::array CpuOps::run_gated_rms_norm(const mx::array& x, const mx::array& gate,
+                                     const mx::array& weight, float epsilon) const {
+  const auto loop = row_loops().gated_rms_norm;
+  const std::size_t item = size_of(dtype());
+  return cpu_run("gated_rms_norm", {activation(x), activation(gate), weight}, x.shape(), type(),
+                 [&](auto in, auto out) {
+                   const auto [rows, cols] = rows_of(in[0]);
+                   const std::byte* from = bytes_at(in[0]);
+                   const std::byte* open = bytes_at(in[1]);
+                   const float* w = in[2].template data<float>();
+                   std::byte* to = bytes_at(out[0]);
+                   for_rows(pool_, rows, cols, [&, n = cols](std::int64_t begin, std::int64_t end) {
+                     const auto count = static_cast<std::size_t>(n);
+                     for (std::int64_t r = begin; r < end; ++r) {
+                       const auto at = static_cast<std::size_t>(r) * count * item;
+                       loop(from + at, open + at, w, to + at, count, epsilon);
+                     }
+                   });
+                 });
+}
+
 Residual CpuOps::run_add_rms_norm(const mx::array& x, const mx::array& delta,
                                   const mx::array& weight, float epsilon) const {
   const RowLoops& loops = row_loops();

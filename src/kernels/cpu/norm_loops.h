@@ -1,6 +1,7 @@
 #pragma once
 // Root-mean-square normalisation of one row.
 
+#include "kernels/cpu/activation_loops.h"
 #include "kernels/cpu/simd.h"
 
 namespace tandem::kernels::HWY_NAMESPACE {
@@ -24,13 +25,30 @@ HWY_INLINE float sum_of_squares(const E* x, std::size_t n) {
 }
 
 template <class E>
+HWY_INLINE Vec inverse_rms(const E* row, std::size_t n, float epsilon) {
+  const float mean = sum_of_squares(row, n) / static_cast<float>(n);
+  return hn::Div(set(1.0f), hn::Sqrt(set(mean + epsilon)));
+}
+
+template <class E>
 void rms_norm_row(const void* x, const float* weight, void* out, std::size_t n, float epsilon) {
   const auto* row = static_cast<const E*>(x);
-  const float mean = sum_of_squares(row, n) / static_cast<float>(n);
-  const Vec inverse = hn::Div(set(1.0f), hn::Sqrt(set(mean + epsilon)));
+  const Vec inverse = inverse_rms(row, n, epsilon);
   for_vectors(n, [&](std::size_t i, auto part) {
     store(hn::Mul(hn::Mul(load(row + i, part), inverse), load(weight + i, part)),
           static_cast<E*>(out) + i, part);
+  });
+}
+
+template <class E>
+void gated_rms_norm_row(const void* x, const void* gate, const float* weight, void* out,
+                        std::size_t n, float epsilon) {
+  const auto* row = static_cast<const E*>(x);
+  const Vec inverse = inverse_rms(row, n, epsilon);
+  for_vectors(n, [&](std::size_t i, auto part) {
+    const Vec normed = hn::Mul(hn::Mul(load(row + i, part), inverse), load(weight + i, part));
+    const Vec open = silu(load(static_cast<const E*>(gate) + i, part));
+    store(hn::Mul(normed, open), static_cast<E*>(out) + i, part);
   });
 }
 

@@ -15,8 +15,15 @@ struct RowLoops {
   void (*softcap)(const void* x, void* out, std::size_t n, float cap);
   void (*add)(const void* a, const void* b, void* out, std::size_t n);
   void (*scale)(const void* x, void* out, std::size_t n, float factor);
+  /// x * sigmoid(gate).
+  void (*gate)(const void* x, const void* gate, void* out, std::size_t n);
+  /// One row: x * sigmoid(*gate).
+  void (*gate_row)(const void* x, const void* gate, void* out, std::size_t n);
   /// One row: x / rms(x) * weight.
   void (*rms_norm)(const void* x, const float* weight, void* out, std::size_t n, float epsilon);
+  /// One row: the same times silu(gate).
+  void (*gated_rms_norm)(const void* x, const void* gate, const float* weight, void* out,
+                         std::size_t n, float epsilon);
   /// cos and sin of position * frequency[i] (the product in float32), times magnitude.
   void (*rope_angles)(const float* frequency, std::size_t half, float position, float magnitude,
                       float* cos, float* sin);

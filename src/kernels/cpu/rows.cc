@@ -8,8 +8,9 @@ namespace tandem::kernels::HWY_NAMESPACE {
 
 template <class E>
 constexpr RowLoops row_loops() {
-  return {gated_row<E>,    softcap_row<E>, add_row<E>, scale_row<E>,
-          rms_norm_row<E>, rope_angles,    rope_row<E>};
+  return {gated_row<E>,     softcap_row<E>, add_row<E>,      scale_row<E>,
+          gate_elements<E>, gate_row<E>,    rms_norm_row<E>, gated_rms_norm_row<E>,
+          rope_angles,      rope_row<E>};
 }
 
 }  // namespace tandem::kernels::HWY_NAMESPACE

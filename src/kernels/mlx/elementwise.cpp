@@ -43,6 +43,17 @@ mx::array MlxOps::run_gated(const mx::array& gate, const mx::array& up, GatedAct
   return (on_gpu() ? mx::compile(parts, /*shapeless=*/true)(inputs) : parts(inputs))[0];
 }
 
+mx::array MlxOps::run_gate(const mx::array& x, const mx::array& gate) const {
+  return activation(mx::multiply(as_f32(x), mx::sigmoid(as_f32(gate), stream_), stream_));
+}
+
+mx::array MlxOps::run_gated_rms_norm(const mx::array& x, const mx::array& gate,
+                                     const mx::array& weight, float epsilon) const {
+  const mx::Stream s = stream_;
+  const mx::array normed = mx::fast::rms_norm(as_f32(x), as_f32(weight), epsilon, s);
+  return activation(mx::multiply(normed, mlx_act(as_f32(gate), GatedActivation::kSwiGlu, s), s));
+}
+
 mx::array MlxOps::run_softcap(const mx::array& x, float cap) const {
   const mx::Stream s = stream_;
   const mx::array inner = mx::tanh(mx::multiply(as_f32(x), mx::array(1 / cap), s), s);

@@ -19,6 +19,7 @@ TEST(Activation, LoopsMatchDoubleOnEveryInstructionSet) {
       const RowLoops& loops = loops_of(isa).rows[element];
       for (const GatedActivation act : kActs) EXPECT_LE(check_gated(loops, element, act, 21), 1);
       EXPECT_LE(check_softcap(loops, element, 22), 1);
+      EXPECT_LE(check_gate(loops, element, 24), 1);
       EXPECT_LE(check_scale(loops, element, 23), 1);
     }
   }

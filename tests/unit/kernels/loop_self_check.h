@@ -27,6 +27,8 @@ inline bool loops_pass(const char* name, const Loops& all) {
     expect(check_add(loops, element, 3) <= 1, "add" + type);
     expect(check_scale(loops, element, 4) <= 1, "scale" + type);
     expect(check_rms_norm(loops, element, 5) <= 1, "rms_norm" + type);
+    expect(check_gated_rms_norm(loops, element, 10) <= 1, "gated rms_norm" + type);
+    expect(check_gate(loops, element, 11) <= 1, "gate" + type);
     expect(check_rope(loops, element, false, 6) <= 1, "rope" + type);
     expect(check_rope(loops, element, true, 7) <= 1, "interleaved rope" + type);
     for (const AttentionCase& c : attention_cases()) {

@@ -12,6 +12,7 @@ TEST(Norm, LoopsMatchDoubleOnEveryInstructionSet) {
     for (const DType element : kElements) {
       SCOPED_TRACE(std::string(isa_name(isa)) + " " + name_of(element));
       EXPECT_LE(check_rms_norm(loops_of(isa).rows[element], element, 7), 1);
+      EXPECT_LE(check_gated_rms_norm(loops_of(isa).rows[element], element, 9), 1);
       EXPECT_LE(check_add(loops_of(isa).rows[element], element, 8), 1);
     }
   }

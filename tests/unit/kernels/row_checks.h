@@ -60,6 +60,24 @@ inline double check_gated(const RowLoops& loops, DType element, GatedActivation 
       [&](double a, double b) { return act_twin(a, act) * b; });
 }
 
+inline double check_gate(const RowLoops& loops, DType element, unsigned seed) {
+  const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
+  const double each = check_elements(
+      element, seed, 3, 2e-6, 1e-6,
+      [&](const std::byte* a, const std::byte* b, std::byte* out, std::size_t n) {
+        loops.gate(a, b, out, n);
+      },
+      [&](double a, double b) { return a * sigmoid(b); });
+  const Buffer one(element, std::vector<float>{0.7F}, 1);
+  const double row = check_elements(
+      element, seed, 3, 2e-6, 1e-6,
+      [&](const std::byte* a, const std::byte*, std::byte* out, std::size_t n) {
+        loops.gate_row(a, one.data(), out, n);
+      },
+      [&](double a, double) { return a * sigmoid(one[0]); });
+  return std::max(each, row);
+}
+
 inline double check_softcap(const RowLoops& loops, DType element, unsigned seed) {
   return check_elements(
       element, seed, 40, 1e-6, 1e-12,
@@ -104,6 +122,28 @@ inline double check_rms_norm(const RowLoops& loops, DType element, unsigned seed
       }
       if (!out.guards_hold()) return 1e9;
     }
+  }
+  return worst;
+}
+
+inline double check_gated_rms_norm(const RowLoops& loops, DType element, unsigned seed) {
+  Rng rng(seed);
+  double worst = 0;
+  for (const std::size_t n : kSizes) {
+    const Buffer x(element, random_values(rng, n, 5), 3);
+    const Buffer gate(element, random_values(rng, n, 3), 1);
+    const std::vector<float> weight = random_values(rng, n);
+    Buffer out(element, n, 5);
+    loops.gated_rms_norm(x.data(), gate.data(), weight.data(), out.data(), n, 1e-5f);
+    double sum = 0;
+    for (std::size_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * x[i];
+    const double root = std::sqrt(sum / static_cast<double>(n) + 1e-5f);
+    for (std::size_t i = 0; i < n; ++i) {
+      const double open = gate[i] / (1 + std::exp(-static_cast<double>(gate[i])));
+      worst =
+          std::max(worst, distance(out[i], x[i] / root * weight[i] * open, element, 2e-6, 1e-6));
+    }
+    if (!out.guards_hold()) return 1e9;
   }
   return worst;
 }
