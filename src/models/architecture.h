@@ -26,6 +26,7 @@ struct GroupedAttention {
   bool out_bias = false;
   bool head_norms = false;  // q_norm and k_norm over each head
   bool fused = false;       // the checkpoint has one qkv_proj
+  bool gated = false;       // behind each head's query q_proj has a gate of what the head returns
 };
 
 /// Multi-head latent attention (arXiv 2405.04434 section 2.1), run in its absorbed form.
@@ -40,6 +41,16 @@ struct LatentAttention {
   bool bias = false;  // of q_a_proj, kv_a_proj_with_mqa and o_proj
 };
 
+/// A recurrent layer in the place of attention: the gated delta rule (arXiv 2412.06464).
+struct GatedDelta {
+  int key_heads = 0;  // of queries and keys
+  int heads = 0;      // of values; a multiple
+  int key_dim = 0;
+  int value_dim = 0;
+  int taps = 0;        // of the convolution before it
+  bool fused = false;  // the checkpoint has in_proj_qkvz and in_proj_ba, key head by key head
+};
+
 struct MlpSpec {
   kernels::GatedActivation act = kernels::GatedActivation::kSwiGlu;
   int width = 0;
@@ -50,9 +61,10 @@ struct MlpSpec {
 struct MoeSpec {
   kernels::RouterSpec router;
   kernels::GatedActivation act = kernels::GatedActivation::kSwiGlu;
-  int width = 0;            // of one expert
-  int shared_width = 0;     // of the expert that every token goes through; 0: none
-  bool correction = false;  // gate.e_score_correction_bias
+  int width = 0;             // of one expert
+  int shared_width = 0;      // of the expert that every token goes through; 0: none
+  bool shared_gate = false;  // a row of logits weighs that expert
+  bool correction = false;   // gate.e_score_correction_bias
 };
 
 /// What differs from layer to layer.
@@ -60,6 +72,7 @@ struct LayerSpec {
   int rope = 0;    // index into Architecture::ropes
   int window = 0;  // positions a query sees, its own among them; 0: all before it
   bool moe = false;
+  bool recurrent = false;  // Architecture::delta in the place of attention
 };
 
 /// Module names, where families differ.
@@ -69,7 +82,8 @@ struct WeightNames {
   std::array<std::string, 3> expert = {"gate_proj", "up_proj", "down_proj"};
   /// MoeSpec's correction, within the module: the first that the folder has.
   std::vector<std::string> corrections = {"gate.e_score_correction_bias"};
-  bool correction_optional = false;  // without it nothing is added
+  bool correction_optional = false;       // without it nothing is added
+  std::string shared = "shared_experts";  // the expert that every token goes through
   /// Parts of the folder that belong to other models (a vision tower).
   std::vector<std::string> foreign;
 };
@@ -82,12 +96,16 @@ struct Architecture {
   int vocabulary = 0;
   int context_max = 0;  // tokens that the model was made for
   float norm_epsilon = 1e-6F;
-  float norm_offset = 0;        // added to norm weights at load (Gemma: 1)
+  float norm_offset = 0;  // added to norm weights at load (Gemma: 1)
+  /// norm_offset is that of Hugging Face's folders, whose conv1d.weight is [channels, 1, taps];
+  /// mlx-lm's, [channels, taps, 1], have it added already.
+  bool offset_by_layout = false;
   bool sandwich_norms = false;  // a norm after attention and after the MLP too (Gemma 2, 3)
   float embedding_scale = 1;
   float logit_softcap = 0;   // 0: off
   std::optional<bool> tied;  // head is the embedding; nullopt: when the folder has no lm_head
   std::variant<GroupedAttention, LatentAttention> attention;
+  std::optional<GatedDelta> delta;  // of layers that are recurrent
   MlpSpec mlp;
   std::optional<MoeSpec> moe;
   std::vector<kernels::RopeSpec> ropes;

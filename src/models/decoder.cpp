@@ -46,11 +46,11 @@ class ArchitectureDecoder final : public Decoder {
     return reader.status();
   }
 
-  std::vector<kernels::KvSpec> kv_specs() const override {
-    std::vector<kernels::KvSpec> specs;
-    specs.reserve(layers_.size());
-    for (const Layer* layer : layers_) specs.push_back(layer->kv());
-    return specs;
+  std::vector<kernels::LayerKept> kept() const override {
+    std::vector<kernels::LayerKept> kept;
+    kept.reserve(layers_.size());
+    for (const Layer* layer : layers_) kept.push_back(layer->kept());
+    return kept;
   }
   std::vector<int> windows() const override {
     std::vector<int> windows;

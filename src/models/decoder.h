@@ -26,8 +26,8 @@ class Decoder {
  public:
   virtual ~Decoder() = default;
 
-  /// KV shape of each layer of the range, in order.
-  virtual std::vector<kernels::KvSpec> kv_specs() const = 0;
+  /// What each layer of the range keeps of a sequence, in order.
+  virtual std::vector<kernels::LayerKept> kept() const = 0;
   /// Tokens that a query of each layer sees, its own among them; 0: all before it.
   virtual std::vector<int> windows() const = 0;
   /// Bytes of weights held, and read for one token (chosen experts only).
@@ -36,7 +36,8 @@ class Decoder {
 
   /// ids int32 [T] -> [T, hidden]. Only a range that starts at layer 0 has the embedding.
   virtual mx::array embed(const mx::array& ids) const = 0;
-  /// [T, hidden] -> [T, hidden] through the range's layers, of which the batch's sequences have KV.
+  /// [T, hidden] -> [T, hidden] through the range's layers, each of which keeps something of the
+  /// batch's sequences.
   virtual mx::array forward(mx::array hidden, const kernels::Batch& batch) const = 0;
   /// Final norm and head: [R, hidden] -> float32 logits [R, vocabulary]. Only a range that ends at
   /// the last layer has the head.

@@ -5,13 +5,16 @@
 namespace tandem::models {
 namespace {
 
-using AttentionBlock = std::variant<GroupedAttentionBlock, LatentAttentionBlock>;
+using AttentionBlock = std::variant<GroupedAttentionBlock, LatentAttentionBlock, GatedDeltaBlock>;
 using FeedForwardBlock = std::variant<MlpBlock, MoeBlock>;
 
 AttentionBlock load_attention(WeightReader& reader, const LayerPlan& plan,
                               const Architecture& model, const LayerSpec& layer, DType kv_type) {
   if (const auto* grouped = std::get_if<GroupedAttentionBlock::Plan>(&plan.attention)) {
     return GroupedAttentionBlock(reader, *grouped, model, layer, kv_type);
+  }
+  if (const auto* delta = std::get_if<GatedDeltaBlock::Plan>(&plan.attention)) {
+    return GatedDeltaBlock(reader, *delta, model);
   }
   const auto& latent = std::get<LatentAttentionBlock::Plan>(plan.attention);
   return LatentAttentionBlock(reader, latent, model, layer, kv_type);
@@ -46,6 +49,11 @@ void visit_matrices(const LatentAttentionBlock::Plan& plan, const Visit& visit) 
   }
 }
 
+void visit_matrices(const GatedDeltaBlock::Plan& plan, const Visit& visit) {
+  visit_matrices(plan.in, visit);
+  visit(plan.out.matrix);
+}
+
 void visit_matrices(const MlpBlock::Plan& plan, const Visit& visit) {
   visit_matrices(plan.gate_up, visit);
   visit_matrices(plan.gate, visit);
@@ -58,6 +66,7 @@ void visit_matrices(const MoeBlock::Plan& plan, const Visit& visit) {
     visit(*each);
   }
   if (plan.shared) visit_matrices(*plan.shared, visit);
+  visit_matrices(plan.shared_gate, visit);
 }
 
 }  // namespace
@@ -65,12 +74,15 @@ void visit_matrices(const MoeBlock::Plan& plan, const Visit& visit) {
 LayerPlan plan_layer(WeightPlanner& planner, const Architecture& model, int index,
                      const std::string& prefix) {
   LayerPlan plan;
-  if (std::holds_alternative<GroupedAttention>(model.attention)) {
+  const LayerSpec& spec = model.layers[static_cast<std::size_t>(index)];
+  if (spec.recurrent) {
+    plan.attention = GatedDeltaBlock::plan(planner, model, prefix + "linear_attn.");
+  } else if (std::holds_alternative<GroupedAttention>(model.attention)) {
     plan.attention = GroupedAttentionBlock::plan(planner, model, prefix + "self_attn.");
   } else {
     plan.attention = LatentAttentionBlock::plan(planner, model, prefix + "self_attn.");
   }
-  if (model.moe && model.layers[static_cast<std::size_t>(index)].moe) {
+  if (model.moe && spec.moe) {
     plan.mlp = MoeBlock::plan(planner, model, *model.moe, prefix);
   } else {
     plan.mlp = MlpBlock::plan(planner, model.mlp, model.hidden, prefix + "mlp.");
@@ -113,9 +125,8 @@ Layer::Layer(WeightReader& reader, const LayerPlan& plan, const Architecture& mo
   if (plan.mlp_out_norm) mlp_out_norm_ = reader.norm(*plan.mlp_out_norm);
 }
 
-const kernels::KvSpec& Layer::kv() const {
-  return std::visit([](const auto& block) -> const kernels::KvSpec& { return block.kv(); },
-                    attention_);
+kernels::LayerKept Layer::kept() const {
+  return std::visit([](const auto& block) { return block.kept(); }, attention_);
 }
 
 mx::array Layer::attend(const kernels::Ops& ops, const mx::array& x, const kernels::Batch& batch,

@@ -1,5 +1,5 @@
 #pragma once
-// One layer: attention and MLP between norms.
+// One layer: attention, or what stands in its place, and MLP between norms.
 
 #include <cstdint>
 #include <functional>
@@ -7,6 +7,7 @@
 #include <string>
 #include <variant>
 
+#include "models/blocks/gated_delta.h"
 #include "models/blocks/grouped_attention.h"
 #include "models/blocks/latent_attention.h"
 #include "models/blocks/mlp.h"
@@ -15,7 +16,8 @@
 namespace tandem::models {
 
 struct LayerPlan {
-  std::variant<GroupedAttentionBlock::Plan, LatentAttentionBlock::Plan> attention;
+  std::variant<GroupedAttentionBlock::Plan, LatentAttentionBlock::Plan, GatedDeltaBlock::Plan>
+      attention;
   std::variant<MlpBlock::Plan, MoeBlock::Plan> mlp;
   VectorPlan input_norm;
   VectorPlan mlp_norm;                           // before the MLP
@@ -37,18 +39,18 @@ class Layer {
   Layer(WeightReader& reader, const LayerPlan& plan, const Architecture& model, int index,
         DType kv_type);
 
-  const kernels::KvSpec& kv() const;
+  kernels::LayerKept kept() const;
   const mx::array& input_norm() const { return input_norm_; }
   const mx::array& mlp_norm() const { return mlp_norm_; }
-  /// Both halves take the normed input and return what is added to the residual. `layer`: of the KV
-  /// of the batch's sequences.
+  /// Both halves take the normed input and return what is added to the residual. `layer`: of what
+  /// the batch's sequences keep.
   mx::array attend(const kernels::Ops& ops, const mx::array& x, const kernels::Batch& batch,
                    std::size_t layer) const;
   mx::array transform(const kernels::Ops& ops, const mx::array& x) const;
 
  private:
   float epsilon_;
-  std::variant<GroupedAttentionBlock, LatentAttentionBlock> attention_;
+  std::variant<GroupedAttentionBlock, LatentAttentionBlock, GatedDeltaBlock> attention_;
   std::variant<MlpBlock, MoeBlock> mlp_;
   mx::array input_norm_;
   mx::array mlp_norm_;

@@ -67,12 +67,17 @@ class Writer {
     add(rows, cols);
   }
   void put(const GroupedAttention& in) {
-    const auto& [heads, kv_heads, dim, scale, softcap, qkv_bias, out_bias, norms, fused] = in;
-    add(heads, kv_heads, dim, scale, softcap, qkv_bias, out_bias, norms, fused);
+    const auto& [heads, kv_heads, dim, scale, softcap, qkv_bias, out_bias, norms, fused, gated] =
+        in;
+    add(heads, kv_heads, dim, scale, softcap, qkv_bias, out_bias, norms, fused, gated);
   }
   void put(const LatentAttention& in) {
     const auto& [heads, q_rank, kv_rank, nope, rope, value, scale, bias] = in;
     add(heads, q_rank, kv_rank, nope, rope, value, scale, bias);
+  }
+  void put(const GatedDelta& in) {
+    const auto& [key_heads, heads, key_dim, value_dim, taps, fused] = in;
+    add(key_heads, heads, key_dim, value_dim, taps, fused);
   }
   void put(const MlpSpec& in) {
     const auto& [act, width, bias, fused] = in;
@@ -84,20 +89,21 @@ class Writer {
     add(score, experts, top_k, groups, top_groups, group_score, late, normalize, epsilon, scale);
   }
   void put(const MoeSpec& in) {
-    const auto& [router, act, width, shared_width, correction] = in;
-    add(router, act, width, shared_width, correction);
+    const auto& [router, act, width, shared_width, shared_gate, correction] = in;
+    add(router, act, width, shared_width, shared_gate, correction);
   }
   void put(const LayerSpec& in) {
-    const auto& [rope, window, moe] = in;
-    add(rope, window, moe);
+    const auto& [rope, window, moe, recurrent] = in;
+    add(rope, window, moe, recurrent);
   }
   void put(const kernels::RopeSpec& in) {
     const auto& [begin, interleaved, magnitude, frequencies, periods] = in;  // periods: derived
     add(begin, interleaved, magnitude, frequencies);
   }
   void put(const WeightNames& in) {
-    const auto& [moe, expert, corrections, optional, foreign] = in;  // foreign: not of the model
-    add(moe, expert, corrections, optional);
+    // foreign: not of the model
+    const auto& [moe, expert, corrections, optional, shared, foreign] = in;
+    add(moe, expert, corrections, optional, shared);
   }
 
   std::string text_;
@@ -106,12 +112,13 @@ class Writer {
 }  // namespace
 
 std::string meaning(const config::ModelConfig& config, const Architecture& model) {
-  const auto& [hidden, layer_count, extra, vocabulary, context, epsilon, offset, sandwich, scale,
-               softcap, tied, attention, mlp, moe, ropes, layers, names] = model;
+  const auto& [hidden, layer_count, extra, vocabulary, context, epsilon, offset, by_layout,
+               sandwich, scale, softcap, tied, attention, delta, mlp, moe, ropes, layers, names] =
+      model;
   Writer out;
   out.add(config.model_type, config.dtype, config.fp8, hidden, layer_count, extra, vocabulary,
-          context, epsilon, offset, sandwich, scale, softcap, tied, attention, mlp, moe, ropes,
-          layers, names, config.quantization.has_value());
+          context, epsilon, offset, by_layout, sandwich, scale, softcap, tied, attention, delta,
+          mlp, moe, ropes, layers, names, config.quantization.has_value());
   if (config.quantization) {
     const auto& [defaults, overrides] = *config.quantization;
     out.add(defaults);

@@ -84,6 +84,11 @@ void add(PartBytes& part, const MatrixPlan& plan, const ComputeKind& kind) {
   part.loading = std::max(part.loading, loading_bytes(plan, kind));
 }
 
+DType activation_type(const ComputeKind& kind) {
+  return kind.activations == kernels::Activations::kBF16 ? DType::kBF16 : DType::kF32;
+}
+
+/// Of a layer with attention.
 kernels::KvSpec kv_spec(const Architecture& model, DType type) {
   if (const auto* spec = std::get_if<GroupedAttention>(&model.attention)) {
     return {spec->kv_heads, spec->head_dim, spec->head_dim, false, type};
@@ -92,12 +97,22 @@ kernels::KvSpec kv_spec(const Architecture& model, DType type) {
   return {1, latent.kv_rank + latent.rope_dim, latent.kv_rank, true, type};
 }
 
-/// Elements between operations that attention has at once, for a row.
+/// Elements between operations that a gated delta net has at once, for a row: queries, keys and
+/// values before and after the convolution, z, what the rule makes and what its norm does.
+Bytes delta_row(const Architecture& model) {
+  if (!model.delta) return 0;
+  const GatedDelta& spec = *model.delta;
+  const auto values = static_cast<Bytes>(spec.heads * spec.value_dim);
+  return 4 * static_cast<Bytes>(spec.key_heads * spec.key_dim) + 5 * values +
+         4 * static_cast<Bytes>(spec.heads);
+}
+
+/// The same of attention.
 Bytes attention_row(const Architecture& model) {
   if (const auto* spec = std::get_if<GroupedAttention>(&model.attention)) {
     const auto q = static_cast<Bytes>(spec->heads * spec->head_dim);
     const auto kv = static_cast<Bytes>(spec->kv_heads * spec->head_dim);
-    return 3 * q + 4 * kv;
+    return (spec->gated ? 6 : 3) * q + 4 * kv;
   }
   const auto& spec = std::get<LatentAttention>(model.attention);
   const int latent = spec.heads * (2 * spec.kv_rank + spec.rope_dim);
@@ -126,6 +141,12 @@ double depth_flops(const Architecture& model) {
   return 2.0 * spec.heads * (2 * spec.kv_rank + spec.rope_dim);
 }
 
+/// Of a row: the convolution; decay, S k, S + u k^T and S q of each matrix.
+double delta_flops(const GatedDelta& spec) {
+  const double channels = 2.0 * spec.key_heads * spec.key_dim + 1.0 * spec.heads * spec.value_dim;
+  return 2 * spec.taps * channels + 7.0 * spec.heads * spec.key_dim * spec.value_dim;
+}
+
 double flops(const MatrixPlan& plan) { return 2.0 * static_cast<double>(elements(plan)); }
 
 LayerWork work_of(const LayerPlan& layer, const LayerSpec& spec, const Architecture& model,
@@ -135,8 +156,12 @@ LayerWork work_of(const LayerPlan& layer, const LayerSpec& spec, const Architect
     work.read += held_bytes(matrix, kind);
     work.flops += flops(matrix);
   });
-  work.depth_flops = depth_flops(model);
-  if (kind.tiles) {
+  if (spec.recurrent) {
+    work.flops += delta_flops(*model.delta);
+  } else {
+    work.depth_flops = depth_flops(model);
+  }
+  if (kind.tiles && !spec.recurrent) {
     work.window = static_cast<std::uint32_t>(spec.window);
     work.kv_page_8bit = kernels::kv_page_bytes(kv_spec(model, DType::kI8));
   }
@@ -162,7 +187,10 @@ ModelBytes bytes_of(const Architecture& model, const ModelPlan& plan, const Comp
     PartBytes part;
     each_matrix(layer, [&](const MatrixPlan& matrix) { add(part, matrix, kind); });
     out.layers.push_back(part);
-    out.kv_page.push_back(kernels::kv_page_bytes(kv_spec(model, kv_type)));
+    const bool recurrent = model.layers[i].recurrent;
+    out.kv_page.push_back(recurrent ? 0 : kernels::kv_page_bytes(kv_spec(model, kv_type)));
+    out.state.push_back(
+        recurrent ? kernels::page_bytes(state_of(*model.delta, activation_type(kind))) : 0);
     out.work.push_back(work_of(layer, model.layers[i], model, kind));
   }
   add(out.embedding, plan.embedding, kind);
@@ -173,10 +201,12 @@ ModelBytes bytes_of(const Architecture& model, const ModelPlan& plan, const Comp
     out.head = out.embedding;
   }
   out.head_flops = flops(plan.embedding);  // of the same shape
-  const Bytes element = kind.activations == kernels::Activations::kBF16 ? 2 : 4;
+  const Bytes element = size_of(activation_type(kind));
   const auto hidden = static_cast<Bytes>(model.hidden);
   // The residual, its norm, their successors, and a frame's copies where there are further ranks.
-  out.step_row = element * (8 * hidden + std::max(attention_row(model), feed_forward_row(model)));
+  out.step_row =
+      element *
+      (8 * hidden + std::max({attention_row(model), delta_row(model), feed_forward_row(model)}));
   out.logits_row = 4 * static_cast<Bytes>(model.vocabulary);
   out.hidden_row = element * hidden;
   return out;
@@ -193,6 +223,7 @@ MemoryNeeds needs_of(const ModelBytes& model, LayerRange range, std::uint64_t ro
   for (int i = range.first; i < range.last; ++i) {
     add_part(model.layers[static_cast<std::size_t>(i)]);
     needs.kv_page += model.kv_page[static_cast<std::size_t>(i)];
+    needs.state += model.state[static_cast<std::size_t>(i)];
   }
   const bool first = range.first == 0;
   const bool last = range.last == static_cast<int>(model.layers.size());

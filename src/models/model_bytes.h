@@ -40,6 +40,7 @@ struct LayerWork {
 struct ModelBytes {
   std::vector<PartBytes> layers;       // never empty
   std::vector<std::uint64_t> kv_page;  // of each layer, kPageTokens positions
+  std::vector<std::uint64_t> state;    // of each layer, whatever the positions
   PartBytes embedding;                 // of the first rank
   PartBytes head;                      // of the last rank
   bool tied = false;                   // a rank that has both holds the head alone
@@ -56,9 +57,12 @@ struct MemoryNeeds {
   std::uint64_t loading = 0;  // on top while they load
   std::uint64_t step = 0;     // on top while the largest step is computed
   std::uint64_t kv_page = 0;  // KV of kPageTokens positions of one sequence
+  std::uint64_t state = 0;    // what recurrent layers keep of one
 
-  /// Without KV.
+  /// Without KV and states.
   std::uint64_t fixed() const { return weights + (loading > step ? loading : step); }
+  /// What a sequence has to have at least.
+  std::uint64_t least_kept() const { return kv_page + state; }
 };
 
 /// `range` is inside the model; `rows`: of the largest step. Pure.

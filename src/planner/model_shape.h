@@ -23,6 +23,7 @@ struct LayerShape {
   std::uint64_t kv_page = 0;       // KV of kPageTokens tokens of one stream
   std::uint64_t kv_page_8bit = 0;  // the same with --kv-bits 8; 0: cannot be had, or is kv_page
   std::uint32_t window = 0;        // tokens that a query sees; 0: all before it
+  std::uint64_t state = 0;         // of one stream whatever its tokens: a step reads and writes it
 };
 
 /// What computing a step of `rows` takes besides.

@@ -35,7 +35,7 @@ StageMemory memory_of(const ModelShape& model, LayerRange range, const Work& wor
   for (int i = range.first; i < range.last; ++i) {
     const LayerShape& layer = model.layers[static_cast<std::size_t>(i)];
     add(layer.weights);
-    memory.kv += layer.kv_page * pages_needed(layer.window, work.context);
+    memory.kv += layer.kv_page * pages_needed(layer.window, work.context) + layer.state;
   }
   memory.kv *= static_cast<std::uint64_t>(work.concurrency);
   const bool last = range.last == static_cast<int>(model.layers.size());
@@ -60,7 +60,8 @@ std::vector<StageTimes::Sums> StageTimes::prefix_of(const ModelShape& model, con
     Sums sums = prefix[i];
     sums.bytes += static_cast<double>(layer.weights.read) +
                   static_cast<double>(layer.expert) * expected_experts(layer, step.rows) +
-                  static_cast<double>(layer.kv_page) / kPage * depth * step.streams;
+                  static_cast<double>(layer.kv_page) / kPage * depth * step.streams +
+                  2 * static_cast<double>(layer.state) * step.streams;
     sums.flops += step.rows * (layer.weights.flops + layer.depth_flops * depth);
     sums.fixed += pace.layer + (layer.experts > 0 ? pace.routed_layer : 0);
     prefix[i + 1] = sums;

@@ -19,8 +19,8 @@ std::uint64_t least_memory(const models::ModelBytes& model, LayerRange range, st
 /// Bytes of KV where weights, loading, steps of `rows` and a margin (for threads, page tables and
 /// the allocator's slack) have theirs of `memory`, what the device has free before loading: what is
 /// left, at most `kv_bytes` (0: four fifths of it, for others may need memory too). kResourceLimit,
-/// with the bytes wanted and there and what would help, when that is less than a page, kPageTokens
-/// of one sequence.
+/// with the bytes wanted and there and what would help, when that is less than kPageTokens of one
+/// sequence take.
 Result<std::uint64_t> kv_budget(const models::ModelBytes& model, LayerRange range,
                                 std::uint64_t memory, std::uint64_t kv_bytes, std::uint32_t rows);
 

@@ -57,6 +57,7 @@ std::string why_not_experts(const models::MoeSpec& spec) {
 std::string why_not_wiring(const models::Architecture& model, LayerRange range) {
   const auto* attention = std::get_if<models::GroupedAttention>(&model.attention);
   if (attention == nullptr) return "its attention is latent";
+  if (model.delta || attention->gated) return "it has recurrent layers or gates of attention";
   if (attention->qkv_bias || attention->out_bias || model.mlp.bias) return "it has biases";
   if (attention->softcap != 0 || model.logit_softcap != 0) return "it caps scores or logits";
   if (model.sandwich_norms || model.embedding_scale != 1) return "it is wired as Gemma is";

@@ -18,10 +18,10 @@ cache::Storage storage_of(const kernels::Ops& ops) {
 }
 
 std::vector<cache::LayerKv> layers_of(const models::Decoder& decoder) {
-  const auto specs = decoder.kv_specs();
+  const auto kept = decoder.kept();
   const auto windows = decoder.windows();
   std::vector<cache::LayerKv> layers;
-  for (std::size_t i = 0; i < specs.size(); ++i) layers.push_back({specs[i], windows.at(i)});
+  for (std::size_t i = 0; i < kept.size(); ++i) layers.push_back({kept[i], windows.at(i)});
   return layers;
 }
 

@@ -40,6 +40,13 @@ void check_attention(const LatentAttention& attention) {
   require(attention.q_rank >= 0 && attention.q_rank <= kLarge && std::isfinite(attention.scale));
 }
 
+void check_delta(const GatedDelta& delta) {
+  for (const int size : {delta.key_heads, delta.heads, delta.key_dim, delta.value_dim}) {
+    check_size(size);
+  }
+  require(delta.heads % delta.key_heads == 0 && delta.taps >= 2 && delta.taps <= 16);
+}
+
 void check_moe(const MoeSpec& moe) {
   check_size(moe.width);
   check_size(moe.router.experts);
@@ -75,12 +82,13 @@ void check_architecture(const Architecture& model) {
   require(std::isfinite(model.norm_epsilon) && std::isfinite(model.embedding_scale));
   require(std::isfinite(model.logit_softcap) && model.logit_softcap >= 0);
   std::visit([](const auto& attention) { check_attention(attention); }, model.attention);
-  check_size(model.mlp.width);
   if (model.moe) check_moe(*model.moe);
+  if (model.delta) check_delta(*model.delta);
   for (const auto& rope : model.ropes) check_rope(rope, head_dim(model));
   for (const LayerSpec& layer : model.layers) {
     require(layer.rope >= 0 && static_cast<std::size_t>(layer.rope) < model.ropes.size());
-    require(layer.window >= 0 && (!layer.moe || model.moe));
+    require(layer.window >= 0 && (!layer.moe || model.moe) && (!layer.recurrent || model.delta));
+    if (!layer.moe) check_size(model.mlp.width);
   }
 }
 

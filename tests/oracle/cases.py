@@ -109,6 +109,16 @@ _NOAUX = {
     "norm_topk_prob": True, "routed_scaling_factor": 1.5, "rope_scaling": None,
     "attention_bias": False, "use_qk_norm": False, "first_k_dense_replace": 1,
 }
+_HYBRID = {
+    **_COMMON, "head_dim": 32, "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4, "linear_key_head_dim": 32, "linear_value_head_dim": 48,
+    "linear_conv_kernel_dim": 4, "full_attention_interval": 2, "attention_bias": False,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.25},
+}
+_HYBRID_MOE = {
+    **_HYBRID, "num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 128,
+    "shared_expert_intermediate_size": 128, "norm_topk_prob": True,
+}
 # Families of the same blocks under other names and defaults: a few formats each.
 VARIANTS = {
     "glm4_moe": {**_NOAUX, "model_type": "glm4_moe", "partial_rotary_factor": 0.5,
@@ -132,6 +142,11 @@ VARIANTS = {
     "mimo": {**_COMMON, "model_type": "mimo", "num_nextn_predict_layers": 1},
     "qwen2_5_vl": {**_COMMON, "model_type": "qwen2_5_vl", "rope_scaling": _MROPE},
     "qwen3_vl_text": {**BASE["qwen3"], "model_type": "qwen3_vl_text"},
+    "qwen3_5_text": {**_HYBRID, "model_type": "qwen3_5_text"},
+    "qwen3_5_moe_text": {**_HYBRID_MOE, "model_type": "qwen3_5_moe_text"},
+    "qwen3_next": {
+        **_HYBRID_MOE, "model_type": "qwen3_next", "rope_parameters": "absent",
+        "partial_rotary_factor": 0.25, "decoder_sparse_step": 1, "mlp_only_layers": [2]},
     "qwen3_vl_moe_text": {**BASE["qwen3_moe"], "model_type": "qwen3_vl_moe_text"},
 }
 
@@ -275,6 +290,19 @@ def _variants():
     yield _case("seed_oss", "out-bias", {"attention_out_bias": True, "mlp_bias": True})
     yield _case("mimo", "hf", leftovers={"model.mtp_layers.0.input_proj.weight": (4, 8)})
     yield _case("qwen2_5_vl", "vision", leftovers={"visual.patch_embed.proj.weight": (4, 8)})
+    mtp = {"mtp.fc.weight": (4, 8), "mtp.layers.0.input_layernorm.weight": (8,)}
+    yield _case("qwen3_5_text", "hf", dtype="bf16", layout="hf", leftovers=mtp)
+    yield _case("qwen3_5_text", "inside-another", {"tie_word_embeddings": True}, dtype="bf16",
+                layout="hf", outer_type="qwen3_5",
+                leftovers={"model.visual.patch_embed.proj.weight": (4, 8)})
+    yield _case("qwen3_5_text", "tiles-and-taps", {
+        "linear_num_key_heads": 1, "linear_num_value_heads": 3, "linear_value_head_dim": 40,
+        "linear_key_head_dim": 24, "linear_conv_kernel_dim": 3, "attention_bias": True})
+    yield _case("qwen3_5_moe_text", "stacked", dtype="bf16", layout="stacked", leftovers=mtp)
+    yield _case("qwen3_5_moe_text", "router-8bit", dtype="bf16", quantization=_q(
+        4, 64, **{r"mlp\.(gate|shared_expert_gate)$": {"bits": 8, "group_size": 64}}))
+    yield _case("qwen3_next", "sparse-steps", {
+        "decoder_sparse_step": 2, "norm_topk_prob": False}, dtype="bf16", layout="hf")
     yield _case("qwen3_vl_text", "inside-another", dtype="bf16", prefix="language_model.",
                 outer_type="qwen3_vl", leftovers={})
 

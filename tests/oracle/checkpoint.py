@@ -1,5 +1,6 @@
 """Tiny checkpoints made with mlx-lm's own model classes, and what mlx-lm computes with them."""
 
+import copy
 import importlib
 import re
 
@@ -12,7 +13,9 @@ import tensors
 
 # mlx-lm's name of a module where it is not the model_type.
 _MODULES = {"mistral": "llama", "iquestcoder": "llama", "kimi_k2": "deepseek_v3",
+            "qwen3_5_text": "qwen3_5", "qwen3_5_moe_text": "qwen3_5_moe",
             "qwen2_5_vl": "qwen2", "qwen3_vl_text": "qwen3", "qwen3_vl_moe_text": "qwen3_moe"}
+_HYBRIDS = ("qwen3_5", "qwen3_next")
 _LATENT = ("deepseek_v3", "kimi_k2", "glm4_moe_lite")
 _MLX_TYPES = {"f32": mx.float32, "bf16": mx.bfloat16, "f16": mx.float16}
 _CONFIG_TYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
@@ -27,7 +30,7 @@ def _numpy(array):
 def _build(config):
     kind = config["model_type"]
     module = importlib.import_module(f"mlx_lm.models.{_MODULES.get(kind, kind)}")
-    return module.Model(module.ModelArgs.from_dict(dict(config)))
+    return module.Model(module.ModelArgs.from_dict(copy.deepcopy(config)))
 
 
 def _fill(model, config, seed, dtype):
@@ -38,7 +41,7 @@ def _fill(model, config, seed, dtype):
         values = tensors.draw(name, old.shape, seed)
         if gemma and "norm" in name:
             values = values - 1.0
-        kept = mx.float32 if name.endswith("e_score_correction_bias") else dtype
+        kept = mx.float32 if name.endswith(("e_score_correction_bias", "A_log")) else dtype
         weights[name] = mx.array(values).astype(kept)
     model.update(tree_unflatten(list(weights.items())))
     if hasattr(model, "tie_word_embeddings") and config.get("tie_word_embeddings"):
@@ -93,6 +96,25 @@ def _merge_experts(weights):
         out[f"{prefix}experts.gate_up_proj"] = np.concatenate([gate, up], axis=1)
         out[f"{prefix}experts.down_proj"] = down
     return {n.replace("block_sparse_moe", "mlp"): a for n, a in out.items()}
+
+
+def _hugging_face_hybrid(model, weights, dtype):
+    """Names, convolutions and norms less one as Hugging Face stores them; the reference gets the
+    norms that these stand for."""
+    shifted = (".input_layernorm.weight", ".post_attention_layernorm.weight", "model.norm.weight",
+               ".q_norm.weight", ".k_norm.weight")
+    parameters, out, exact = dict(tree_flatten(model.parameters())), {}, []
+    for name, array in weights.items():
+        if name.endswith("conv1d.weight"):
+            array = np.moveaxis(array, 1, 2)
+        if name.endswith(shifted):
+            less = (parameters[name].astype(mx.float32) - 1).astype(dtype)
+            exact.append((name, less.astype(mx.float32) + 1))
+            array = _numpy(less)
+        name = name.replace("language_model.model.", "model.language_model.")
+        out[name.replace("language_model.lm_head.", "lm_head.")] = array
+    model.update(tree_unflatten(exact))
+    return out
 
 
 def _whole_kv_b(model, config, weights, seed, dtype, quantization):
@@ -167,6 +189,8 @@ def make(folder, case):
     weights = {n: _numpy(a) for n, a in tree_flatten(model.parameters())}
     if latent_whole:
         weights = _whole_kv_b(model, config, weights, case.seed, dtype, case.quantization)
+    if case.layout in ("hf", "stacked") and config["model_type"].startswith(_HYBRIDS):
+        weights = _hugging_face_hybrid(model, weights, dtype)
     if case.layout in ("hf", "fp8"):
         weights = _split_experts(weights)
     if case.layout == "stacked":
@@ -179,7 +203,7 @@ def make(folder, case):
     for name, shape in case.leftovers.items():
         weights[name] = np.zeros(shape, np.float32)
     config["torch_dtype"] = _CONFIG_TYPES[case.dtype]
-    if case.prefix:
+    if case.outer_type:
         weights = {case.prefix + n: a for n, a in weights.items()}
         config = {"model_type": case.outer_type, "text_config": config,
                   "vocab_size": config["vocab_size"], "torch_dtype": config["torch_dtype"],

@@ -49,6 +49,13 @@ _NOAUX = {
     "n_routed_experts": 8, "num_experts_per_tok": 3, "routed_scaling_factor": 1.5,
     "first_k_dense_replace": 1,
 }
+_HYBRID = {
+    **_COMMON, "head_dim": 16, "linear_num_key_heads": 2, "linear_num_value_heads": 4,
+    "linear_key_head_dim": 16, "linear_value_head_dim": 24, "linear_conv_kernel_dim": 4,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "partial_rotary_factor": 0.25},
+}
+_SHARED = {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 48,
+           "shared_expert_intermediate_size": 32}
 
 MODELS = {
     "llama_llama3": {**_COMMON, "model_type": "llama", "rope_theta": 500000.0, "rope_scaling": {
@@ -96,6 +103,14 @@ MODELS = {
     "ernie4_5_moe": {**_COMMON, "model_type": "ernie4_5_moe", "moe_num_experts": 8, "moe_k": 3,
                      "moe_intermediate_size": 48, "moe_num_shared_experts": 1},
     "seed_oss": {**_COMMON, "model_type": "seed_oss", "head_dim": 24, "attention_out_bias": True},
+    # mlx-lm goes by full_attention_interval alone.
+    "qwen3_5_types": {**_HYBRID, "model_type": "qwen3_5_text", "layer_types": [
+        "full_attention", "linear_attention", "linear_attention"]},
+    "qwen3_5_moe": {**_HYBRID, **_SHARED, "model_type": "qwen3_5_moe_text", "layer_types": [
+        "linear_attention", "full_attention", "linear_attention"]},
+    "qwen3_next": {**_HYBRID, **_SHARED, "model_type": "qwen3_next", "norm_topk_prob": True,
+                   "mlp_only_layers": [1], "layer_types": [
+                       "linear_attention", "linear_attention", "full_attention"]},
     "iquestcoder": {**_COMMON, "model_type": "iquestcoder", "head_dim": 24},
 }
 _PADDING = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
@@ -151,7 +166,7 @@ def make(name, config):
     file = {"config": dict(config), "seed": len(name) * 1000 + TOKENS, "dtype": "f32",
             "transformers": transformers.__version__, "torch": torch.__version__,
             "tensors": saved_shapes(model)}
-    file["norms_less_one"] = config["model_type"].startswith("gemma")
+    file["norms_less_one"] = config["model_type"].startswith(("gemma", "qwen3_5", "qwen3_next"))
     if name == "deepseek_v3_yarn":
         file["negative_corrections"] = True
     if name.endswith("fp8"):

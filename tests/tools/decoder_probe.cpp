@@ -53,10 +53,10 @@ struct Part {
   std::vector<std::unique_ptr<std::byte[]>> pages;
 
   /// A layer's KV, with the pages that positions up to `tokens` need.
-  void add_kv(const kernels::KvSpec& spec, int tokens) {
+  void add_kv(const kernels::LayerKept& kept, int tokens) {
     kv.emplace_back();
     for (int page = 0; page * kPageTokens < tokens; ++page) {
-      const std::size_t bytes = kernels::kv_page_bytes(spec) + 64;
+      const std::size_t bytes = kernels::page_bytes(kept) + 64;
       pages.push_back(std::make_unique<std::byte[]>(bytes));
       const auto at = reinterpret_cast<std::uintptr_t>(pages.back().get());
       kv.back().pages.push_back(reinterpret_cast<std::byte*>((at + 63) / 64 * 64));
@@ -129,8 +129,8 @@ int probe(const Options& options) {
     auto folder = must(weights::WeightFolder::open(options.model));
     Part part;
     part.decoder = must(models::load_decoder(config, folder, range, *ops, nullptr));
-    for (const kernels::KvSpec& spec : part.decoder->kv_specs()) {
-      part.add_kv(spec, prompt + options.greedy);
+    for (const kernels::LayerKept& kept : part.decoder->kept()) {
+      part.add_kv(kept, prompt + options.greedy);
     }
     std::cerr << "layers [" << range.first << ", " << range.last
               << "): " << part.decoder->weight_bytes() << " bytes, "

@@ -35,6 +35,7 @@ planner::LayerShape layer_of(const models::ModelBytes& model, std::size_t index)
   layer.kv_page = model.kv_page[index];
   layer.kv_page_8bit = work.kv_page_8bit < layer.kv_page ? work.kv_page_8bit : 0;
   layer.window = work.window;
+  layer.state = model.state[index];
   return layer;
 }
 

@@ -28,16 +28,17 @@ class GroupedAttentionBlock {
   GroupedAttentionBlock(WeightReader& reader, const Plan& plan, const Architecture& model,
                         const LayerSpec& layer, DType kv_type);
 
-  const kernels::KvSpec& kv() const { return spec_.kv; }
+  kernels::LayerKept kept() const { return spec_.kv; }
   /// x [T, hidden], already normed -> [T, hidden]. `layer`: of the KV of the batch's sequences.
   mx::array operator()(const kernels::Ops& ops, const mx::array& x, const kernels::Batch& batch,
                        std::size_t layer) const;
 
  private:
-  mx::array heads(const kernels::Ops& ops, const mx::array& x, int count,
-                  const std::optional<mx::array>& norm) const;
+  mx::array normed(const kernels::Ops& ops, const mx::array& x,
+                   const std::optional<mx::array>& norm) const;
 
   kernels::AttentionSpec spec_;
+  bool gated_;
   kernels::RopeSpec rope_;
   float epsilon_;
   Projection qkv_;

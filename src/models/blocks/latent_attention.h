@@ -34,7 +34,7 @@ class LatentAttentionBlock {
   LatentAttentionBlock(WeightReader& reader, const Plan& plan, const Architecture& model,
                        const LayerSpec& layer, DType kv_type);
 
-  const kernels::KvSpec& kv() const { return spec_.kv; }
+  kernels::LayerKept kept() const { return spec_.kv; }
   /// x [T, hidden], already normed -> [T, hidden]. `layer`: of the KV of the batch's sequences.
   mx::array operator()(const kernels::Ops& ops, const mx::array& x, const kernels::Batch& batch,
                        std::size_t layer) const;

@@ -96,8 +96,10 @@ MoeBlock::Plan MoeBlock::plan(WeightPlanner& planner, const Architecture& model,
   if (spec.correction) plan.correction = plan_correction(planner, model.names, spec, prefix);
   plan_experts(planner, model, spec, prefix, plan);
   if (spec.shared_width > 0) {
-    plan.shared =
-        MlpBlock::plan(planner, shared_spec(spec), model.hidden, prefix + "shared_experts.");
+    const std::string shared = prefix + model.names.shared;
+    plan.shared = MlpBlock::plan(planner, shared_spec(spec), model.hidden, shared + ".");
+    if (spec.shared_gate)
+      plan.shared_gate = planner.linear(shared + "_gate", 1, model.hidden, false);
   }
   return plan;
 }
@@ -110,13 +112,16 @@ MoeBlock::MoeBlock(WeightReader& reader, const Plan& plan, const MoeSpec& spec)
   up_ = reader.experts(plan.up, spec.router.top_k);
   down_ = reader.experts(plan.down, spec.router.top_k);
   if (plan.shared) shared_.emplace(reader, *plan.shared, shared_spec(spec));
+  if (plan.shared_gate) shared_gate_ = reader.linear(*plan.shared_gate);
 }
 
 mx::array MoeBlock::operator()(const kernels::Ops& ops, const mx::array& x) const {
   const kernels::Routing routing = ops.route(router_(ops, x), router_spec_, correction_);
   const mx::array routed =
       ops.moe_mlp(x, routing, {gate_.matrix(), up_.matrix(), down_.matrix(), act_});
-  return shared_ ? ops.add(routed, (*shared_)(ops, x)) : routed;
+  if (!shared_) return routed;
+  const mx::array shared = (*shared_)(ops, x);
+  return ops.add(routed, shared_gate_ ? ops.gate(shared, (*shared_gate_)(ops, x)) : shared);
 }
 
 }  // namespace tandem::models

@@ -22,6 +22,7 @@ class MoeBlock {
     MatrixPlan up;
     MatrixPlan down;
     std::optional<MlpBlock::Plan> shared;
+    std::optional<LinearPlan> shared_gate;
   };
 
   /// `layer`: "model.layers.0.". Experts are stacked under switch_mlp (mlx-lm), stacked as
@@ -43,6 +44,7 @@ class MoeBlock {
   Linear up_;
   Linear down_;
   std::optional<MlpBlock> shared_;
+  std::optional<Linear> shared_gate_;
 };
 
 }  // namespace tandem::models

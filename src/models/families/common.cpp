@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 
 namespace tandem::models::families {
 
@@ -104,6 +106,15 @@ std::vector<bool> apply_windows(config::FieldReader& fields, Architecture& sizes
     if (sliding[i]) sizes.layers[i].window = window;
   }
   return sliding;
+}
+
+void apply_sparse_steps(config::FieldReader& fields, Architecture& sizes) {
+  const int step = fields.integer_or("decoder_sparse_step", 1, 1, kMaxLayers);
+  const auto dense = fields.integers_or_empty("mlp_only_layers");
+  for (int i = 0; i < static_cast<int>(sizes.layers.size()); ++i) {
+    const bool only_mlp = std::find(dense.begin(), dense.end(), i) != dense.end();
+    sizes.layers[static_cast<std::size_t>(i)].moe = !only_mlp && (i + 1) % step == 0;
+  }
 }
 
 std::optional<bool> read_tied(config::FieldReader& fields) {

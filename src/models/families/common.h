@@ -62,6 +62,9 @@ int read_window(const config::ModelConfig& config, config::FieldReader& fields, 
 std::vector<bool> apply_windows(config::FieldReader& fields, Architecture& sizes, int window,
                                 const std::function<bool(int layer)>& rule);
 
+/// Which layers have experts: each decoder_sparse_step-th, but those of mlp_only_layers.
+void apply_sparse_steps(config::FieldReader& fields, Architecture& sizes);
+
 /// tie_word_embeddings when the field is there.
 std::optional<bool> read_tied(config::FieldReader& fields);
 

@@ -10,6 +10,9 @@ Architecture llama(const config::ModelConfig& config, config::FieldReader& field
 Architecture mistral(const config::ModelConfig& config, config::FieldReader& fields);
 Architecture qwen2(const config::ModelConfig& config, config::FieldReader& fields);
 Architecture qwen3(const config::ModelConfig& config, config::FieldReader& fields);
+Architecture qwen3_5(const config::ModelConfig& config, config::FieldReader& fields);
+Architecture qwen3_5_moe(const config::ModelConfig& config, config::FieldReader& fields);
+Architecture qwen3_next(const config::ModelConfig& config, config::FieldReader& fields);
 Architecture qwen3_moe(const config::ModelConfig& config, config::FieldReader& fields);
 Architecture mixtral(const config::ModelConfig& config, config::FieldReader& fields);
 Architecture gemma2(const config::ModelConfig& config, config::FieldReader& fields);

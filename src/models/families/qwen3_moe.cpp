@@ -19,12 +19,7 @@ Architecture with_experts(config::FieldReader& fields, Architecture out) {
       fields.has("num_experts") ? "num_experts" : "num_local_experts", 1, kMaxExperts);
   moe.router.top_k = fields.integer("num_experts_per_tok", 1, std::max(1, moe.router.experts));
   moe.router.normalize = fields.boolean_or("norm_topk_prob", false);
-  const int step = fields.integer_or("decoder_sparse_step", 1, 1, kMaxLayers);
-  const auto dense = fields.integers_or_empty("mlp_only_layers");
-  for (int i = 0; i < static_cast<int>(out.layers.size()); ++i) {
-    const bool only_mlp = std::find(dense.begin(), dense.end(), i) != dense.end();
-    out.layers[static_cast<std::size_t>(i)].moe = !only_mlp && (i + 1) % step == 0;
-  }
+  apply_sparse_steps(fields, out);
   out.moe = moe;
   return out;
 }

@@ -116,12 +116,27 @@ Status check_leftovers(const config::ModelConfig& config, weights::WeightFolder&
   return {};
 }
 
+/// Whether norms have Architecture::norm_offset added already: mlx-lm moves a convolution's taps
+/// and adds it in one go, so the shape of the one tells of the other.
+bool offset_added(const WeightPlanner& planner, const Architecture& model,
+                  const std::string& body) {
+  if (!model.offset_by_layout) return false;
+  for (std::size_t i = 0; i < model.layers.size(); ++i) {
+    if (!model.layers[i].recurrent) continue;
+    const auto* taps =
+        planner.stored(fmt::format("{}layers.{}.linear_attn.conv1d.weight", body, i));
+    return taps != nullptr && taps->shape.size() == 3 && taps->shape[2] == 1;
+  }
+  return false;
+}
+
 /// `folder` may be null: see WeightPlanner.
 Result<ModelPlan> planned(const config::ModelConfig& config, weights::WeightFolder* folder,
-                          const Architecture& model) {
+                          Architecture model) {
   WeightPlanner planner(config, folder);
   const Root& root = root_of(planner);
   const std::string body = root.body;
+  if (offset_added(planner, model, body)) model.norm_offset = 0;
   const std::string head = head_of(planner, root);
   const bool stored = planner.has(head + ".weight");
   // Without a folder a config that does not say counts as untied, which takes more.
@@ -150,6 +165,9 @@ DType ModelPlan::attention_type() const {
   const LayerPlan& first = layers.front();
   if (const auto* grouped = std::get_if<GroupedAttentionBlock::Plan>(&first.attention)) {
     return value_type(grouped->qkv.front().matrix);
+  }
+  if (const auto* delta = std::get_if<GatedDeltaBlock::Plan>(&first.attention)) {
+    return value_type(delta->in.front().matrix);
   }
   return value_type(std::get<LatentAttentionBlock::Plan>(first.attention).down.front().matrix);
 }

@@ -219,6 +219,18 @@ VectorPlan WeightPlanner::vector(const std::string& tensor, int size, float offs
   return {tensor, size, offset};
 }
 
+VectorPlan WeightPlanner::depthwise(const std::string& tensor, int channels, int taps) {
+  const VectorPlan plan{tensor, channels * taps, 0};
+  if (folder_ == nullptr) return plan;
+  const std::int64_t huggingface[] = {channels, 1, taps};
+  const std::int64_t mlx[] = {channels, taps, 1};
+  const weights::TensorInfo* found = stored(tensor);
+  const bool last = found != nullptr && found->shape.size() == 3 && found->shape[2] == 1;
+  const weights::TensorInfo* info = expect(tensor, last ? mlx : huggingface);
+  if (info != nullptr && !is_float(info->dtype)) fail(wrong_type(tensor, info->dtype, kFloats));
+  return plan;
+}
+
 LinearPlan WeightPlanner::linear(const std::string& module, int rows, int cols, bool bias) {
   LinearPlan plan;
   plan.matrix = stack({source(module, 0, rows, cols)}, {{0, 0, 0, rows}}, 1, rows, cols);

@@ -109,6 +109,13 @@ class WeightPlanner {
   /// Modules that read the same input.
   std::vector<LinearPlan> linears(std::span<const RowsOf> modules, int cols, bool bias);
   VectorPlan vector(const std::string& tensor, int size, float offset = 0);
+  /// A depthwise convolution's taps: [channels, 1, taps] (Hugging Face) or [channels, taps, 1]
+  /// (mlx-lm), the same bytes.
+  VectorPlan depthwise(const std::string& tensor, int channels, int taps);
+  /// The tensor's shape, if there is one of that name; not planned by that.
+  const weights::TensorInfo* stored(const std::string& tensor) const {
+    return folder_ == nullptr ? nullptr : folder_->find(tensor);
+  }
   /// Pieces of several sources as one stack; they must be stored alike.
   MatrixPlan stack(std::vector<Source> sources, std::vector<Piece> pieces, int count, int rows,
                    int cols);

@@ -69,16 +69,35 @@ Linear WeightReader::table(const MatrixPlan& plan) {
   return {*std::move(made), std::nullopt};
 }
 
-mx::array WeightReader::vector(const VectorPlan& plan) {
-  if (!status_.ok()) return mx::array(0.0F);
+/// Empty after a failure.
+std::vector<float> WeightReader::values(const VectorPlan& plan) {
+  if (!status_.ok()) return {};
   auto values = gather_vector(folder_, plan);
   if (!values.ok()) {
     status_ = values.error();
-    return mx::array(0.0F);
+    return {};
   }
   footprint_.held += values->size() * sizeof(float);
   footprint_.per_token += values->size() * sizeof(float);
-  return ops_.upload(*values);
+  return *std::move(values);
+}
+
+mx::array WeightReader::vector(const VectorPlan& plan) {
+  const std::vector<float> elements = values(plan);
+  return status_.ok() ? ops_.upload(elements) : mx::array(0.0F);
+}
+
+mx::array WeightReader::taps(const VectorPlan& plan, int channels) {
+  const std::vector<float> elements = values(plan);
+  if (!status_.ok()) return mx::array(0.0F);
+  const auto width = static_cast<std::size_t>(channels);
+  const std::size_t taps = elements.size() / width;
+  std::vector<float> turned(elements.size());
+  for (std::size_t c = 0; c < width; ++c) {
+    for (std::size_t j = 0; j < taps; ++j) turned[j * width + c] = elements[c * taps + j];
+  }
+  return ops_.upload(std::as_bytes(std::span(turned)), DType::kF32,
+                     {static_cast<int>(taps), channels});
 }
 
 mx::array WeightReader::norm(const VectorPlan& plan) {

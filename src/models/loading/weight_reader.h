@@ -49,6 +49,10 @@ class WeightReader {
   /// A table of which a token reads one row.
   Linear table(const MatrixPlan& plan);
   mx::array vector(const VectorPlan& plan);
+  /// A depthwise convolution's taps, float32 [taps, channels].
+  mx::array taps(const VectorPlan& plan, int channels);
+  /// What the activations of the layers are.
+  DType activation_type() const { return ops_.dtype(); }
   /// The weight of a norm.
   mx::array norm(const VectorPlan& plan);
   /// A table of angles, ready for the backend.
@@ -58,6 +62,7 @@ class WeightReader {
   const Footprint& footprint() const { return footprint_; }
 
  private:
+  std::vector<float> values(const VectorPlan& plan);
   std::optional<kernels::Matrix> matrix(const MatrixPlan& plan);
   void advance(std::uint64_t bytes);
 

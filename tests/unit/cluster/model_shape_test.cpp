@@ -48,7 +48,7 @@ TEST(ModelShape, ThePlannerCountsTheMemoryThatAStageDoes) {
           const planner::StageMemory memory =
               planner::memory_of(shape->model.cpu, range, {.context = kPageTokens}, step);
           EXPECT_EQ(memory.weights, needs.weights);
-          EXPECT_EQ(memory.total(), needs.fixed() + needs.kv_page);
+          EXPECT_EQ(memory.total(), needs.fixed() + needs.least_kept());
         }
         // A machine of exactly the least memory is enough for both, one of a byte less for none.
         const std::uint64_t least = stage::least_memory(own, range, stage::kLeastRows);

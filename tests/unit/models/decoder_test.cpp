@@ -182,7 +182,7 @@ TEST(Decoder, KvIsKeptInTheTypeOfTheTensorsWhateverTheConfigSays) {
     model.write(folder.path());
     auto decoder = load(folder.path(), {1, 2}, machine.ops);
     ASSERT_TRUE(decoder.ok()) << decoder.error().message;
-    EXPECT_EQ((*decoder)->kv_specs()[0].type, DType::kF32) << said;
+    EXPECT_EQ(std::get<kernels::KvSpec>((*decoder)->kept()[0]).type, DType::kF32) << said;
   }
 }
 

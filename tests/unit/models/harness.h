@@ -40,13 +40,13 @@ inline Result<std::unique_ptr<Decoder>> load(const std::filesystem::path& path, 
   return load_decoder(*config, *folder, range, ops, progress);
 }
 
-/// The KV of one sequence in every layer of a range.
+/// What every layer of a range keeps of one sequence.
 class SequenceCache {
  public:
-  SequenceCache(const std::vector<kernels::KvSpec>& specs, int tokens) : layers_(specs.size()) {
-    for (std::size_t i = 0; i < specs.size(); ++i) {
+  SequenceCache(const std::vector<kernels::LayerKept>& kept, int tokens) : layers_(kept.size()) {
+    for (std::size_t i = 0; i < kept.size(); ++i) {
       for (int page = 0; page * kPageTokens < tokens; ++page) {
-        const std::size_t bytes = kernels::kv_page_bytes(specs[i]);
+        const std::size_t bytes = kernels::page_bytes(kept[i]);
         pages_.push_back(std::make_unique<Block[]>((bytes + sizeof(Block) - 1) / sizeof(Block)));
         layers_[i].pages.push_back(pages_.back()[0].bytes);
       }
@@ -79,7 +79,7 @@ class Runner {
       auto decoder = load(path, {cuts[i], cuts[i + 1]}, machine.ops);
       EXPECT_TRUE(decoder.ok()) << (decoder.ok() ? "" : decoder.error().message);
       std::vector<SequenceCache> caches;
-      for (int s = 0; s < sequences; ++s) caches.emplace_back((*decoder)->kv_specs(), tokens);
+      for (int s = 0; s < sequences; ++s) caches.emplace_back((*decoder)->kept(), tokens);
       parts_.push_back({*std::move(decoder), std::move(caches)});
     }
   }

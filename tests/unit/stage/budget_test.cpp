@@ -19,6 +19,7 @@ models::ModelBytes model() {
   models::ModelBytes out;
   out.layers.assign(4, {100 * kMB, 20 * kMB});
   out.kv_page.assign(4, kMB);
+  out.state.assign(4, 0);
   out.embedding = {50 * kMB, 0};
   out.head = {50 * kMB, 0};
   out.step_row = 100'000;

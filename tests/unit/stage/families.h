@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "unit/models/tiny_model.h"
 
@@ -167,8 +168,77 @@ inline TinyModel known_family(const std::string& name, int layers, int bits, std
   return model;
 }
 
+inline bool hybrid_family(const std::string& name) {
+  return name.starts_with("qwen3_5") || name == "qwen3_next";
+}
+
+/// A gated delta net of 4 heads of 16 x 24, which its tiles do not divide.
+inline void add_delta(TinyModel& model, const std::string& prefix, bool fused, bool hugging_face) {
+  if (fused) {
+    model.add_linear(prefix + "in_proj_qkvz", 256, 64);
+    model.add_linear(prefix + "in_proj_ba", 8, 64);
+  } else {
+    model.add_linear(prefix + "in_proj_qkv", 160, 64);
+    model.add_linear(prefix + "in_proj_z", 96, 64);
+    model.add_linear(prefix + "in_proj_b", 4, 64);
+    model.add_linear(prefix + "in_proj_a", 4, 64);
+  }
+  using Shape = std::vector<std::int64_t>;
+  model.add(prefix + "conv1d.weight", hugging_face ? Shape{160, 1, 4} : Shape{160, 4, 1}, 0.5F);
+  model.add(prefix + "A_log", {4}, 0.5F);
+  model.add(prefix + "dt_bias", {4}, 0.3F);
+  model.add(prefix + "norm.weight", {24}, 0.1F, 1);
+  model.add_linear(prefix + "out_proj", 64, 96);
+}
+
+/// Every other layer attends. Names that end in _text are mlx-lm's folders, the others Hugging
+/// Face's.
+inline TinyModel hybrid_model(const std::string& name, int layers, int bits, std::uint64_t seed) {
+  TinyModel model(models::testing::common_config(name, layers), seed);
+  const bool hugging_face = !name.ends_with("_text");
+  const bool experts = name != "qwen3_5" && name != "qwen3_5_text";
+  const float norm = hugging_face ? 0 : 1;
+  model.config().update({{"vocab_size", kFamilyVocabulary},
+                         {"head_dim", 16},
+                         {"linear_num_key_heads", 2},
+                         {"linear_num_value_heads", 4},
+                         {"linear_key_head_dim", 16},
+                         {"linear_value_head_dim", 24},
+                         {"full_attention_interval", 2},
+                         {"num_experts", 4},
+                         {"num_experts_per_tok", 2},
+                         {"moe_intermediate_size", 32},
+                         {"shared_expert_intermediate_size", 32}});
+  if (bits > 0) model.quantize(bits);
+  for (int i = 0; i < layers; ++i) {
+    const std::string layer = "model.layers." + std::to_string(i) + ".";
+    if (i % 2 == 0) {
+      add_delta(model, layer + "linear_attn.", name == "qwen3_next", hugging_face);
+    } else {
+      model.add_linear(layer + "self_attn.q_proj", 128, 64);
+      model.add_linear(layer + "self_attn.k_proj", 32, 64);
+      model.add_linear(layer + "self_attn.v_proj", 32, 64);
+      model.add_linear(layer + "self_attn.o_proj", 64, 64);
+      model.add(layer + "self_attn.q_norm.weight", {16}, 0.1F, norm);
+      model.add(layer + "self_attn.k_norm.weight", {16}, 0.1F, norm);
+    }
+    model.add(layer + "input_layernorm.weight", {64}, 0.1F, norm);
+    model.add(layer + "post_attention_layernorm.weight", {64}, 0.1F, norm);
+    if (experts) {
+      add_experts(model, layer + "mlp.");
+      add_mlp(model, layer + "mlp.shared_expert.", 32);
+      model.add_linear(layer + "mlp.shared_expert_gate", 1, 64);
+    } else {
+      add_mlp(model, layer + "mlp.", 96);
+    }
+  }
+  add_family_ends(model, norm, true);
+  return model;
+}
+
 /// `name`: a model_type. bits: 0: dense float32 weights, else MLX's groups of 32.
 inline TinyModel family_model(const std::string& name, int layers, int bits, std::uint64_t seed) {
+  if (hybrid_family(name)) return hybrid_model(name, layers, bits, seed);
   if (latent_family(name) || name.starts_with("qwen3")) {
     return known_family(name, layers, bits, seed);
   }

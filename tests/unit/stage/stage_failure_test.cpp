@@ -38,7 +38,7 @@ class BreakableDecoder final : public models::Decoder {
   BreakableDecoder(ThreadPool& pool, const std::atomic<bool>& broken)
       : pool_(pool), broken_(broken) {}
 
-  std::vector<kernels::KvSpec> kv_specs() const override {
+  std::vector<kernels::LayerKept> kept() const override {
     kernels::KvSpec spec;
     spec.heads = 1;
     spec.key_dim = spec.value_dim = 16;
