@@ -45,6 +45,16 @@ void KvMemory::add_stop(Running& running, std::uint64_t id, std::uint32_t length
   if (place == running.stops.end() || *place != length) running.stops.insert(place, length);
 }
 
+/// Where a prompt of a recurrent model may be gone on from. On its way only where snapshots share
+/// the pages behind them.
+void KvMemory::add_anchors(Running& running, std::uint64_t id, std::uint32_t length) {
+  add_stop(running, id, (length - 1) / kPageTokens * kPageTokens);
+  if (!limits_.sharing) return;
+  const std::uint32_t even = length / kAnchorsMax / kPageTokens * kPageTokens;
+  const std::uint32_t apart = std::max(kAnchorTokens, even);
+  for (std::uint32_t at = apart; at + apart / 2 < length; at += apart) add_stop(running, id, at);
+}
+
 void KvMemory::wait_for(const Match& match) {
   add_stop(running_.at(match.coming), match.coming, match.coming_length);
 }
@@ -81,9 +91,12 @@ void KvMemory::begin(std::uint64_t id, std::uint64_t salt, std::span<const std::
     }
   }
   if (parted >= match.length + kWorthWaiting) add_stop(running, id, parted);
-  auto end = static_cast<std::uint32_t>(tokens.size());
-  if (limits_.shape.recurrent()) end = (end - 1) / kPageTokens * kPageTokens;
-  add_stop(running, id, end);
+  const auto length = static_cast<std::uint32_t>(tokens.size());
+  if (limits_.shape.recurrent()) {
+    add_anchors(running, id, length);
+  } else {
+    add_stop(running, id, length);
+  }
 }
 
 /// So that `pages` more can be held.

@@ -22,6 +22,11 @@ inline constexpr std::size_t kIdleSequencesMax = 512;
 /// tokens.
 inline constexpr std::uint32_t kWorthWaiting = 16;
 
+/// Where a layer is recurrent: tokens of a prompt between two snapshots on its way, at least, and
+/// how many of these a prompt leaves at most.
+inline constexpr std::uint32_t kAnchorTokens = 4096;
+inline constexpr std::uint32_t kAnchorsMax = 8;
+
 /// Names of snapshots, which no caller gives to a sequence.
 inline constexpr std::uint64_t kSnapshotIds = 1ULL << 63;
 
@@ -39,7 +44,8 @@ struct KvLimits {
 /// running one moves on from it: the end of its prompt, where an earlier prompt parted from it, and
 /// what a waiting prompt shares. Where a layer is recurrent a beginning serves as long as it is and
 /// not shorter; there the end of a prompt is rounded down to a page, since what follows a prompt in
-/// a chat seldom begins with its very last tokens. A plain value.
+/// a chat seldom begins with its very last tokens, and long prompts are kept at a few places on the
+/// way too. A plain value.
 class KvMemory {
  public:
   explicit KvMemory(KvLimits limits);
@@ -95,6 +101,7 @@ class KvMemory {
   void forget(std::uint64_t idle);
   void set_usable(std::uint64_t id);
   void add_stop(Running& running, std::uint64_t id, std::uint32_t length);
+  void add_anchors(Running& running, std::uint64_t id, std::uint32_t length);
   void keep_snapshots(std::uint64_t id, std::uint32_t count);
   void make_room(const PageCounts& pages);
   void shrink_oldest(const std::function<bool(const PageCounts& held)>& few);

@@ -210,6 +210,25 @@ TEST(KvMemory, AStateServesWhereItIsAndThatIsBeforeTheEndOfAPrompt) {
   EXPECT_EQ(memory.match(0, tokens(448, 3), {0, 9}).source, 0U) << "a token has to be left";
 }
 
+TEST(KvMemory, ALongPromptCanBeGoneOnFromPlacesOnItsWay) {
+  for (const std::size_t length : {10'000U, 100'000U}) {
+    Stage stage(limits_of({0, kSlot}, 10'000, 10'000));
+    const Ids prompt = tokens(length, 3);
+    ASSERT_TRUE(stage.begin(1, prompt));
+    while (stage.pending(1) > 0) {
+      const std::uint32_t stop = stage.memory.tokens_to_stop(1);
+      stage.append(1, std::min(stop == 0 ? 2048 : stop, stage.pending(1)));
+      stage.tick();
+    }
+    stage.end(1);
+    const std::uint64_t slots = stage.memory.book().held()[1];
+    EXPECT_EQ(slots, length == 10'000U ? 3U : 9U) << "those, one near the end and the end";
+    const std::uint32_t apart = length == 10'000U ? 4096 : 12'480;
+    ASSERT_TRUE(stage.begin(2, joined(tokens(apart + 300, 3), tokens(10, 4))));
+    EXPECT_EQ(stage.found, apart);
+  }
+}
+
 TEST(KvMemory, WhoGoesOnFromAnEndedSequenceTakesItsSlotOver) {
   Stage stage(limits_of({0, kSlot}, 1000, 1000));
   const Ids first = tokens(100, 3);

@@ -1,5 +1,6 @@
-// On the model that comes with tandem: whatever the engine does with a request, its tokens and
-// their probabilities are those of the request alone, to the last bit.
+// On the model that comes with tandem, and on one with recurrent layers: whatever the engine does
+// with a request, its tokens and their probabilities are those of the request alone, to the last
+// bit.
 
 #include <gtest/gtest.h>
 
@@ -16,7 +17,9 @@
 
 #include "cluster/gateway/local_pipeline.h"
 #include "scheduler/engine.h"
+#include "support/temp_folder.h"
 #include "unit/scheduler/engine_runs.h"
+#include "unit/stage/families.h"
 
 namespace tandem::scheduler {
 namespace {
@@ -29,12 +32,30 @@ using Trace = std::vector<std::pair<std::int32_t, std::uint32_t>>;
 struct Variant {
   std::string name;
   std::uint64_t kv_pages = 0;
+  std::uint64_t slots = 0;  // of sequences with recurrent layers
   EngineOptions options;
 };
 
-std::unique_ptr<Pipeline> open(kernels::Activations activations, std::uint64_t kv_bytes) {
+struct Model {
+  std::string name;
+  bool recurrent = false;
+  kernels::Activations activations = kernels::Activations::kF32;
+};
+
+void PrintTo(const Model& model, std::ostream* out) { *out << model.name; }
+
+std::uint64_t kv_bytes(const StageInfo& info, const Variant& variant) {
+  std::uint64_t bytes = 0;
+  for (const StateGroup& group : info.states) {
+    bytes += group.page_bytes * (group.rule().recurrent() ? variant.slots : variant.kv_pages);
+  }
+  return bytes;
+}
+
+std::unique_ptr<Pipeline> open(const std::filesystem::path& folder,
+                               kernels::Activations activations, std::uint64_t kv_bytes) {
   stage::StageOptions options;
-  options.folder = std::filesystem::path(TANDEM_SOURCE_DIR) / "models" / "tandem-demo";
+  options.folder = folder;
   options.activations = activations;
   options.kv_bytes_max = kv_bytes;
   options.threads = 2;
@@ -110,10 +131,24 @@ std::vector<Trace> run(Engine& engine, const std::vector<Request>& asked, int ap
   return out;
 }
 
-class RealModel : public ::testing::TestWithParam<kernels::Activations> {};
+class RealModel : public ::testing::TestWithParam<Model> {
+ protected:
+  RealModel() : folder_(std::filesystem::path(TANDEM_SOURCE_DIR) / "models" / "tandem-demo") {
+    if (!GetParam().recurrent) return;
+    folder_ = made_.path();
+    stage::testing::family_model("qwen3_5_moe", 4, 0, 7).write(folder_);
+  }
+  std::unique_ptr<Pipeline> open(std::uint64_t bytes) const {
+    return scheduler::open(folder_, GetParam().activations, bytes);
+  }
+
+ private:
+  tandem::testing::TempFolder made_;
+  std::filesystem::path folder_;
+};
 
 TEST_P(RealModel, EveryRequestAnswersAsItDoesAlone) {
-  const auto first = open(GetParam(), 0);
+  const auto first = open(0);
   ASSERT_NE(first, nullptr);
   const StageInfo info = first->ranks().front().stage;
   const std::vector<Request> asked = requests(info.vocabulary);
@@ -121,15 +156,15 @@ TEST_P(RealModel, EveryRequestAnswersAsItDoesAlone) {
   const std::vector<Trace> expected = run(alone, asked, 0);
   EXPECT_EQ(alone.stats().prefix_hits, 0U);
   const Variant variants[] = {
-      {"together", 1000, {}},
-      {"in small chunks", 1000, {.prefill_step_size = 7, .mixed_rows = 3}},
-      {"with little memory", 5, {.prefill_step_size = 50}},
-      {"without prefixes", 8, {.mixed_rows = 1, .prefix_bytes = 0}},
+      {"together", 1000, 50, {}},
+      {"in small chunks", 1000, 50, {.prefill_step_size = 7, .mixed_rows = 3}},
+      {"with little memory", 5, 3, {.prefill_step_size = 50}},
+      {"without prefixes", 8, 2, {.mixed_rows = 1, .prefix_bytes = 0}},
   };
   std::uint64_t preemptions = 0;
   std::uint64_t found = 0;
   for (const Variant& variant : variants) {
-    const auto pipeline = open(GetParam(), variant.kv_pages * 64 * info.kv_bytes_per_token());
+    const auto pipeline = open(kv_bytes(info, variant));
     ASSERT_NE(pipeline, nullptr);
     Engine engine(*pipeline, variant.options);
     EXPECT_EQ(run(engine, asked, 3), expected) << variant.name;
@@ -140,11 +175,13 @@ TEST_P(RealModel, EveryRequestAnswersAsItDoesAlone) {
   EXPECT_GT(found, 100U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Activations, RealModel,
-                         ::testing::Values(kernels::Activations::kF32, kernels::Activations::kInt8),
-                         [](const auto& param) {
-                           return param.param == kernels::Activations::kF32 ? "f32" : "int8";
-                         });
+INSTANTIATE_TEST_SUITE_P(Models, RealModel,
+                         ::testing::Values(Model{"f32", false, kernels::Activations::kF32},
+                                           Model{"int8", false, kernels::Activations::kInt8},
+                                           Model{"recurrent_f32", true, kernels::Activations::kF32},
+                                           Model{"recurrent_bf16", true,
+                                                 kernels::Activations::kBF16}),
+                         [](const auto& tested) { return tested.param.name; });
 
 }  // namespace
 }  // namespace tandem::scheduler
