@@ -12,6 +12,7 @@ import unittest
 
 import cut_proxy
 import harness
+import tiny_model
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "http"))
 import api_server  # noqa: E402
@@ -200,6 +201,11 @@ class Recovery(ServeTest):
         self.check(server, lambda: self.strike(server, signal.SIGKILL, 1, False))
         server.wait_for(r"Z rank 1 .* was killed by signal 9; the model is loaded again$")
         self.check_loads(server, [1, 2])
+
+    def test_killed_compute_process_with_states_of_recurrent_layers(self):
+        folder = tiny_model.write(self.folder / "recurrent", layers=12, recurrent=True)
+        server = self.serve(folder, "--ranks", 2)
+        self.check(server, lambda: self.strike(server, signal.SIGKILL, 1, False))
 
     def test_crashed_compute_process(self):
         """An input may have caused it: streams are computed again one after the other."""

@@ -1,6 +1,7 @@
 """The same prompt gives the same tokens however the layers are split, by both transports."""
 
 import harness
+import tiny_model
 
 
 class Split(harness.ClusterTest):
@@ -43,6 +44,25 @@ class Split(harness.ClusterTest):
         error = self.refused("--ranks", 8, code=2)
         self.assertIn("8 ranks", error)
         self.assertIn("7 layers", error)
+
+
+class RecurrentSplit(harness.ClusterTest):
+    """States of recurrent layers lie where these do; the first rank may have nothing else."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = tiny_model.write(cls.folder / "recurrent", recurrent=True)
+
+    def test_same_tokens_with_any_ranks_and_chunks(self):
+        prompt = ",".join(str(i * 7 % 256) for i in range(200))
+        for sampling in ((), ("--temp", 0.9, "--top-p", 0.95, "--seed", 11)):
+            alone = self.generate(*sampling, prompt=prompt)
+            for ranks, step in ((2, 2048), (3, 16), (7, 50)):
+                with self.subTest(ranks=ranks, sampling=sampling):
+                    split = self.generate("--ranks", ranks, "--prefill-step-size", step, *sampling,
+                                          prompt=prompt)
+                    self.assertEqual(split["ids"], alone["ids"])
 
 
 if __name__ == "__main__":

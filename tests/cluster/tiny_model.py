@@ -1,7 +1,9 @@
-"""Writes a tiny random llama checkpoint in the ordinary folder layout. Standard library only."""
+"""Writes a tiny random checkpoint in the ordinary folder layout: llama, or one whose layers are
+recurrent but every other one (qwen3_5_text). Standard library only."""
 
 import array
 import json
+import math
 import pathlib
 import random
 import struct
@@ -30,10 +32,28 @@ def tokenizer():
             "model": {"type": "BPE", "vocab": vocabulary, "merges": []}}
 
 
+def delta_net(config, name):
+    """(tensor, shape) of a recurrent layer as mlx-lm stores it, and which are spread around one."""
+    heads, keys = config["linear_num_value_heads"], config["linear_num_key_heads"]
+    values = heads * config["linear_value_head_dim"]
+    channels = 2 * keys * config["linear_key_head_dim"] + values
+    hidden, taps = config["hidden_size"], config["linear_conv_kernel_dim"]
+    for part, *shape in (
+            ("in_proj_qkv", channels, hidden), ("in_proj_z", values, hidden),
+            ("in_proj_b", heads, hidden), ("in_proj_a", heads, hidden),
+            ("out_proj", hidden, values), ("conv1d", channels, taps, 1)):
+        yield f"{name}linear_attn.{part}.weight", shape
+    for part in ("A_log", "dt_bias"):
+        yield f"{name}linear_attn.{part}", [heads]
+    yield f"{name}linear_attn.norm.weight", [config["linear_value_head_dim"]]
+
+
 def tensors(config, rng):
     hidden, inter = config["hidden_size"], config["intermediate_size"]
-    size = hidden // config["num_attention_heads"]
+    size = config.get("head_dim", hidden // config["num_attention_heads"])
     kv = config["num_key_value_heads"] * size
+    recurrent = "linear_num_value_heads" in config
+    gated = config["num_attention_heads"] * size * (2 if recurrent else 1)
 
     def matrix(rows, cols):
         scale = cols ** -0.5
@@ -52,11 +72,18 @@ def tensors(config, rng):
         name = f"model.layers.{layer}."
         yield name + "input_layernorm.weight", ones(hidden)
         yield name + "post_attention_layernorm.weight", ones(hidden)
-        for part, rows, cols in (
-                ("self_attn.q_proj", hidden, hidden), ("self_attn.k_proj", kv, hidden),
-                ("self_attn.v_proj", kv, hidden), ("self_attn.o_proj", hidden, hidden),
-                ("mlp.gate_proj", inter, hidden), ("mlp.up_proj", inter, hidden),
-                ("mlp.down_proj", hidden, inter)):
+        parts = [("mlp.gate_proj", inter, hidden), ("mlp.up_proj", inter, hidden),
+                 ("mlp.down_proj", hidden, inter)]
+        if recurrent and layer % 2 == 0:
+            for tensor, shape in delta_net(config, name):
+                rows, cols = shape[0], math.prod(shape[1:])
+                yield tensor, (shape, (ones(rows) if "norm" in tensor else matrix(rows, cols))[1])
+        else:
+            parts = [("self_attn.q_proj", gated, hidden), ("self_attn.k_proj", kv, hidden),
+                     ("self_attn.v_proj", kv, hidden), ("self_attn.o_proj", hidden, hidden), *parts]
+            for norm in ("q_norm", "k_norm") if recurrent else ():
+                yield f"{name}self_attn.{norm}.weight", ones(size)
+        for part, rows, cols in parts:
             yield f"{name}{part}.weight", matrix(rows, cols)
 
 
@@ -71,7 +98,13 @@ def write_safetensors(path, items):
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
-def write(folder, layers=7, hidden=64, seed=1):
+RECURRENT = {
+    "model_type": "qwen3_5_text", "head_dim": 16, "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 24,
+    "linear_conv_kernel_dim": 4, "full_attention_interval": 2}
+
+
+def write(folder, layers=7, hidden=64, seed=1, recurrent=False):
     """Returns the folder. Same arguments, same bytes."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +114,7 @@ def write(folder, layers=7, hidden=64, seed=1):
               "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "max_position_embeddings": 65536,
               "tie_word_embeddings": False, "torch_dtype": "float32", "hidden_act": "silu",
               "attention_bias": False, "mlp_bias": False, "bos_token_id": 256,
-              "eos_token_id": 257}
+              "eos_token_id": 257, **(RECURRENT if recurrent else {})}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer()))
     (folder / "tokenizer_config.json").write_text(json.dumps(
