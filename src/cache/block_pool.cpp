@@ -28,7 +28,7 @@ BlockPool::Memory BlockPool::new_memory() const {
   return memory;
 }
 
-std::optional<int> BlockPool::allocate() {
+std::optional<int> BlockPool::allocate(std::optional<int> copy_of) {
   Memory memory;
   if (with_memory_) {
     if (spare_.empty()) {
@@ -38,8 +38,13 @@ std::optional<int> BlockPool::allocate() {
       spare_.pop_back();
     }
     if (!memory) return std::nullopt;
-    // A masked position is multiplied by zero, so it must not hold an old NaN.
-    std::memset(memory.get(), 0, block_bytes_);
+    if (copy_of) {
+      std::memcpy(memory.get(), data(*copy_of), block_bytes_);
+    } else {
+      // A masked position is multiplied by zero, so it must not hold an old NaN; and a state begins
+      // with zeros.
+      std::memset(memory.get(), 0, block_bytes_);
+    }
   }
   if (unused_.empty()) {
     unused_.push_back(static_cast<int>(blocks_.size()));

@@ -18,8 +18,9 @@ class BlockPool {
   /// here.
   BlockPool(std::size_t block_bytes, bool with_memory);
 
-  /// A block with one reference, filled with zeros; nullopt when there is no memory.
-  std::optional<int> allocate();
+  /// A block with one reference, filled with zeros or with what is in block `copy_of`; nullopt when
+  /// there is no memory.
+  std::optional<int> allocate(std::optional<int> copy_of = std::nullopt);
   void add_reference(int block);
   /// Drops a reference; the last one makes the block idle.
   void release(int block);

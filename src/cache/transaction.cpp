@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -209,7 +208,7 @@ bool KvCache::Transaction::allocate() {
     BlockPool& pool = cache_.groups_[block.group].pool;
     // Another group's idle memory gives way first.
     if (pool.spare() == 0) cache_.shed_spare(pool.block_bytes());
-    const auto number = pool.allocate();
+    const auto number = pool.allocate(block.copy_of);
     if (!number) {
       for (const NewBlock& made : new_blocks_) {
         if (made.number >= 0) cache_.groups_[made.group].pool.release(made.number);
@@ -219,10 +218,6 @@ bool KvCache::Transaction::allocate() {
     block.number = *number;
     if (block.copy_of && cache_.storage_ == Storage::kElsewhere) {
       copies.push_back({*block.copy_of, *number});
-    }
-    std::byte* memory = pool.data(*number);
-    if (block.copy_of && memory != nullptr) {
-      std::memcpy(memory, pool.data(*block.copy_of), pool.block_bytes());
     }
   }
   cache_.copies_.insert(cache_.copies_.end(), copies.begin(), copies.end());

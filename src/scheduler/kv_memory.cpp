@@ -48,7 +48,8 @@ void KvMemory::add_stop(Running& running, std::uint64_t id, std::uint32_t length
 /// Where a prompt of a recurrent model may be gone on from. On its way only where snapshots share
 /// the pages behind them.
 void KvMemory::add_anchors(Running& running, std::uint64_t id, std::uint32_t length) {
-  add_stop(running, id, (length - 1) / kPageTokens * kPageTokens);
+  const std::uint32_t end = (length - 1) / kPageTokens * kPageTokens;
+  if (end >= kWorthKeeping) add_stop(running, id, end);
   if (!limits_.sharing) return;
   const std::uint32_t even = length / kAnchorsMax / kPageTokens * kPageTokens;
   const std::uint32_t apart = std::max(kAnchorTokens, even);

@@ -22,8 +22,10 @@ inline constexpr std::size_t kIdleSequencesMax = 512;
 /// tokens.
 inline constexpr std::uint32_t kWorthWaiting = 16;
 
-/// Where a layer is recurrent: tokens of a prompt between two snapshots on its way, at least, and
-/// how many of these a prompt leaves at most.
+/// Where a layer is recurrent: tokens that a snapshot near the end of a prompt has at least, for it
+/// takes a step of its own and a slot; tokens between two on the prompt's way, at least, and how
+/// many of these it leaves at most.
+inline constexpr std::uint32_t kWorthKeeping = 128;
 inline constexpr std::uint32_t kAnchorTokens = 4096;
 inline constexpr std::uint32_t kAnchorsMax = 8;
 

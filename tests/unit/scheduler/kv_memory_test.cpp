@@ -210,6 +210,12 @@ TEST(KvMemory, AStateServesWhereItIsAndThatIsBeforeTheEndOfAPrompt) {
   EXPECT_EQ(memory.match(0, tokens(448, 3), {0, 9}).source, 0U) << "a token has to be left";
 }
 
+TEST(KvMemory, AShortPromptIsNotCutForASnapshot) {
+  Stage stage(limits_of({0, kSlot}, 1000, 1000));
+  ASSERT_TRUE(stage.begin(1, tokens(128, 3)));
+  EXPECT_EQ(stage.memory.tokens_to_stop(1), 0U);
+}
+
 TEST(KvMemory, ALongPromptCanBeGoneOnFromPlacesOnItsWay) {
   for (const std::size_t length : {10'000U, 100'000U}) {
     Stage stage(limits_of({0, kSlot}, 10'000, 10'000));
@@ -231,17 +237,17 @@ TEST(KvMemory, ALongPromptCanBeGoneOnFromPlacesOnItsWay) {
 
 TEST(KvMemory, WhoGoesOnFromAnEndedSequenceTakesItsSlotOver) {
   Stage stage(limits_of({0, kSlot}, 1000, 1000));
-  const Ids first = tokens(100, 3);
+  const Ids first = tokens(200, 3);
   ASSERT_TRUE(stage.begin(1, first));
-  stage.append(1, 64);
+  stage.append(1, 192);
   stage.tick();
-  stage.append(1, 36);
+  stage.append(1, 8);
   stage.tick();
   stage.end(1);
   const std::uint64_t slots = stage.memory.book().held()[1];
   ASSERT_EQ(slots, 2U) << "the one it ended with, and the snapshot";
   ASSERT_TRUE(stage.begin(2, joined(first, tokens(20, 4))));
-  EXPECT_EQ(stage.found, 100U);
+  EXPECT_EQ(stage.found, 200U);
   stage.append(2, 20);
   stage.tick();
   EXPECT_EQ(stage.memory.book().held()[1], slots);
