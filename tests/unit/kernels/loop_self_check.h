@@ -1,10 +1,12 @@
 #pragma once
-// All checks of row and attention loops in one call, for CPUs that only an emulator offers here.
+// All checks of row, recurrent and attention loops in one call, for CPUs that only an emulator
+// offers here.
 
 #include <cstdio>
 
 #include "attention_checks.h"
 #include "kernels/cpu/loops.h"
+#include "recurrent_checks.h"
 #include "row_checks.h"
 
 namespace tandem::kernels {
@@ -31,6 +33,9 @@ inline bool loops_pass(const char* name, const Loops& all) {
     expect(check_gate(loops, element, 11) <= 1, "gate" + type);
     expect(check_rope(loops, element, false, 6) <= 1, "rope" + type);
     expect(check_rope(loops, element, true, 7) <= 1, "interleaved rope" + type);
+    for (const RecurrentCase& c : kRecurrentCases) {
+      expect(check_recurrent(all.recurrent[element], c, element, 12) <= 1, "recurrent" + type);
+    }
     for (const AttentionCase& c : attention_cases()) {
       expect(check_attention(all.attention, c, element, 8) <= 1, "attention " + c.name + type);
       if (element == DType::kF32) {

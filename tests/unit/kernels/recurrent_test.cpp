@@ -10,27 +10,17 @@
 #include <vector>
 
 #include "kernels/ops.h"
-#include "loop_values.h"
 #include "node_support.h"
+#include "recurrent_checks.h"
 
 namespace tandem::kernels {
 namespace {
 
 using test::Backend;
 
-struct Case {
-  int key_heads;
-  int heads;
-  int key_dim;
-  int value_dim;
-  int taps;
-};
-constexpr Case kCases[] = {
-    {1, 1, 4, 16, 2}, {2, 4, 16, 24, 4}, {1, 3, 7, 5, 3}, {2, 2, 128, 128, 4}, {3, 6, 33, 40, 5}};
-
-DeltaSpec spec_of(const Case& c, DType element) {
-  const int channels = 2 * c.key_heads * c.key_dim + c.heads * c.value_dim;
-  return {{c.taps - 1, channels, element, c.heads, c.key_dim, c.value_dim}, c.key_heads};
+DeltaSpec spec_of(const RecurrentCase& c, DType element) {
+  return {{c.taps - 1, static_cast<int>(channels_of(c)), element, c.heads, c.key_dim, c.value_dim},
+          c.key_heads};
 }
 
 /// One sequence's part of a slot, and its arrays.
@@ -49,78 +39,6 @@ class Slot {
   KvSequence kept_;
 };
 
-/// Inputs of a sequence, rounded to the element type.
-struct Values {
-  std::vector<float> x, taps, a, b, log_decay, bias;
-  int tokens;
-
-  Values(const Case& c, DType element, int count, unsigned seed) : tokens(count) {
-    Rng rng(seed);
-    const StateSpec state = spec_of(c, element).state;
-    const auto n = static_cast<std::size_t>(count);
-    x = rounded(random_values(rng, n * state.channels), element);
-    a = rounded(random_values(rng, n * c.heads, 2), element);
-    b = rounded(random_values(rng, n * c.heads, 2), element);
-    taps = random_values(rng, static_cast<std::size_t>(c.taps) * state.channels, 0.6F);
-    log_decay = random_values(rng, c.heads);
-    bias = random_values(rng, c.heads);
-  }
-};
-
-std::vector<double> conv_twin(const Case& c, const Values& v) {
-  const auto channels =
-      static_cast<std::size_t>(2 * c.key_heads * c.key_dim + c.heads * c.value_dim);
-  std::vector<double> out(v.x.size());
-  for (int t = 0; t < v.tokens; ++t) {
-    for (std::size_t i = 0; i < channels; ++i) {
-      double sum = 0;
-      for (int j = 0; j < c.taps; ++j) {
-        const int from = t - c.taps + 1 + j;
-        if (from < 0) continue;
-        sum += static_cast<double>(v.taps[j * channels + i]) *
-               v.x[static_cast<std::size_t>(from) * channels + i];
-      }
-      out[static_cast<std::size_t>(t) * channels + i] = sum / (1 + std::exp(-sum));
-    }
-  }
-  return out;
-}
-
-std::vector<double> delta_twin(const Case& c, const Values& v) {
-  const int row = 2 * c.key_heads * c.key_dim + c.heads * c.value_dim;
-  std::vector<double> out;
-  std::vector<double> state(static_cast<std::size_t>(c.heads) * c.value_dim * c.key_dim);
-  for (int t = 0; t < v.tokens; ++t) {
-    for (int h = 0; h < c.heads; ++h) {
-      const float* q = v.x.data() + t * row + h * c.key_heads / c.heads * c.key_dim;
-      const float* k = q + c.key_heads * c.key_dim;
-      const float* value = v.x.data() + t * row + 2 * c.key_heads * c.key_dim + h * c.value_dim;
-      const auto length = [&](const float* p) {
-        double squares = 1e-6;
-        for (int i = 0; i < c.key_dim; ++i) squares += static_cast<double>(p[i]) * p[i];
-        return std::sqrt(squares);
-      };
-      const double q_length = length(q) * std::sqrt(c.key_dim);
-      const double k_length = length(k);
-      const double x = static_cast<double>(v.a[t * c.heads + h]) + v.bias[h];
-      const double step = std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x)));
-      const double decay = std::exp(-std::exp(v.log_decay[h]) * step);
-      const double rate = 1 / (1 + std::exp(-static_cast<double>(v.b[t * c.heads + h])));
-      for (int j = 0; j < c.value_dim; ++j) {
-        double* s = state.data() + (h * c.value_dim + j) * c.key_dim;
-        double seen = 0;
-        for (int i = 0; i < c.key_dim; ++i) seen += (s[i] *= decay) * k[i] / k_length;
-        const double change = (value[j] - seen) * rate;
-        double y = 0;
-        for (int i = 0; i < c.key_dim; ++i)
-          y += (s[i] += change * k[i] / k_length) * q[i] / q_length;
-        out.push_back(y);
-      }
-    }
-  }
-  return out;
-}
-
 /// Rows [begin, end) of a [tokens, cols] list.
 mx::array rows_of(const std::vector<float>& values, int cols, int begin, int end, DType element) {
   const std::vector<float> part(values.begin() + static_cast<std::ptrdiff_t>(begin) * cols,
@@ -134,7 +52,8 @@ void append(std::vector<float>& to, const mx::array& from) {
 }
 
 /// The convolution, or the delta rule, of one sequence in chunks of so many tokens.
-std::vector<float> conv_in(const Ops& ops, const Case& c, const Values& v, int chunk) {
+std::vector<float> conv_in(const Ops& ops, const RecurrentCase& c, const RecurrentValues& v,
+                           int chunk) {
   const StateSpec state = spec_of(c, ops.dtype()).state;
   const mx::array taps = array_of(v.taps, {c.taps, state.channels});
   Slot slot(state);
@@ -148,7 +67,8 @@ std::vector<float> conv_in(const Ops& ops, const Case& c, const Values& v, int c
   return out;
 }
 
-std::vector<float> delta_in(const Ops& ops, const Case& c, const Values& v, int chunk) {
+std::vector<float> delta_in(const Ops& ops, const RecurrentCase& c, const RecurrentValues& v,
+                            int chunk) {
   const DeltaSpec spec = spec_of(c, ops.dtype());
   const DeltaWeights weights{array_of(v.log_decay, {c.heads}), array_of(v.bias, {c.heads})};
   Slot slot(spec.state);
@@ -165,24 +85,23 @@ std::vector<float> delta_in(const Ops& ops, const Case& c, const Values& v, int 
   return out;
 }
 
-/// The worst distance of loops' results from a twin's.
-double worst(const std::vector<float>& got, const std::vector<double>& want, DType element,
-             double relative, double absolute) {
-  double most = got.size() == want.size() ? 0 : 1e9;
-  for (std::size_t i = 0; i < got.size() && i < want.size(); ++i) {
-    most = std::max(most, distance(got[i], want[i], element, relative, absolute));
-  }
-  return most;
-}
-
 class Recurrent : public ::testing::TestWithParam<Activations> {
  protected:
   DType element() const { return GetParam() == Activations::kBF16 ? DType::kBF16 : DType::kF32; }
 };
 
+TEST_P(Recurrent, LoopsMatchDoubleOnEveryInstructionSet) {
+  for (const RecurrentCase& c : kRecurrentCases) {
+    for (const Isa isa : available_isas()) {
+      SCOPED_TRACE(std::string(isa_name(isa)) + " " + std::to_string(c.key_dim));
+      EXPECT_LE(check_recurrent(loops_of(isa).recurrent[element()], c, element(), 9), 1);
+    }
+  }
+}
+
 TEST_P(Recurrent, MatchesDoubleOnEveryInstructionSetAndMlx) {
-  for (const Case& c : kCases) {
-    const Values v(c, element(), 37, 5);
+  for (const RecurrentCase& c : kRecurrentCases) {
+    const RecurrentValues v(c, element(), 37, 5);
     const std::vector<double> conv = conv_twin(c, v);
     const std::vector<double> delta = delta_twin(c, v);
     for (const Isa isa : available_isas()) {
@@ -199,8 +118,8 @@ TEST_P(Recurrent, MatchesDoubleOnEveryInstructionSetAndMlx) {
 
 TEST_P(Recurrent, ChunksAndThreadsChangeNoBit) {
   ThreadPool three(3);
-  for (const Case& c : kCases) {
-    const Values v(c, element(), 70, 6);
+  for (const RecurrentCase& c : kRecurrentCases) {
+    const RecurrentValues v(c, element(), 70, 6);
     for (const Isa isa : available_isas()) {
       const auto serial = test::ops_of(isa, GetParam(), nullptr);
       const auto parallel = test::ops_of(isa, GetParam(), &three);
@@ -221,9 +140,9 @@ TEST_P(Recurrent, ChunksAndThreadsChangeNoBit) {
 }
 
 TEST_P(Recurrent, SequencesOfABatchDoNotSeeEachOther) {
-  const Case c = kCases[1];
+  const RecurrentCase c = kRecurrentCases[1];
   const DeltaSpec spec = spec_of(c, element());
-  const Values v(c, element(), 30, 7);
+  const RecurrentValues v(c, element(), 30, 7);
   ThreadPool two(2);
   const auto ops = test::ops_of(available_isas().front(), GetParam(), &two);
   const mx::array taps = array_of(v.taps, {c.taps, spec.state.channels});
@@ -235,7 +154,7 @@ TEST_P(Recurrent, SequencesOfABatchDoNotSeeEachOther) {
   const DeltaRows rows{x, rows_of(v.a, c.heads, 0, 30, element()),
                        rows_of(v.b, c.heads, 0, 30, element())};
   const std::vector<float> delta = values_of(ops->gated_delta(spec, rows, weights, batch, 0));
-  Values tail = v;
+  RecurrentValues tail = v;
   tail.tokens = 18;
   tail.x.erase(tail.x.begin(), tail.x.begin() + 12 * spec.state.channels);
   tail.a.erase(tail.a.begin(), tail.a.begin() + 12 * c.heads);
@@ -250,8 +169,8 @@ TEST_P(Recurrent, SequencesOfABatchDoNotSeeEachOther) {
 }
 
 TEST(RecurrentGates, ExtremesStayInRange) {
-  const Case c{1, 1, 4, 16, 2};
-  Values v(c, DType::kF32, 8, 8);
+  const RecurrentCase c{1, 1, 4, 16, 2};
+  RecurrentValues v(c, DType::kF32, 8, 8);
   v.a = {-1e4F, 1e4F, -200, 200, 0, 50, -50, 1e-3F};
   v.b = {1e4F, -1e4F, 200, -200, 0, 50, -50, 1e-3F};
   v.log_decay = {20};
