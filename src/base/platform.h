@@ -23,6 +23,8 @@ void give_memory_back();
 /// Asks the kernel to kill this process when its parent dies, where the kernel can (Linux);
 /// elsewhere the caller watches its control pipe.
 void die_with_parent();
+/// The same for all processes of one running system, and for no other's; empty: not known.
+std::string system_id();
 /// The machine's name for people.
 std::string host_name();
 

@@ -99,6 +99,13 @@ std::uint64_t resident_bytes() {
 
 void die_with_parent() { prctl(PR_SET_PDEATHSIG, SIGKILL); }
 
+std::string system_id() {
+  std::ifstream in("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  in >> id;
+  return id;
+}
+
 std::string host_name() {
   std::array<char, 256> name{};
   if (gethostname(name.data(), name.size() - 1) != 0) return "localhost";

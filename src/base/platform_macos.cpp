@@ -74,6 +74,13 @@ std::uint64_t resident_bytes() {
 
 void die_with_parent() {}  // macOS has no such request; the caller watches its control pipe
 
+std::string system_id() {
+  std::array<char, 64> id{};
+  std::size_t size = id.size() - 1;
+  if (sysctlbyname("kern.bootsessionuuid", id.data(), &size, nullptr, 0) != 0) return {};
+  return id.data();
+}
+
 std::string host_name() {
   std::array<char, 256> name{};
   if (gethostname(name.data(), name.size() - 1) != 0) return "localhost";

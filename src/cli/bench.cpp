@@ -113,6 +113,18 @@ Result<Report> measure(const BenchOptions& options, Session& session, int thread
   return report;
 }
 
+/// Who holds what is planned for what is measured.
+cluster::PipelineWork work_of(const BenchOptions& options) {
+  cluster::PipelineWork work;
+  work.streams = options.concurrency;
+  if (work.streams > 1) work.objective = planner::Objective::kThroughput;
+  work.context = options.prompt + options.generate;
+  for (const int context : options.contexts) {
+    work.context = std::max(work.context, context + options.generate);
+  }
+  return work;
+}
+
 }  // namespace
 
 Status run_bench(const BenchOptions& options, const Environment& environment, Console& console) {
@@ -121,7 +133,7 @@ Status run_bench(const BenchOptions& options, const Environment& environment, Co
   auto wanted =
       pipeline_options(options.model, *folder, platform::physical_cores(), gpu_available(*folder));
   if (!wanted) return wanted.error();
-  auto session = Session::open(options.model, *folder, console, options.json);
+  auto session = Session::open(options.model, *folder, console, options.json, work_of(options));
   if (!session) return session.error();
   const bool local_cpus = wanted->hosts.empty() && !wanted->stage.gpu;
   const int threads = local_cpus ? std::min(wanted->stage.threads, limits::kThreadsMax) : 0;

@@ -112,14 +112,17 @@ void add_plan(CLI::App& app, PlanOptions& options) {
       app, "plan", "Which machines should hold which layers, and how fast that would be",
       "  tandem plan MODEL --inventory machines.toml\n"
       "  tandem plan share/shapes/DeepSeek-V3-4bit --inventory share/inventories/8-m4-pro.toml\n"
+      "  tandem plan MODEL --hosts 10.0.0.1,10.0.0.2 --cluster-key-file key\n"
       "  tandem plan MODEL --inventory machines.toml --context 32768 --concurrency 8 "
       "--objective throughput --json");
   add_model_argument(sub, options.model);
   sub.add_option("--inventory", options.inventory,
                  "TOML file: [[host]] name, memory_gb, bandwidth_gbs, tflops, device; [[link]] "
                  "between, latency_ms, gbit")
-      ->type_name("FILE")
-      ->required();
+      ->type_name("FILE");
+  add_hosts_flags(sub, options.hosts, options.hostfile);
+  add_layers_flag(sub, options.layers, "the best");
+  add_security_flags(sub, options.security);
   value_flag(sub, "--context", "Tokens of each stream, prompt and answer",
              [&options](const std::string& text) -> Status {
                auto tokens = parse_integer(text, 1, limits::kPlanContextMax);
@@ -180,6 +183,10 @@ void add_worker(CLI::App& app, cluster::WorkerOptions& options) {
              })
       ->type_name("PORT [0]");
   add_place_flags(sub, options.place);
+  sub.add_flag("!--no-probe", options.probe,
+               "Do not measure memory and products for half a second at the start: gateways assume "
+               "usual figures")
+      ->disable_flag_override();
   add_security_flags(sub, options.security);
   sub.add_flag("--parent", options.parent)
       ->disable_flag_override()
@@ -239,7 +246,10 @@ Result<Command> chosen(const CLI::App& app, const Parsed& parsed) {
   if (name == "serve") {
     return checked(parsed.serve.model, check_serve(sub, parsed.serve), parsed.serve);
   }
-  if (name == "plan") return Command{parsed.plan};
+  if (name == "plan") {
+    if (auto status = check_plan(sub, parsed.plan); !status.ok()) return status.error();
+    return Command{parsed.plan};
+  }
   if (name == "worker") return Command{parsed.worker};
   return chosen_bench(sub, parsed);
 }

@@ -55,6 +55,22 @@ Status check_model_options(const CLI::App& app, const ModelOptions& options) {
   return {};
 }
 
+Status check_plan(const CLI::App& app, const PlanOptions& options) {
+  const int sources = (options.inventory.empty() ? 0 : 1) + (options.hosts.empty() ? 0 : 1) +
+                      (options.hostfile.empty() ? 0 : 1);
+  if (sources != 1) {
+    return invalid(
+        "--inventory, --hosts or --hostfile: one of them is needed, to say of which "
+        "machines the plan is");
+  }
+  if (options.inventory.empty()) return {};
+  for (const char* flag :
+       {"--layers", "--cluster-key-file", "--tls-cert", "--tls-key", "--tls-ca", "--insecure"}) {
+    if (app.count(flag) > 0) return without_meaning(flag, "with --inventory");
+  }
+  return {};
+}
+
 Status check_generate(const CLI::App& app, const GenerateOptions& options) {
   if (options.json && app.count("--verbose") > 0)
     return without_meaning("--verbose", "with --json");

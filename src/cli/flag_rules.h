@@ -17,6 +17,7 @@ Status check_model_options(const CLI::App& app, const ModelOptions& options);
 Status check_generate(const CLI::App& app, const GenerateOptions& options);
 Status check_bench(const CLI::App& app, const BenchOptions& options);
 Status check_bench_serve(const CLI::App& app, const BenchServeOptions& options);
+Status check_plan(const CLI::App& app, const PlanOptions& options);
 Status check_serve(const CLI::App& app, const ServeOptions& options);
 
 }  // namespace tandem::cli

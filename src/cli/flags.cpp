@@ -29,7 +29,9 @@ Status read_devices(const std::string& text, std::vector<Device>& devices) {
 }
 
 void add_placement_flags(CLI::App& app, ModelOptions& options) {
-  value_flag(app, "--ranks", "Ranks that the layers are split over; local processes unless --hosts",
+  value_flag(app, "--ranks",
+             "Ranks that the layers are split over; local processes, or the first of the hosts, "
+             "all of them",
              [&options](const std::string& text) -> Status {
                auto value = parse_integer(text, 1, limits::kRanksMax);
                if (!value) return value.error();
@@ -37,24 +39,8 @@ void add_placement_flags(CLI::App& app, ModelOptions& options) {
                return {};
              })
       ->type_name("N [1]");
-  value_flag(app, "--hosts", "Workers that run already, in rank order: host[:port],host[:port]",
-             [&options](const std::string& text) -> Status {
-               auto hosts = config::parse_hosts(text);
-               if (!hosts) return hosts.error();
-               options.hosts = text;
-               return {};
-             })
-      ->type_name("LIST");
-  value_flag(app, "--layers", "Layers of each rank, first to last: 0-19,20-27",
-             [&options](const std::string& text) -> Status {
-               auto ranges = config::parse_layer_list(text);
-               if (!ranges) return ranges.error();
-               options.layers = std::move(*ranges);
-               return {};
-             })
-      ->type_name("LIST [an even split]");
-  app.add_option("--hostfile", options.hostfile, "Workers from a JSON file, as mlx.launch's")
-      ->type_name("FILE");
+  add_layers_flag(app, options.layers, "as `tandem plan` says");
+  add_hosts_flags(app, options.hosts, options.hostfile);
   add_transport_flags(app, options.transport, options.mlx_backend);
 }
 
@@ -177,6 +163,30 @@ void add_transport_flags(CLI::App& app, cluster::TransportKind& transport, std::
   choice_flag<std::string>(app, "--mlx-backend", "MLX's backend with --transport mlx [ring]",
                            {{"ring", "ring"}, {"mpi", "mpi"}, {"nccl", "nccl"}, {"jaccl", "jaccl"}},
                            [&backend](const std::string& name) { backend = name; });
+}
+
+void add_hosts_flags(CLI::App& app, std::string& hosts, std::string& hostfile) {
+  value_flag(app, "--hosts", "Workers that run already, in rank order: host[:port],host[:port]",
+             [&hosts](const std::string& text) -> Status {
+               auto read = config::parse_hosts(text);
+               if (!read) return read.error();
+               hosts = text;
+               return {};
+             })
+      ->type_name("LIST");
+  app.add_option("--hostfile", hostfile, "Workers from a JSON file, as mlx.launch's")
+      ->type_name("FILE");
+}
+
+void add_layers_flag(CLI::App& app, std::vector<LayerRange>& layers, const std::string& otherwise) {
+  value_flag(app, "--layers", "Layers of each rank, first to last: 0-19,20-27",
+             [&layers](const std::string& text) -> Status {
+               auto ranges = config::parse_layer_list(text);
+               if (!ranges) return ranges.error();
+               layers = std::move(*ranges);
+               return {};
+             })
+      ->type_name("LIST [" + otherwise + "]");
 }
 
 void add_model_argument(CLI::App& app, std::string& model) {

@@ -49,6 +49,10 @@ CLI::Option* choice_flag(CLI::App& app, const std::string& names, const std::str
 Status read_size(const std::string& text, std::uint64_t& bytes);
 /// --transport and --mlx-backend.
 void add_transport_flags(CLI::App& app, cluster::TransportKind& transport, std::string& backend);
+/// --hosts and --hostfile.
+void add_hosts_flags(CLI::App& app, std::string& hosts, std::string& hostfile);
+/// --layers; `otherwise`: what stands without it.
+void add_layers_flag(CLI::App& app, std::vector<LayerRange>& layers, const std::string& otherwise);
 /// MODEL.
 void add_model_argument(CLI::App& app, std::string& model);
 /// MODEL, --ranks, --hosts, --device and what else every command that loads a model takes.

@@ -140,8 +140,12 @@ struct ServeOptions {
 };
 
 struct PlanOptions {
-  std::string model;           // MODEL; empty: the embedded one
-  std::string inventory;       // TOML file of machines and links
+  std::string model;                  // MODEL; empty: the embedded one
+  std::string inventory;              // TOML file of machines and links; empty: hosts
+  std::string hosts;                  // --hosts list; empty: none
+  std::string hostfile;               // --hostfile; empty: none
+  std::vector<LayerRange> layers;     // of each host, in their order; empty: the best
+  cluster::SecurityOptions security;  // of hosts
   std::optional<int> context;  // tokens of each stream; absent: kPlanContextDefault, or the model's
   int concurrency = 1;         // streams
   planner::Objective objective = planner::Objective::kLatency;

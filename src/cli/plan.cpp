@@ -4,12 +4,18 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/json_output.h"
 #include "cli/model_folder.h"
 #include "cli/plan_report.h"
+#include "cli/session.h"
+#include "cluster/gateway/placement.h"
+#include "cluster/gateway/survey.h"
 #include "cluster/split/model_shape.h"
+#include "planner/advice.h"
 #include "planner/planner.h"
 
 namespace tandem::cli {
@@ -46,28 +52,83 @@ Status check_kv_bits(const PlanOptions& options, const planner::Inventory& inven
                   gpu->name));
 }
 
+/// What is planned with: machines of a file, or of workers that run.
+struct Machines {
+  planner::Inventory inventory;
+  planner::Model model;
+  planner::Efficiency efficiency;
+  std::vector<bool> measured;  // of each, where they were asked
+};
+
+Result<Machines> machines_of_file(const PlanOptions& options, const std::filesystem::path& folder) {
+  auto inventory = planner::load_inventory(options.inventory);
+  if (!inventory) return Error{inventory.error().code, "--inventory " + inventory.error().message};
+  if (auto status = check_kv_bits(options, *inventory); !status.ok()) return status.error();
+  const bool with_gpu = std::ranges::any_of(inventory->machines, &planner::Machine::gpu);
+  auto shape = cluster::shape_of(folder, {with_gpu, options.kv_bits});
+  if (!shape) return shape.error();
+  return Machines{std::move(*inventory), std::move(shape->model), {}, {}};
+}
+
+Result<Machines> machines_of_hosts(const PlanOptions& options,
+                                   const std::filesystem::path& folder) {
+  ModelOptions model;
+  model.hosts = options.hosts;
+  model.hostfile = options.hostfile;
+  model.security = options.security;
+  model.layers = options.layers;
+  model.kv_bits = options.kv_bits;
+  auto pipeline = pipeline_options(model, folder, 1, false);
+  if (!pipeline) return pipeline.error();
+  pipeline->work.objective = options.objective;
+  if (auto good = cluster::check_split(*pipeline); !good.ok()) return good.error();
+  auto survey = cluster::survey_hosts(*pipeline);
+  if (!survey) return survey.error();
+  return Machines{std::move(survey->inventory), std::move(survey->model), survey->efficiency,
+                  std::move(survey->measured)};
+}
+
+/// Of hosts what a gateway would do; where that has no room for the context, why.
+planner::Plan plan_for(const planner::Setting& setting, const PlanOptions& options) {
+  if (!options.inventory.empty()) return planner::make_plan(setting, options.objective);
+  if (!options.layers.empty()) {
+    std::vector<planner::Placed> stages;
+    for (const LayerRange& range : options.layers) stages.push_back({stages.size(), range});
+    planner::Plan plan = planner::plan_of(setting, stages);
+    plan.advice = plan.fits ? planner::advice_on(setting, options.objective, plan.prediction)
+                            : "fewer layers where they have no room, or the plan without --layers";
+    return plan;
+  }
+  planner::Plan plan = planner::place(setting, options.objective, planner::Use::kBest);
+  if (!plan.fits || plan.context < setting.work.context) {
+    return planner::make_plan(setting, options.objective);
+  }
+  plan.advice = planner::advice_on(setting, options.objective, plan.prediction);
+  return plan;
+}
+
 }  // namespace
 
 Result<int> run_plan(const PlanOptions& options, const Environment& environment, Console& console) {
-  const auto inventory = planner::load_inventory(options.inventory);
-  if (!inventory) return Error{inventory.error().code, "--inventory " + inventory.error().message};
-  if (auto status = check_kv_bits(options, *inventory); !status.ok()) return status.error();
   const auto folder = find_model(options.model, environment);
   if (!folder) return folder.error();
-  const bool with_gpu = std::ranges::any_of(inventory->machines, &planner::Machine::gpu);
-  const auto shape = cluster::shape_of(*folder, {with_gpu, options.kv_bits});
+  const auto machines = options.inventory.empty() ? machines_of_hosts(options, *folder)
+                                                  : machines_of_file(options, *folder);
+  if (!machines) return machines.error();
+  const auto shape = cluster::shape_of(*folder, {});
   if (!shape) return shape.error();
   const auto work = work_of(options, *shape);
   if (!work) return work.error();
-  const planner::Setting setting{shape->model, *inventory, *work};
-  const planner::Proposal proposal = planner::make_plan(setting, options.objective);
+  const planner::Setting setting{machines->model, machines->inventory, *work, machines->efficiency};
+  const planner::Plan plan = plan_for(setting, options);
   const PlanReport report{std::filesystem::absolute(*folder).lexically_normal().filename().string(),
-                          shape->has_weights, objective_name(options.objective)};
+                          shape->has_weights, objective_name(options.objective),
+                          machines->measured};
   const Status written =
-      console.write(options.json ? json_text(plan_json(report, setting, proposal)) + "\n"
-                                 : plan_text(report, setting, proposal));
+      console.write(options.json ? json_text(plan_json(report, setting, plan)) + "\n"
+                                 : plan_text(report, setting, plan));
   if (!written.ok()) return written.error();
-  return proposal.fits ? 0 : kExitNothingFits;
+  return plan.fits ? 0 : kExitNothingFits;
 }
 
 }  // namespace tandem::cli

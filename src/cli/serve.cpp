@@ -166,6 +166,18 @@ class SignalWatch {
   std::thread thread_;  // last: it uses the others
 };
 
+/// Who holds what is planned for a few streams: memory for as many as may come would leave none for
+/// layers, and one alone would leave machines idle.
+cluster::PipelineWork work_of(const ServeOptions& options) {
+  constexpr int kStreams = 8;
+  const scheduler::EngineOptions& engine = options.gateway.engine.engine;
+  cluster::PipelineWork work;
+  work.streams = std::min(kStreams, static_cast<int>(engine.sequences_max));
+  if (work.streams > 1) work.objective = planner::Objective::kThroughput;
+  work.context = std::min(engine.context_max, cluster::kPlannedContext);
+  return work;
+}
+
 }  // namespace
 
 Status run_serve(const ServeOptions& options, const Environment& environment, Console& console) {
@@ -174,6 +186,7 @@ Status run_serve(const ServeOptions& options, const Environment& environment, Co
   auto pipeline =
       pipeline_options(options.model, *folder, platform::physical_cores(), gpu_available(*folder));
   if (!pipeline) return pipeline.error();
+  pipeline->work = work_of(options);
   Log log(console, options.log_json);
   auto wanted = gateway_options(options, *folder, log);
   if (!wanted) return wanted.error();

@@ -85,6 +85,7 @@ Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
   if (auto counted = count_ranks(options, out); !counted) return counted.error();
   if (auto chosen = choose_devices(options, gpu, out); !chosen) return chosen.error();
   out.layers = options.layers;
+  out.all_hosts = options.ranks.has_value() || options.devices.size() > 1;
   out.stage.folder = folder;
   out.stage.mlx_kernels = options.mlx_kernels;
   // One for all ranks: hidden states travel in the activations' type.
@@ -108,10 +109,11 @@ Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
 }
 
 Result<Session> Session::open(const ModelOptions& options, const std::filesystem::path& folder,
-                              Console& console, bool quiet) {
+                              Console& console, bool quiet, const cluster::PipelineWork& work) {
   auto wanted =
       pipeline_options(options, folder, platform::physical_cores(), gpu_available(folder));
   if (!wanted) return wanted.error();
+  wanted->work = work;
   // Hosts answer for their own memory.
   int step = options.prefill_step_size;
   if (wanted->hosts.empty()) {
@@ -119,6 +121,9 @@ Result<Session> Session::open(const ModelOptions& options, const std::filesystem
         stage::fitting_step(wanted->stage, wanted->ranks, static_cast<std::uint32_t>(step)));
   }
   Session session;
+  session.launcher_ = std::make_unique<cluster::Launcher>([&console, quiet](const auto& line) {
+    if (!quiet) console.note(line + '\n');
+  });
   if (const std::string note = models::head_note(folder); !note.empty()) {
     console.note("note: " + note + '\n');
   }

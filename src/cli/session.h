@@ -26,16 +26,16 @@ Result<cluster::PipelineOptions> pipeline_options(const ModelOptions& options,
 class Session {
  public:
   /// Loads the model with a progress display and says on standard error who holds what, unless
-  /// `quiet`.
+  /// `quiet`. `work` is what layers are split for.
   static Result<Session> open(const ModelOptions& options, const std::filesystem::path& folder,
-                              Console& console, bool quiet);
+                              Console& console, bool quiet, const cluster::PipelineWork& work = {});
 
   scheduler::Engine& engine() { return *engine_; }
   Pipeline& pipeline() { return *pipeline_; }
 
  private:
   Session() = default;
-  std::unique_ptr<cluster::Launcher> launcher_ = std::make_unique<cluster::Launcher>();
+  std::unique_ptr<cluster::Launcher> launcher_;
   std::unique_ptr<Pipeline> pipeline_;         // after the launcher, as it has to end first
   std::unique_ptr<scheduler::Engine> engine_;  // after the pipeline: it refers to it
 };

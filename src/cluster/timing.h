@@ -17,6 +17,10 @@ inline constexpr seconds kDescribe{30};
 /// Reaching a worker that should run already: connect, TLS, HTTP/2's settings, Hello: six round
 /// trips, of half a second or more around the world. A lost SYN costs 1 s.
 inline constexpr seconds kHello{10};
+/// Looking at the delay and rate of the way to a worker.
+inline constexpr milliseconds kLinkProbe{300};
+/// One echo of that, on the slowest way that frames still pass.
+inline constexpr seconds kEcho{10};
 /// One try to connect to a neighbour, as far as HTTP/2's settings: four round trips.
 inline constexpr seconds kConnect{5};
 /// Looking up a host name. Resolvers ask the next server after 5 s.

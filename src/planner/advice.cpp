@@ -64,22 +64,30 @@ class Trials {
     const std::vector<Machine>& machines = setting_.inventory.machines;
     for (std::size_t place = 0; place <= std::min(used_, kMachinesTried); ++place) {
       // Between the gateway, the stages and the gateway.
+      const bool outer = place == 0 || place == used_;
       const std::size_t a = place == 0 ? 0 : order_[place - 1];
       const std::size_t b = place == used_ ? 0 : order_[place];
-      if (a == b) continue;
       Inventory changed = setting_.inventory;
-      Link& link = changed.links[a][b];
-      link = {link.latency / 10, link.rate * 10};
-      changed.links[b][a] = link;
-      offer(
-          setting_.model, changed, order_,
-          fmt::format("a link of {:.2g} ms and {:.3g} Gbit/s between {} and {}", link.latency * 1e3,
-                      link.rate * 8 / 1e9, machines[a].name, machines[b].name));
+      std::string ends = machines[a].name + " and " + machines[b].name;
+      Link* link = &changed.links[a][b];
+      if (outer && !changed.gateway.empty()) {
+        const std::size_t own = place == 0 ? b : a;
+        link = &changed.gateway[own];
+        ends = "the gateway and " + machines[own].name;
+      } else if (a == b) {
+        continue;
+      }
+      *link = {link->latency / 10, link->rate * 10};
+      if (changed.gateway.empty() || !outer) changed.links[b][a] = *link;
+      offer(setting_.model, changed, order_,
+            fmt::format("a link of {:.2g} ms and {:.3g} Gbit/s between {}", link->latency * 1e3,
+                        link->rate * 8 / 1e9, ends));
     }
     Inventory changed = setting_.inventory;
     for (auto& row : changed.links) {
       for (Link& link : row) link = {link.latency / 10, link.rate * 10};
     }
+    for (Link& link : changed.gateway) link = {link.latency / 10, link.rate * 10};
     offer(setting_.model, changed, order_, "links ten times as good");
   }
 

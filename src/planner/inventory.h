@@ -32,10 +32,15 @@ struct Link {
   bool operator==(const Link&) const = default;
 };
 
-/// The first machine runs the gateway. Links are symmetric.
+/// Links are symmetric.
 struct Inventory {
   std::vector<Machine> machines;         // 1 to kMachinesMax
   std::vector<std::vector<Link>> links;  // [a][b]; of a machine to itself: nothing
+  std::vector<Link> gateway = {};        // to each machine; empty: the first one runs the gateway
+
+  const Link& to_gateway(std::size_t machine) const {
+    return gateway.empty() ? links[0][machine] : gateway[machine];
+  }
 };
 
 /// Between machines of which the file says nothing: a gigabit LAN.

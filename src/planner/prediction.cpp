@@ -37,12 +37,15 @@ const ModelShape& shape_on(const Setting& setting, const Placed& stage) {
   return setting.model.on(setting.inventory.machines[stage.machine].gpu);
 }
 
-/// The largest of the model's steps that a stage has room for; the least where none has.
+/// The largest of the model's steps that the work fills and a stage has room for; the least where
+/// none has.
 std::size_t fitting_step(const Setting& setting, const Placed& stage) {
   const ModelShape& shape = shape_on(setting, stage);
   const std::uint64_t usable = usable_memory(setting.inventory.machines[stage.machine]);
+  const double tokens = static_cast<double>(setting.work.context) * setting.work.concurrency;
   std::size_t step = 0;
-  while (step + 1 < shape.steps.size() && shape.steps[step + 1].rows <= setting.work.rows &&
+  while (step + 1 < shape.steps.size() && shape.steps[step].rows < tokens &&
+         shape.steps[step + 1].rows <= setting.work.rows &&
          memory_of(shape, stage.layers, setting.work, step + 1).total() <= usable) {
     ++step;
   }
@@ -123,15 +126,16 @@ Step decode_step(const Work& work, double rows) {
 }
 
 HopCosts hop_costs(const Setting& setting, double rows) {
-  const auto& [machines, links] = setting.inventory;
+  const auto& machines = setting.inventory.machines;
+  const auto& links = setting.inventory.links;
   HopCosts costs;
   const std::vector<double> none(machines.size(), 0);
   costs.between.assign(machines.size(), none);
   costs.occupancy.assign(machines.size(), none);
   for (std::size_t from = 0; from < machines.size(); ++from) {
     // Token ids are a few bytes: only the latency counts.
-    costs.begin.push_back(links[0][from].latency);
-    costs.end.push_back(links[from][0].latency);
+    costs.begin.push_back(setting.inventory.to_gateway(from).latency);
+    costs.end.push_back(costs.begin.back());
     const ModelShape& shape = setting.model.on(machines[from].gpu);
     for (std::size_t to = 0; to < machines.size(); ++to) {
       costs.between[from][to] = hop_seconds(links[from][to], shape, rows);

@@ -6,9 +6,11 @@
 namespace tandem::planner {
 namespace {
 
-/// Whether nothing changes when two machines change places. The gateway's never does.
+/// Whether nothing changes when two machines change places. The gateway's own never does.
 bool interchangeable(const Inventory& inventory, std::size_t a, std::size_t b) {
-  if (a == 0 || b == 0 || !inventory.machines[a].same_specs(inventory.machines[b])) return false;
+  if (inventory.gateway.empty() && (a == 0 || b == 0)) return false;
+  if (!inventory.machines[a].same_specs(inventory.machines[b])) return false;
+  if (inventory.to_gateway(a) != inventory.to_gateway(b)) return false;
   for (std::size_t i = 0; i < inventory.machines.size(); ++i) {
     if (i != a && i != b && inventory.links[a][i] != inventory.links[b][i]) return false;
   }
@@ -63,7 +65,7 @@ class Table {
       const double own = stage[last];
       const double cost = sums() ? before + own : std::max(before, own);
       if (own > search_.stage_limit || cost >= search_.bound) break;
-      if (cost >= costs[last]) continue;
+      if (cost > costs[last]) continue;  // of equals the one whose earlier ranges are longer
       costs[last] = cost;
       parents_[next * width_ + static_cast<std::size_t>(last)] = {node, first};
     }
@@ -153,6 +155,16 @@ std::optional<Pipelines> all_pipelines(const MachineClasses& classes, std::size_
       }
     }
   }
+  return out;
+}
+
+Pipelines whole_pipeline(const std::vector<std::size_t>& order) {
+  Pipelines out;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    out.nodes.push_back({order[i], static_cast<int>(i) + 1, {}});
+    if (i + 1 < order.size()) out.nodes.back().next.push_back(i + 1);
+  }
+  out.starts.push_back(0);
   return out;
 }
 

@@ -40,6 +40,8 @@ struct Pipelines {
 std::optional<Pipelines> all_pipelines(const MachineClasses& classes, std::size_t nodes_max);
 /// Those of `order` in this order, any of them left out.
 Pipelines ordered_pipelines(const std::vector<std::size_t>& order);
+/// All of `order`, in this order; parts of it too, unless a search wants their number.
+Pipelines whole_pipeline(const std::vector<std::size_t>& order);
 /// Ranges that one run() looks at, at most.
 double run_steps(const Pipelines& pipelines, int layers);
 

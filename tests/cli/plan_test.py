@@ -131,7 +131,12 @@ class PlanTest(ProgramTest):
         machines = self.inventory(good)
         self.refused("plan", self.shape(), "--inventory", self.folder / "none.toml")
         self.refused("plan", self.folder / "nothing", "--inventory", machines)
-        self.refused("plan", self.shape())
+        for flags in ([], ["--inventory", machines, "--hosts", "127.0.0.1"]):
+            line = self.refused("plan", self.shape(), *flags)
+            self.assertIn("--inventory, --hosts or --hostfile: one of them", line)
+        for flags in (["--insecure"], ["--layers", "0-32"]):
+            line = self.refused("plan", self.shape(), "--inventory", machines, *flags)
+            self.assertIn(f"{flags[0]}: has no meaning with --inventory", line)
         for flags in (["--context", 0], ["--concurrency", 0], ["--objective", "speed"],
                       ["--context", 10000]):
             self.refused("plan", self.shape(), "--inventory", machines, *flags)

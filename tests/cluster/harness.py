@@ -84,8 +84,9 @@ class ClusterTest(unittest.TestCase):
         return process
 
     def worker(self, *arguments):
-        """A `tandem worker` that listens; returns (process, address)."""
-        process = self.start("worker", *(arguments or ("--listen", f"127.0.0.1:{free_port()}")))
+        """A `tandem worker` that listens, unmeasured; returns (process, address)."""
+        process = self.start("worker", "--no-probe",
+                             *(arguments or ("--listen", f"127.0.0.1:{free_port()}")))
         line = process.stderr.readline().decode()
         self.assertIn("waiting for a gateway at ", line)
         return process, line.split(" at ")[1].strip()

@@ -27,7 +27,7 @@ class Links(harness.ClusterTest):
         workers = []
         for space, address in ((slow.near, "10.99.0.1"), (slow.far, "10.99.0.2")):
             worker = subprocess.Popen(
-                inside(space, Options.tandem, "worker", "--listen", f"{address}:4000",
+                inside(space, Options.tandem, "worker", "--no-probe", "--listen", f"{address}:4000",
                        "--insecure"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
             self.started.append(worker)
             self.assertIn("waiting for a gateway at ", worker.stderr.readline().decode())
@@ -36,7 +36,7 @@ class Links(harness.ClusterTest):
         arguments = ["generate", self.model, "--prompt-ids", prompt, "--max-tokens", 3]
         done = subprocess.run(
             inside(slow.near, Options.tandem, *arguments, "--hosts", ",".join(workers),
-                   "--insecure"), capture_output=True, timeout=PATIENCE)
+                   "--ranks", 2, "--insecure"), capture_output=True, timeout=PATIENCE)
         self.assertEqual(done.returncode, 0, done.stderr.decode())
         alone = subprocess.run([Options.tandem, *map(str, arguments)], capture_output=True,
                                timeout=PATIENCE)

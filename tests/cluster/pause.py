@@ -70,16 +70,16 @@ def start(options):
     workers = []
     for i in range(2):
         workers.append(subprocess.Popen(
-            [api_server.Options.tandem, "worker", "--listen", f"127.0.0.1:{ports[i]}",
-             "--data-port", str(ports[i + 2])], stderr=subprocess.PIPE))
+            [api_server.Options.tandem, "worker", "--no-probe", "--listen",
+             f"127.0.0.1:{ports[i]}", "--data-port", str(ports[i + 2])], stderr=subprocess.PIPE))
         workers[-1].stderr.readline()
         threading.Thread(target=workers[-1].stderr.read, daemon=True).start()
     cut_proxy.CutProxy("127.0.0.2", ports[:2])
     links = cut_proxy.CutProxy("127.0.0.2", ports[2:])
     hosts = ",".join(f"127.0.0.2:{port}" for port in ports[:2])
     model = [options.model] if options.model else []
-    server = api_server.Server(*model, "--hosts", hosts, "--threads", 1, "--device", "cpu",
-                               "--max-context", 4096)
+    server = api_server.Server(*model, "--hosts", hosts, "--ranks", 2, "--threads", 1, "--device",
+                               "cpu", "--max-context", 4096)
     return server, workers, links
 
 

@@ -90,7 +90,7 @@ class ServeTest(harness.ClusterTest):
         """Two workers and a server over them."""
         self.places = [f"127.0.0.1:{harness.free_port()}" for _ in range(2)]
         self.workers = [self.worker("--listen", place)[0] for place in self.places]
-        return self.serve("--hosts", ",".join(self.places), *arguments)
+        return self.serve("--hosts", ",".join(self.places), "--ranks", 2, *arguments)
 
 
     def behind_links(self):
@@ -103,7 +103,7 @@ class ServeTest(harness.ClusterTest):
         links = cut_proxy.CutProxy("127.0.0.2", ports[2:])
         self.addCleanup(links.close)
         hosts = ",".join(f"127.0.0.2:{port}" for port in ports[:2])
-        return self.serve("--hosts", hosts), links
+        return self.serve("--hosts", hosts, "--ranks", 2), links
 
 
 class Figures(ServeTest):

@@ -21,7 +21,7 @@ class Workers(harness.ClusterTest):
         alone = self.generate()["ids"]
         _, _, hosts = self.two()
         for _ in range(3):
-            self.assertEqual(self.generate("--hosts", hosts)["ids"], alone)
+            self.assertEqual(self.generate("--hosts", hosts, "--ranks", 2)["ids"], alone)
         path = self.folder / "hosts.json"
         entries = [{"ssh": "here", "ips": [host.split(":")[0]], "port": int(host.split(":")[1])}
                    for host in hosts.split(",")]
@@ -34,20 +34,21 @@ class Workers(harness.ClusterTest):
         alone = self.generate(tokens=8)["ids"]
         for _ in range(2):
             self.assertEqual(
-                self.generate("--hosts", hosts, "--transport", "mlx", tokens=8)["ids"], alone)
+                self.generate("--hosts", hosts, "--ranks", 2, "--transport", "mlx",
+                              tokens=8)["ids"], alone)
 
     def test_a_worker_outlives_its_compute_process(self):
         first, _, hosts = self.two()
-        gateway = self.endless("--hosts", hosts)
+        gateway = self.endless("--hosts", hosts, "--ranks", 2)
         os.kill(harness.children(first.pid)[0], signal.SIGKILL)
         _, error = self.ends(gateway)
         self.assertIn("rank 0 ", error)
         self.assertIn("was killed by signal 9", error)
-        self.generate("--hosts", hosts)
+        self.generate("--hosts", hosts, "--ranks", 2)
 
     def test_a_stopped_worker_is_named(self):
         _, second, hosts = self.two()
-        gateway = self.endless("--hosts", hosts)
+        gateway = self.endless("--hosts", hosts, "--ranks", 2)
         second.send_signal(signal.SIGSTOP)
         took, error = self.ends(gateway)
         print(f"worker on a host stopped: {took:.3f} s", flush=True)
@@ -58,13 +59,13 @@ class Workers(harness.ClusterTest):
 
     def is_free(self, hosts):
         done = subprocess.run([harness.Options.tandem, "generate", str(self.model), "--prompt-ids",
-                               "1", "--max-tokens", "1", "--hosts", hosts], capture_output=True,
-                              timeout=harness.DEADLINE)
+                               "1", "--max-tokens", "1", "--hosts", hosts, "--ranks", "2"],
+                              capture_output=True, timeout=harness.DEADLINE)
         return done.returncode == 0
 
     def test_a_killed_gateway_frees_its_workers(self):
         first, second, hosts = self.two()
-        gateway = self.endless("--hosts", hosts)
+        gateway = self.endless("--hosts", hosts, "--ranks", 2)
         gateway.kill()
         harness.wait_until(lambda: self.is_free(hosts), 5, "the workers are free")
         self.assertIsNone(first.poll())
@@ -72,7 +73,7 @@ class Workers(harness.ClusterTest):
 
     def test_a_stopped_gateway_frees_its_workers(self):
         _, _, hosts = self.two()
-        gateway = self.endless("--hosts", hosts)
+        gateway = self.endless("--hosts", hosts, "--ranks", 2)
         gateway.send_signal(signal.SIGSTOP)
         harness.wait_until(lambda: self.is_free(hosts), 20, "the workers are free")
         gateway.send_signal(signal.SIGCONT)
@@ -81,8 +82,8 @@ class Workers(harness.ClusterTest):
 
     def test_a_busy_worker_refuses(self):
         _, _, hosts = self.two()
-        gateway = self.endless("--hosts", hosts)
-        error = self.refused("--hosts", hosts, code=1)
+        gateway = self.endless("--hosts", hosts, "--ranks", 2)
+        error = self.refused("--hosts", hosts, "--ranks", 2, code=1)
         self.assertIn("is busy: it holds layers", error)
         self.assertIsNone(gateway.poll())
 
@@ -147,7 +148,7 @@ class Workers(harness.ClusterTest):
 
     def test_sigterm_ends_a_worker_and_its_child(self):
         first, second, hosts = self.two()
-        gateway = self.endless("--hosts", hosts)
+        gateway = self.endless("--hosts", hosts, "--ranks", 2)
         pids = [first.pid, second.pid, *harness.children(first.pid), *harness.children(second.pid)]
         self.assertEqual(len(pids), 4)
         first.send_signal(signal.SIGTERM)

@@ -12,7 +12,6 @@
 #include <variant>
 #include <vector>
 
-#include "cluster/split/partition.h"
 #include "fuzz/fuzz.h"
 #include "models/architecture.h"
 
@@ -92,32 +91,6 @@ void check_architecture(const Architecture& model) {
   }
 }
 
-/// Every layer on exactly one rank, in order.
-void split(int layers, std::string_view picks) {
-  tandem::cluster::ModelSizes sizes;
-  for (int i = 0; i < layers; ++i) {
-    const char pick = picks[static_cast<std::size_t>(i) % picks.size()];
-    sizes.layers.push_back(static_cast<std::uint64_t>(static_cast<std::uint8_t>(pick)) << 20);
-  }
-  sizes.embedding = picks.size() << 16;
-  sizes.head = picks.size() << 18;
-  std::vector<double> shares;
-  const auto ranks = static_cast<std::size_t>(static_cast<std::uint8_t>(picks.front())) % 10;
-  for (std::size_t i = 0; i < ranks; ++i) {
-    shares.push_back(1.0 + static_cast<std::uint8_t>(picks[i % picks.size()]));
-  }
-  const auto ranges = tandem::cluster::partition(sizes, shares);
-  require(ranges.ok() == (ranks >= 1 && ranks <= static_cast<std::size_t>(layers)));
-  if (!ranges) return require_refusal(ranges.error());
-  require(ranges->size() == ranks);
-  int next = 0;
-  for (const tandem::LayerRange& range : *ranges) {
-    require(range.first == next && range.last > range.first);
-    next = range.last;
-  }
-  require(next == layers);
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -133,6 +106,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   check_architecture(*architecture);
-  if (architecture->layer_count <= 256) split(architecture->layer_count, text);
   return 0;
 }

@@ -71,7 +71,7 @@ file(GLOB FUZZ_SOURCES RELATIVE ${CMAKE_SOURCE_DIR}/src CONFIGURE_DEPENDS
   ${CMAKE_SOURCE_DIR}/src/models/registry.cpp ${CMAKE_SOURCE_DIR}/src/models/meaning.cpp
   ${CMAKE_SOURCE_DIR}/src/models/families/*.cpp
   ${CMAKE_SOURCE_DIR}/src/cluster/wire/frame*.cpp ${CMAKE_SOURCE_DIR}/src/cluster/wire/wire_error.cpp
-  ${CMAKE_SOURCE_DIR}/src/cluster/split/partition.cpp ${CMAKE_SOURCE_DIR}/src/cluster/split/model_sizes.cpp
+  ${CMAKE_SOURCE_DIR}/src/cluster/split/model_hash.cpp
   ${CMAKE_SOURCE_DIR}/src/server/api/*.cpp ${CMAKE_SOURCE_DIR}/src/server/output/*.cpp
   ${CMAKE_SOURCE_DIR}/src/server/http/request_reader.cpp
   ${CMAKE_SOURCE_DIR}/src/server/http/head_check.cpp

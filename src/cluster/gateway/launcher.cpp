@@ -61,7 +61,7 @@ Result<std::unique_ptr<Pipeline>> Launcher::open(const PipelineOptions& options,
       kept.push_back(options.hosts[rank]);
     }
   }
-  if (who.empty()) return open_remote_pipeline(options, name_, standing_, progress);
+  if (who.empty()) return open_remote_pipeline(options, name_, standing_, note_, progress);
   return open_without(options, kept, resting_error(who), progress);
 }
 
@@ -72,7 +72,7 @@ Result<std::unique_ptr<Pipeline>> Launcher::open_without(const PipelineOptions& 
   if (kept.empty() || is_fixed(options)) return resting;
   PipelineOptions fewer = options;
   fewer.hosts = kept;
-  auto opened = open_remote_pipeline(fewer, name_, standing_, progress);
+  auto opened = open_remote_pipeline(fewer, name_, standing_, note_, progress);
   if (opened && note_) note_(resting.message + ": the model runs without it");
   if (opened || opened.error().code != ErrorCode::kResourceLimit) return opened;
   return Error{resting.code, resting.message + "; without it: " + opened.error().message};

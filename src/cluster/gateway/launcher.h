@@ -12,6 +12,7 @@
 #include "cluster/gateway/quarantine.h"
 #include "cluster/trust/security.h"
 #include "config/hosts.h"
+#include "planner/planner.h"
 #include "stage/stage.h"
 #include "tandem/error.h"
 #include "tandem/pipeline.h"
@@ -27,16 +28,26 @@ struct GatewayName {
   std::uint64_t epoch = 0;  // of its pipeline; every opening has a greater one
 };
 
+/// What a pipeline is split for.
+struct PipelineWork {
+  planner::Objective objective = planner::Objective::kLatency;
+  int streams = 1;  // at once; 1 or more
+  int context = 0;  // tokens of each; 0: kPlannedContext, or the model's if that is less
+};
+inline constexpr int kPlannedContext = 4096;
+
 /// What `generate`, `chat`, `score`, `bench` and `serve` open.
 struct PipelineOptions {
   std::string version;  // of this program, for people
   /// folder, gpu (of local ranks), mlx_kernels, activations, isa, threads (of each rank) and
-  /// kv_bytes_max (of each rank); layers is ignored, the partition fills it in.
+  /// kv_bytes_max (of each rank); layers is ignored, the plan fills it in.
   stage::StageOptions stage;
   /// Whether stage.activations is wanted; else hosts get what all their devices compute well: bf16
   /// if any has a GPU, else int8. It is one for all, the type in which hidden states travel.
   bool activations_given = false;
-  std::vector<LayerRange> layers;  // of each rank; empty: the partition's
+  std::vector<LayerRange> layers;  // of each rank; empty: the plan's
+  PipelineWork work;
+  bool all_hosts = false;  // hold layers, in their order; else those that make it fastest
   std::vector<bool> gpus;  // of each rank; empty: local ones as stage.gpu says, hosts as they like
   int ranks = 1;           // local processes, when hosts is empty; at least 1
   std::vector<config::Host> hosts;  // workers that run already, in rank order
@@ -45,12 +56,19 @@ struct PipelineOptions {
   SecurityOptions security;          // for hosts; local workers get a key of their own
 };
 
+/// Who holds what of a model: the planner's stages, by the hosts that they were planned for.
+struct Placement {
+  std::vector<config::Host> hosts;
+  std::vector<planner::Placed> stages;  // machine: an index of hosts; empty: nothing yet
+};
+
 /// What a gateway knows from one pipeline to the next.
 struct Standing {
   LocalWorkers local;
   Quarantine quarantine;
   /// Of its first pipeline, so that requests go on to the same tokens on fewer hosts too.
   std::optional<kernels::Activations> activations;
+  Placement placement;
 };
 
 /// Opens pipelines, one at a time, under a name that workers know it by: a rank that one of its
@@ -59,12 +77,13 @@ struct Standing {
 /// while where the others can hold its layers. Outlives its pipelines.
 class Launcher {
  public:
-  /// `note` is told which hosts a pipeline runs without, in a line for people.
+  /// `note` is told what was decided and why, and which hosts a pipeline runs without, in lines for
+  /// people.
   explicit Launcher(std::function<void(const std::string& line)> note = {});
 
   /// One local rank and no hosts: the stage runs in this process. Otherwise starts `tandem worker`
-  /// processes (or connects to `hosts`), compares generations, splits the layers, loads all ranks
-  /// at the same time and joins the ring. `progress` is called from the calling thread.
+  /// processes (or connects to `hosts`), compares generations, plans who holds which layers, loads
+  /// all ranks at the same time and joins the ring. `progress` is called from the calling thread.
   /// kInvalidArgument: more ranks than layers, another generation, a bad model; kUnavailable,
   /// kDeadlineExceeded: a worker that cannot be reached, is busy, died, or died so often that it
   /// rests, named. Call it from a thread that outlives the pipeline: on Linux the local workers die

@@ -21,7 +21,7 @@
 #include "cluster/gateway/ring_members.h"
 #include "cluster/gateway/ring_watch.h"
 #include "cluster/link/ring_end.h"
-#include "cluster/split/model_sizes.h"
+#include "cluster/split/model_hash.h"
 #include "cluster/timing.h"
 #include "cluster/trust/credentials.h"
 #include "cluster/trust/security.h"
@@ -253,15 +253,14 @@ std::string place_of(int rank, const std::vector<config::Host>& hosts) {
 
 Result<std::unique_ptr<Pipeline>> open_remote_pipeline(const PipelineOptions& options,
                                                        const GatewayName& gateway,
-                                                       Standing& standing,
+                                                       Standing& standing, const Note& note,
                                                        const RankProgress& progress) {
   const bool local = options.hosts.empty();
   LocalWorkers& local_workers = standing.local;
-  auto summary = summarize_model(options.stage.folder);
-  if (!summary) return summary.error();
+  auto hash = model_hash(options.stage.folder);
+  if (!hash) return hash.error();
   // Before any process starts: more ranks than layers is the caller's mistake.
-  const std::size_t ranks = local ? static_cast<std::size_t>(options.ranks) : options.hosts.size();
-  if (auto good = check_split(options, summary->sizes, ranks); !good) return good.error();
+  if (auto good = check_split(options); !good) return good.error();
   auto credentials = read_security(options.security);
   if (!credentials) return credentials.error();
   if (local_workers.key.empty()) local_workers.key = make_nonce();
@@ -276,7 +275,7 @@ Result<std::unique_ptr<Pipeline>> open_remote_pipeline(const PipelineOptions& op
     return safe.error();
   }
   plan.mlx_backend = options.mlx_backend;
-  plan.model_hash = summary->hash;
+  plan.model_hash = *hash;
   auto members = gather(options, local_workers, *credentials);
   if (!members) return members.error();
   PipelineOptions own = options;
@@ -284,7 +283,9 @@ Result<std::unique_ptr<Pipeline>> open_remote_pipeline(const PipelineOptions& op
     own.activations_given = true;
     own.stage.activations = *standing.activations;
   }
-  if (auto placed = place_layers(*members, own, summary->sizes); !placed) return placed.error();
+  const auto said = place_layers(*members, own, standing.placement);
+  if (!said) return said.error();
+  if (note) note(*said);
   if (local) {
     if (auto shared = share_memory(*members, own.stage); !shared) return shared.error();
   }

@@ -17,11 +17,13 @@
 #include "cluster/wire/load_messages.h"
 #include "cluster/wire/net_address.h"
 #include "cluster/wire/wire_error.h"
+#include "stage/machine_rates.h"
 
 namespace tandem::cluster {
 namespace {
 
 constexpr std::size_t kMaxDeviceBytes = 64;
+constexpr std::uint32_t kMaxThreads = 1024;
 
 // "rank 1 (...): config.json: ..." for what a person did, "rank 1 (...) was killed" for what
 // befell.
@@ -92,6 +94,19 @@ v1::DeviceKind wanted_device(std::size_t rank, const config::Host& host,
   return *gpu ? v1::DEVICE_KIND_GPU : v1::DEVICE_KIND_CPU;
 }
 
+// What was measured with all threads of a worker, for those that the rank gets.
+void take_rates(const v1::DescribeReply& reply, int threads, Member& member) {
+  const auto all = static_cast<int>(std::min<std::uint32_t>(reply.threads(), kMaxThreads));
+  if (member.host.threads != 0) threads = member.host.threads;
+  threads = threads == 0 ? all : std::min(threads, all);
+  const stage::MachineRates rates{all, reply.read_rate(), reply.read_rate_single(), reply.flops()};
+  // What comes over the wire may be anything.
+  const auto sound = [](double rate) { return rate > 1e6 && rate < 1e18; };
+  if (threads < 1 || !sound(rates.read) || !sound(rates.read_single) || !sound(rates.flops)) return;
+  member.read_rate = rates.read_with(threads);
+  member.flops = rates.flops * threads;
+}
+
 Status describe(int rank, Member& member, const PipelineOptions& options) {
   const auto wanted = wanted_device(static_cast<std::size_t>(rank), member.host, options);
   const std::string own = std::filesystem::absolute(options.stage.folder).string();
@@ -107,6 +122,11 @@ Status describe(int rank, Member& member, const PipelineOptions& options) {
   if (const std::uint64_t most = member.host.memory_bytes; most != 0) {
     member.memory_free = member.memory_free == 0 ? most : std::min(member.memory_free, most);
   }
+  member.machine = described->machine();
+  take_rates(*described, options.stage.threads, member);
+  auto way = member.client->measure_link();
+  if (!way) return explained(rank, member, way.error());
+  member.way = *way;
   return {};
 }
 

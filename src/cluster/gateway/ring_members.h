@@ -13,11 +13,15 @@
 #include "cluster/link/ring_end.h"
 #include "cluster/trust/credentials.h"
 #include "models/decoder.h"
+#include "planner/inventory.h"
 #include "stage/stage.h"
 #include "tandem/error.h"
 #include "tandem/pipeline.h"
 
 namespace tandem::cluster {
+
+/// Between processes of one machine, unless it is measured.
+inline constexpr planner::Link kLoopback{1e-4, 2e9};
 
 /// One rank, in the order of its coming up.
 struct Member {
@@ -27,6 +31,10 @@ struct Member {
   LayerRange layers;
   bool gpu = false;                // what it computes on
   std::uint64_t memory_free = 0;   // of a host's device, before loading; 0: not known
+  std::string machine;             // hosts of one running system have the same; empty: not known
+  double read_rate = 0;            // bytes a second, by the threads that it will have; 0: not known
+  double flops = 0;                // a second, likewise
+  planner::Link way = kLoopback;   // from the gateway
   std::uint64_t memory_share = 0;  // of a machine that ranks share; 0: what its device has free
   StageInfo info;                  // after load_all()
   std::uint64_t memory_bytes = 0;

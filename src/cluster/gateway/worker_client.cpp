@@ -19,6 +19,13 @@ namespace {
 
 constexpr std::size_t kMaxReasonBytes = 300;
 
+// Of measure_link(): a worker takes requests of a megabyte.
+constexpr int kEchoes = 8;
+constexpr std::size_t kEchoBytesMin = std::size_t{4} << 10;
+constexpr std::size_t kEchoBytesMax = std::size_t{256} << 10;
+constexpr double kEchoClear = 0.05;     // seconds
+constexpr double kEchoFastest = 20e-6;  // what the clock and the echo itself hide
+
 // gRPC wants the system's clock.
 std::chrono::system_clock::time_point grpc_deadline(Clock::duration wait) {
   return std::chrono::system_clock::now() +
@@ -125,6 +132,46 @@ Result<v1::DescribeReply> WorkerClient::describe(v1::DeviceKind device, const st
   if (!status.ok()) return ended(status);
   if (reply.has_error()) return wire_error(reply.error());
   return reply;
+}
+
+Result<Clock::duration> WorkerClient::echo(std::size_t bytes) {
+  v1::EchoRequest request;
+  *request.mutable_auth() = signer_.sign("Echo");
+  request.set_payload(std::string(bytes, 'x'));
+  v1::EchoReply reply;
+  Call call(*this, timing::kEcho);
+  const auto begin = Clock::now();
+  const grpc::Status status = stub_->Echo(&call.context, request, &reply);
+  const auto took = Clock::now() - begin;
+  if (!status.ok()) return ended(status);
+  if (reply.has_error()) return wire_error(reply.error());
+  return took;
+}
+
+Result<planner::Link> WorkerClient::measure_link() {
+  const Deadline end = after(timing::kLinkProbe);
+  Clock::duration shortest = Clock::duration::max();
+  for (int i = 0; i < kEchoes && (i == 0 || Clock::now() < end); ++i) {
+    const auto took = echo(0);
+    if (!took) return took.error();
+    shortest = std::min(shortest, *took);
+  }
+  using Seconds = std::chrono::duration<double>;
+  planner::Link link{Seconds(shortest).count() / 2, 0};
+  // Each payload as often as tells a difference from none, and none that would take too long.
+  for (std::size_t bytes = kEchoBytesMin; bytes <= kEchoBytesMax; bytes *= 4) {
+    auto took = echo(bytes);
+    if (took && *took < Seconds(kEchoClear) && Clock::now() < end) {
+      const auto again = echo(bytes);
+      if (!again) return again.error();
+      took = std::min(*took, *again);
+    }
+    if (!took) return took.error();
+    const double carried = std::max(Seconds(*took - shortest).count(), kEchoFastest);
+    link.rate = 2 * static_cast<double>(bytes) / carried;
+    if (Clock::now() + 4 * *took > end) break;
+  }
+  return link;
 }
 
 Result<v1::Loaded> WorkerClient::load(v1::LoadRequest request,

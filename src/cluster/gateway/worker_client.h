@@ -16,6 +16,7 @@
 #include "cluster/trust/call_proof.h"
 #include "cluster/trust/credentials.h"
 #include "config/hosts.h"
+#include "planner/inventory.h"
 #include "tandem.grpc.pb.h"
 #include "tandem/deadline.h"
 #include "tandem/error.h"
@@ -50,6 +51,8 @@ class WorkerClient {
 
   /// What the machine has for a rank of the model in `folder`, on a device or as it likes.
   Result<v1::DescribeReply> describe(v1::DeviceKind device, const std::string& folder);
+  /// What it takes to send to it, and back, within kLinkProbe or little more.
+  Result<planner::Link> measure_link();
   /// Loads a rank; `progress` is called from this thread. On success heartbeats begin, and
   /// `changed` is called (from another thread) whenever health() may have a loss.
   Result<v1::Loaded> load(v1::LoadRequest request,
@@ -71,6 +74,7 @@ class WorkerClient {
   using HeartbeatStream = grpc::ClientReaderWriter<v1::HeartbeatRequest, v1::HeartbeatReply>;
 
   WorkerClient(std::unique_ptr<v1::Worker::Stub> stub, std::string key);
+  Result<Clock::duration> echo(std::size_t bytes);
   Status say_hello(const std::string& version);
   void begin_heartbeats();
   void read_heartbeats();

@@ -23,7 +23,7 @@
 #include "cluster/rank/progress_board.h"
 #include "cluster/rank/stage_loop.h"
 #include "cluster/rank/worker.h"
-#include "cluster/split/model_sizes.h"
+#include "cluster/split/model_hash.h"
 #include "cluster/timing.h"
 #include "cluster/trust/secrets.h"
 #include "cluster/wire/load_messages.h"
@@ -166,14 +166,14 @@ void ComputeChild::close_ring() {
 Result<std::unique_ptr<stage::Stage>> ComputeChild::adopt(const v1::LoadRequest& request) {
   auto options = take_options(request);
   if (!options) return options.error();
-  auto summary = summarize_model(options->folder);
-  if (!summary) return summary.error();
-  if (!request.model_hash().empty() && summary->hash != request.model_hash()) {
+  auto hash = model_hash(options->folder);
+  if (!hash) return hash.error();
+  if (!request.model_hash().empty() && *hash != request.model_hash()) {
     return invalid(options->folder.string() +
                    ": not the gateway's model (config.json, or the tensors' names, types, "
                    "shapes or values differ)");
   }
-  store_.choose(summary->hash);
+  store_.choose(*hash);
   Deadline next_word{};
   const auto tell = [&](std::uint64_t done, std::uint64_t total) {
     if (Clock::now() < next_word && done < total) return;

@@ -17,6 +17,7 @@
 #include "base/platform.h"
 #include "cluster/rank/control.h"
 #include "cluster/rank/supervisor.h"
+#include "cluster/rank/worker_log.h"
 #include "cluster/rank/worker_service.h"
 #include "cluster/timing.h"
 #include "cluster/trust/credentials.h"
@@ -155,6 +156,19 @@ Result<std::unique_ptr<grpc::Server>> serve_grpc(WorkerService& service, config:
   return server;
 }
 
+/// What a gateway plans with. A machine too busy or too small to be measured says nothing.
+void measure(const WorkerOptions& options, WorkerPlace& place, WorkerLog& log) {
+  if (!options.probe || options.parent || place.gpu.value_or(false)) return;
+  const int threads = place.threads != 0 ? place.threads : platform::physical_cores();
+  const auto rates = stage::measure_machine(threads);
+  if (!rates) return log.say("tandem worker: not measured: " + rates.error().message);
+  log.say(
+      fmt::format("tandem worker: {} threads read {:.3g} GB/s (one {:.3g}) and multiply at "
+                  "{:.3g} GFLOPS each",
+                  threads, rates->read / 1e9, rates->read_single / 1e9, rates->flops / 1e9));
+  place.rates = *rates;
+}
+
 Status serve(const WorkerOptions& options, StopSignals& signals, ControlChannel* parent,
              const WorkerLog::Sink& listening) {
   auto setup = set_up(options, parent);
@@ -164,9 +178,11 @@ Status serve(const WorkerOptions& options, StopSignals& signals, ControlChannel*
   Supervisor supervisor(executable->string(), pack(setup->secrets), setup->gateway_silence);
   // Of a local worker its gateway tells.
   WorkerLog log(parent == nullptr ? listening : WorkerLog::Sink());
+  WorkerPlace place = options.place;
+  measure(options, place, log);
   WorkerService service(
-      supervisor,
-      {options.version, setup->secrets.credentials.key, options.place, executable->string()}, &log);
+      supervisor, {options.version, setup->secrets.credentials.key, place, executable->string()},
+      &log);
   auto server = serve_grpc(service, setup->listen, setup->secrets.credentials);
   if (!server) return server.error();
   signals.watch(supervisor);

@@ -24,7 +24,8 @@ struct WorkerOptions {
   config::Host listen{"127.0.0.1", config::kDefaultWorkerPort, {}};
   std::uint16_t data_port = 0;  // where ranks listen for frames; 0: any free one
   SecurityOptions security;
-  WorkerPlace place;
+  WorkerPlace place;  // its rates are filled in
+  bool probe = true;  // measure the CPU before the first gateway is answered
   /// Started by a gateway as `tandem worker --parent` (a hidden flag): listens on a free loopback
   /// port, reports it on kControlFd and ends when the parent does. The cluster key comes from there
   /// too, so it is never in argv. All other fields are ignored.

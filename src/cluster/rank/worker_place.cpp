@@ -70,6 +70,14 @@ Result<v1::DescribeReply> describe_place(const WorkerPlace& place,
   reply.set_device(gpu ? v1::DEVICE_KIND_GPU : v1::DEVICE_KIND_CPU);
   const std::uint64_t free = gpu ? free_gpu_memory(executable) : platform::free_memory_bytes();
   reply.set_memory_bytes(least_of(free, place.memory_bytes));
+  reply.set_machine(platform::system_id());
+  reply.set_threads(
+      static_cast<std::uint32_t>(place.threads != 0 ? place.threads : platform::physical_cores()));
+  if (place.rates && !gpu) {
+    reply.set_read_rate(place.rates->read);
+    reply.set_read_rate_single(place.rates->read_single);
+    reply.set_flops(place.rates->flops);
+  }
   return reply;
 }
 

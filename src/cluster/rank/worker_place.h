@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "stage/machine_rates.h"
 #include "tandem.pb.h"
 #include "tandem/error.h"
 
@@ -15,6 +16,8 @@ struct WorkerPlace {
   std::optional<bool> gpu;         // absent: the GPU where MLX has one
   std::uint64_t memory_bytes = 0;  // most for weights, steps and KV; 0: what the device has free
   int threads = 0;                 // 0: as many as the gateway says
+  /// What was measured of the CPU; absent: nothing.
+  std::optional<stage::MachineRates> rates = {};
 };
 
 /// argv that makes this binary say what its GPU has free and end: `tandem kDeviceCommand`. A

@@ -170,6 +170,14 @@ grpc::Status WorkerService::Describe(grpc::ServerContext* context,
   return grpc::Status::OK;
 }
 
+grpc::Status WorkerService::Echo(grpc::ServerContext* context, const v1::EchoRequest* request,
+                                 v1::EchoReply* reply) {
+  const Status checked = told(*context, "an echo", sessions_.check(request->auth(), "Echo"));
+  if (checked) reply->set_payload(request->payload());
+  if (!checked) to_wire(checked.error(), *reply->mutable_error());
+  return grpc::Status::OK;
+}
+
 Result<v1::Loaded> WorkerService::load_within(
     v1::LoadRequest request, const std::function<void(const v1::LoadProgress&)>& progress,
     const std::function<bool()>& cancelled) {

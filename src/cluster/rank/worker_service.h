@@ -54,6 +54,8 @@ class WorkerService final : public v1::Worker::Service {
                      v1::HelloReply* reply) override;
   grpc::Status Describe(grpc::ServerContext* context, const v1::DescribeRequest* request,
                         v1::DescribeReply* reply) override;
+  grpc::Status Echo(grpc::ServerContext* context, const v1::EchoRequest* request,
+                    v1::EchoReply* reply) override;
   grpc::Status Load(grpc::ServerContext* context, const v1::LoadRequest* request,
                     grpc::ServerWriter<v1::LoadReply>* writer) override;
   grpc::Status Start(grpc::ServerContext* context, const v1::StartRequest* request,

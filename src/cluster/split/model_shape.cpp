@@ -80,6 +80,21 @@ Result<models::ModelBytes> bytes_of(const config::ModelConfig& config,
 
 }  // namespace
 
+Result<planner::Model> model_for(const stage::StageOptions& options, bool cpu, bool gpu) {
+  planner::Model model;
+  for (const bool on_gpu : {false, true}) {
+    if (on_gpu ? !gpu : !cpu) continue;
+    stage::StageOptions own = options;
+    own.gpu = on_gpu;
+    const auto bytes = stage::model_bytes_of(own);
+    if (!bytes) return bytes.error();
+    (on_gpu ? model.gpu : model.cpu) = planner_shape(*bytes);
+  }
+  if (!cpu) model.cpu = model.gpu;
+  if (!gpu) model.gpu = model.cpu;
+  return model;
+}
+
 Result<FolderShape> shape_of(const std::filesystem::path& folder, const ShapeOptions& options) {
   const auto config = config::ModelConfig::load(folder);
   if (!config) return config.error();

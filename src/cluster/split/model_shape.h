@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "planner/model_shape.h"
+#include "stage/stage.h"
 #include "tandem/error.h"
 
 namespace tandem::cluster {
@@ -23,5 +24,9 @@ struct FolderShape {
 /// Reads headers of the weight files, or config.json alone where there is none. Fails as loading
 /// would, and for models of more than planner::kLayersMax layers.
 Result<FolderShape> shape_of(const std::filesystem::path& folder, const ShapeOptions& options);
+
+/// The model as it would be computed by `options` on CPUs, GPUs or both; of a kind that is not
+/// asked for the other one's figures stand. Reads headers; options.gpu is ignored.
+Result<planner::Model> model_for(const stage::StageOptions& options, bool cpu, bool gpu);
 
 }  // namespace tandem::cluster

@@ -10,7 +10,7 @@
 namespace tandem::cluster {
 
 /// Raised when the messages between gateway, worker and ranks change their meaning.
-inline constexpr std::uint32_t kProtocolGeneration = 3;
+inline constexpr std::uint32_t kProtocolGeneration = 4;
 
 /// One side of a connection.
 struct Generations {

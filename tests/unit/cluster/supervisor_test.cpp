@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "cluster/link/ring_end.h"
-#include "cluster/split/model_sizes.h"
+#include "cluster/split/model_hash.h"
 #include "cluster/trust/secrets.h"
 #include "cluster/wire/frame.h"
 #include "cluster/wire/load_messages.h"
@@ -194,12 +194,12 @@ TEST_F(SupervisorTest, HeldWeightsCountUntilTheyAreDroppedOrTheirProcessIsGone) 
 }
 
 TEST_F(SupervisorTest, AnotherFineTuneInTheFolderIsReadAnewAndNeverMixed) {
-  const auto before = summarize_model(folder_.path());
+  const auto before = model_hash(folder_.path());
   ASSERT_TRUE(before.ok());
   const std::uint64_t all = bytes_read(1, {0, kLayers});
   TinyCheckpoint::llama(kLayers, false, 2).write(folder_.path());
   auto old = request(2, {0, kLayers});
-  old.set_model_hash(before->hash);
+  old.set_model_hash(*before);
   const auto refused = load(old);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);

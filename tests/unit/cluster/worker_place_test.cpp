@@ -45,6 +45,40 @@ TEST(WorkerPlace, AnotherDeviceIsRefusedByName) {
   EXPECT_THAT(kept.error().message, HasSubstr("--device cpu"));
 }
 
+TEST(WorkerPlace, WhatWasMeasuredOfTheCpuIsSaid) {
+  v1::DescribeRequest request;
+  request.set_device(v1::DEVICE_KIND_CPU);
+  const auto silent = describe_place({.threads = 3}, request, "");
+  ASSERT_TRUE(silent.ok());
+  EXPECT_EQ(silent->threads(), 3U);
+  EXPECT_EQ(silent->read_rate(), 0);
+  EXPECT_EQ(silent->machine(), describe_place({}, request, "")->machine());
+  const auto said =
+      describe_place({.rates = stage::MachineRates{2, 3e10, 2e10, 5e10}}, request, "");
+  EXPECT_EQ(said->read_rate(), 3e10);
+  EXPECT_EQ(said->read_rate_single(), 2e10);
+  EXPECT_EQ(said->flops(), 5e10);
+}
+
+TEST(WorkerPlace, AMachineIsMeasuredOrSaysWhyNot) {
+  const auto rates = stage::measure_machine(1);
+  if (!rates) {
+    EXPECT_EQ(rates.error().code, ErrorCode::kResourceLimit);
+    return;
+  }
+  EXPECT_EQ(rates->threads, 1);
+  EXPECT_GT(rates->read, 1e8);
+  EXPECT_EQ(rates->read, rates->read_single);
+  EXPECT_GT(rates->flops, 1e8);
+}
+
+TEST(WorkerPlace, SomeThreadsReachWhatAllRead) {
+  const stage::MachineRates rates{8, 5e10, 2e10, 1e11};
+  EXPECT_EQ(rates.read_with(1), 2e10);
+  EXPECT_EQ(rates.read_with(2), 4e10);
+  EXPECT_EQ(rates.read_with(3), 5e10);
+}
+
 TEST(WorkerPlace, ACpuSaysWhatIsFree) {
   v1::DescribeRequest request;
   const auto free = describe_place({.gpu = false}, request, "");

@@ -95,6 +95,18 @@ TEST(WorkerService, SaysWhoItIs) {
   EXPECT_EQ((*client)->hello().kernels(), kernels::kGeneration);
 }
 
+TEST(WorkerService, TheWayToItIsTimed) {
+  const RunningWorker worker("1", "the cluster's key");
+  Credentials credentials;
+  credentials.key = "the cluster's key";
+  const auto client = WorkerClient::connect(worker.host(), credentials, "1");
+  ASSERT_TRUE(client.ok()) << client.error().message;
+  const auto way = (*client)->measure_link();
+  ASSERT_TRUE(way.ok()) << way.error().message;
+  EXPECT_GT(way->latency, 0);
+  EXPECT_GT(way->rate, 1e5);
+}
+
 TEST(WorkerService, AnotherVersionOfTheSameGenerationsIsWelcome) {
   const RunningWorker worker("1.2.3");
   EXPECT_TRUE(WorkerClient::connect(worker.host(), {}, "1.2.4").ok());
@@ -143,6 +155,13 @@ TEST(WorkerService, WithoutTheKeyNothingCanBeCalled) {
   grpc::ClientContext stop;
   ASSERT_TRUE(stub->Stop(&stop, {}, &stopped).ok());
   EXPECT_THAT(stopped.error().message(), HasSubstr("cluster key"));
+  v1::EchoReply echoed;
+  grpc::ClientContext echo;
+  v1::EchoRequest words;
+  words.set_payload("for free");
+  ASSERT_TRUE(stub->Echo(&echo, words, &echoed).ok());
+  EXPECT_THAT(echoed.error().message(), HasSubstr("cluster key"));
+  EXPECT_EQ(echoed.payload(), "");
   grpc::ClientContext load;
   const auto loading = stub->Load(&load, {});
   v1::LoadReply reply;

@@ -167,9 +167,9 @@ class EveryPipeline {
   Best best_;
 };
 
-void expect_all_layers(const Proposal& proposal, int layers) {
+void expect_all_layers(const Plan& plan, int layers) {
   int done = 0;
-  for (const StagePrediction& stage : proposal.prediction.stages) {
+  for (const StagePrediction& stage : plan.prediction.stages) {
     EXPECT_EQ(stage.place.layers.first, done);
     EXPECT_GT(stage.place.layers.last, done);
     done = stage.place.layers.last;
@@ -193,16 +193,16 @@ TEST(MakePlan, IsTheBestOfAllPipelinesOfAThousandClusters) {
     for (const auto& [objective, value] : {std::pair{Objective::kLatency, best.decode_tps},
                                            std::pair{Objective::kThroughput, best.concurrent_tps},
                                            std::pair{Objective::kFit, best.free_part}}) {
-      const Proposal proposal = make_plan(setting, objective);
-      ASSERT_EQ(proposal.fits, best.fits);
-      EXPECT_TRUE(proposal.exact);
-      EXPECT_FALSE(proposal.advice.empty());
+      const Plan plan = make_plan(setting, objective);
+      ASSERT_EQ(plan.fits, best.fits);
+      EXPECT_TRUE(plan.exact);
+      EXPECT_FALSE(plan.advice.empty());
       if (!best.fits) {
-        EXPECT_GT(proposal.missing_bytes, 0U);
+        EXPECT_GT(plan.missing_bytes, 0U);
         continue;
       }
-      expect_all_layers(proposal, model.layer_count());
-      EXPECT_NEAR(worth(proposal.prediction, objective), value, 1e-9 * std::max(1.0, value));
+      expect_all_layers(plan, model.layer_count());
+      EXPECT_NEAR(worth(plan.prediction, objective), value, 1e-9 * std::max(1.0, value));
     }
     fitting += best.fits ? 1 : 0;
   }

@@ -16,9 +16,9 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::MatchesRegex;
 
-std::vector<std::size_t> order_of(const Proposal& proposal) {
+std::vector<std::size_t> order_of(const Plan& plan) {
   std::vector<std::size_t> order;
-  for (const StagePrediction& stage : proposal.prediction.stages) {
+  for (const StagePrediction& stage : plan.prediction.stages) {
     order.push_back(stage.place.machine);
   }
   return order;
@@ -40,10 +40,10 @@ TEST(MakePlan, LosesNoneOf61LayersOver2To8Machines) {
     }
     const Setting setting{model, inventory, {.context = 64}};
     for (const auto objective : {Objective::kLatency, Objective::kThroughput, Objective::kFit}) {
-      const Proposal proposal = make_plan(setting, objective);
-      ASSERT_TRUE(proposal.fits) << count << " machines, " << proposal.advice;
+      const Plan plan = make_plan(setting, objective);
+      ASSERT_TRUE(plan.fits) << count << " machines, " << plan.advice;
       int done = 0;
-      for (const StagePrediction& stage : proposal.prediction.stages) {
+      for (const StagePrediction& stage : plan.prediction.stages) {
         ASSERT_EQ(stage.place.layers.first, done);
         done = stage.place.layers.last;
         const Machine& each = inventory.machines[stage.place.machine];
@@ -58,15 +58,15 @@ TEST(MakePlan, SplitsAModelOverTwoMachinesNeitherOfWhichHoldsIt) {
   const Model model = even_model(50, 22 * kMB);  // 1.1 GB
   const Inventory inventory =
       fast({machine("small", 300 * kMB, 100), machine("large", 900 * kMB, 100)});
-  const Proposal proposal = make_plan({model, inventory, {.context = 64}}, Objective::kLatency);
-  ASSERT_TRUE(proposal.fits) << proposal.advice;
-  ASSERT_EQ(proposal.prediction.stages.size(), 2U);
-  for (const StagePrediction& stage : proposal.prediction.stages) {
+  const Plan plan = make_plan({model, inventory, {.context = 64}}, Objective::kLatency);
+  ASSERT_TRUE(plan.fits) << plan.advice;
+  ASSERT_EQ(plan.prediction.stages.size(), 2U);
+  for (const StagePrediction& stage : plan.prediction.stages) {
     EXPECT_LT(stage.memory.total(), inventory.machines[stage.place.machine].memory);
   }
   const Inventory smaller =
       fast({machine("small", 250 * kMB, 100), machine("large", 850 * kMB, 100)});
-  const Proposal none = make_plan({model, smaller, {.context = 64}}, Objective::kLatency);
+  const Plan none = make_plan({model, smaller, {.context = 64}}, Objective::kLatency);
   EXPECT_FALSE(none.fits);
   EXPECT_THAT(none.advice, HasSubstr("more memory on "));
   // The least addition to one machine does, and two megabytes less do not.
@@ -84,11 +84,11 @@ TEST(MakePlan, LeavesAMachineOutWhereItsLinkCostsMoreThanItReads) {
   const Model model = even_model(20, 100 * kMB);
   Inventory inventory = fast({machine("near", 8000 * kMB, 100), machine("far", 8000 * kMB, 200)});
   inventory.links[0][1] = inventory.links[1][0] = {0.1, 1e9};
-  const Proposal alone = make_plan({model, inventory, {}}, Objective::kLatency);
+  const Plan alone = make_plan({model, inventory, {}}, Objective::kLatency);
   EXPECT_THAT(order_of(alone), ElementsAre(0U));
   EXPECT_THAT(alone.unused, ElementsAre(1U));
   inventory.links[0][1] = inventory.links[1][0] = {0.0001, 1e9};
-  const Proposal far = make_plan({model, inventory, {}}, Objective::kLatency);
+  const Plan far = make_plan({model, inventory, {}}, Objective::kLatency);
   EXPECT_THAT(order_of(far), ElementsAre(1U));
 }
 
@@ -99,23 +99,23 @@ TEST(MakePlan, FollowsTheFastLinks) {
   for (int i = 0; i < 4; ++i) {
     inventory.links[ring[i]][ring[i + 1]] = inventory.links[ring[i + 1]][ring[i]] = {0.0001, 1e9};
   }
-  const Proposal proposal = make_plan({model, inventory, {.context = 64}}, Objective::kLatency);
-  ASSERT_EQ(proposal.prediction.stages.size(), 4U);
-  for (const StagePrediction& stage : proposal.prediction.stages) EXPECT_LT(stage.hop, 0.001);
-  EXPECT_LT(inventory.links[order_of(proposal).back()][0].latency, 0.001);
+  const Plan plan = make_plan({model, inventory, {.context = 64}}, Objective::kLatency);
+  ASSERT_EQ(plan.prediction.stages.size(), 4U);
+  for (const StagePrediction& stage : plan.prediction.stages) EXPECT_LT(stage.hop, 0.001);
+  EXPECT_LT(inventory.links[order_of(plan).back()][0].latency, 0.001);
 }
 
 TEST(MakePlan, GivesTheFasterMachineTheLayersThatItHasRoomFor) {
   const Model model = even_model(20, 100 * kMB);
   const Inventory inventory =
       fast({machine("slow", 1600 * kMB, 50), machine("quick", 1600 * kMB, 400)});
-  const Proposal proposal = make_plan({model, inventory, {.context = 64}}, Objective::kLatency);
-  ASSERT_TRUE(proposal.fits);
-  for (const StagePrediction& stage : proposal.prediction.stages) {
+  const Plan plan = make_plan({model, inventory, {.context = 64}}, Objective::kLatency);
+  ASSERT_TRUE(plan.fits);
+  for (const StagePrediction& stage : plan.prediction.stages) {
     const int layers = stage.place.layers.last - stage.place.layers.first;
     EXPECT_EQ(layers > 10, stage.place.machine == 1) << layers;
   }
-  EXPECT_THAT(proposal.prediction.limited_by,
+  EXPECT_THAT(plan.prediction.limited_by,
               MatchesRegex("reading weights and KV .* most of it on slow .*"));
 }
 
@@ -125,8 +125,8 @@ TEST(MakePlan, ThroughputBalancesStagesWhereLatencyDoesNot) {
   const Inventory inventory =
       fast({machine("slow", 1900 * kMB, 100), machine("quick", 1900 * kMB, 300)});
   const Setting setting{model, inventory, {.context = 64, .concurrency = 8}};
-  const Proposal latency = make_plan(setting, Objective::kLatency);
-  const Proposal throughput = make_plan(setting, Objective::kThroughput);
+  const Plan latency = make_plan(setting, Objective::kLatency);
+  const Plan throughput = make_plan(setting, Objective::kThroughput);
   ASSERT_TRUE(latency.fits && throughput.fits);
   EXPECT_GT(throughput.prediction.concurrent_tps, 1.1 * latency.prediction.concurrent_tps);
   EXPECT_GT(latency.prediction.decode_tps, throughput.prediction.decode_tps);
@@ -137,9 +137,9 @@ TEST(MakePlan, CountsTheKvOfEveryStream) {
   const Inventory inventory = fast({machine("m", 1000 * kMB, 100)});
   EXPECT_TRUE(make_plan({model, inventory, {.context = 8192}}, Objective::kFit).fits);
   const Setting many{model, inventory, {.context = 8192, .concurrency = 8}};
-  const Proposal proposal = make_plan(many, Objective::kFit);
-  EXPECT_FALSE(proposal.fits);
-  EXPECT_THAT(proposal.advice, HasSubstr("a context of "));
+  const Plan plan = make_plan(many, Objective::kFit);
+  EXPECT_FALSE(plan.fits);
+  EXPECT_THAT(plan.advice, HasSubstr("a context of "));
   const std::uint32_t context =
       fitting_context(many, pipelines_of(many, Objective::kFit).pipelines);
   for (const std::uint32_t more : {0U, 64U}) {
@@ -191,31 +191,31 @@ TEST(MakePlan, AdviceIsTheChangeThatHelpsMost) {
 TEST(MakePlan, ManySlowHopsLimitTogether) {
   const Model model = even_model(40, 100 * kMB);
   const Inventory inventory = connected(machines(8, machine("m", 620 * kMB, 100)), {0.01, 1e9});
-  const Proposal proposal = make_plan({model, inventory, {.context = 64}}, Objective::kLatency);
-  EXPECT_EQ(proposal.prediction.stages.size(), 8U);
-  EXPECT_THAT(proposal.prediction.limited_by, MatchesRegex("hops .*most of it from m.*"));
-  EXPECT_THAT(proposal.advice, HasSubstr("links ten times as good: "));
+  const Plan plan = make_plan({model, inventory, {.context = 64}}, Objective::kLatency);
+  EXPECT_EQ(plan.prediction.stages.size(), 8U);
+  EXPECT_THAT(plan.prediction.limited_by, MatchesRegex("hops .*most of it from m.*"));
+  EXPECT_THAT(plan.advice, HasSubstr("links ten times as good: "));
 }
 
 TEST(MakePlan, ManyAlikeMachinesAreSearchedExactly) {
   const Model model = even_model(126, 100 * kMB);
   const Inventory inventory = fast(machines(16, machine("m", 1200 * kMB, 100)));
   const Setting setting{model, inventory, {.context = 64}};
-  const Proposal proposal = make_plan(setting, Objective::kLatency);
-  ASSERT_TRUE(proposal.fits) << proposal.advice;
-  EXPECT_TRUE(proposal.exact);
+  const Plan plan = make_plan(setting, Objective::kLatency);
+  ASSERT_TRUE(plan.fits) << plan.advice;
+  EXPECT_TRUE(plan.exact);
 }
 
 TEST(MakePlan, SaysWhereItKeptTheInventorysOrder) {
   const Model model = even_model(40, 100 * kMB);
-  Inventory inventory = fast(machines(14, machine("m", 700 * kMB, 100)));
+  Inventory inventory = fast(machines(16, machine("m", 700 * kMB, 100)));
   for (std::size_t i = 0; i < inventory.machines.size(); ++i) {
     inventory.machines[i].bandwidth += static_cast<double>(i) * 1e9;
   }
-  const Proposal proposal = make_plan({model, inventory, {.context = 64}}, Objective::kLatency);
-  ASSERT_TRUE(proposal.fits) << proposal.advice;
-  EXPECT_FALSE(proposal.exact);
-  EXPECT_TRUE(std::ranges::is_sorted(order_of(proposal)));
+  const Plan plan = make_plan({model, inventory, {.context = 64}}, Objective::kLatency);
+  ASSERT_TRUE(plan.fits) << plan.advice;
+  EXPECT_FALSE(plan.exact);
+  EXPECT_TRUE(std::ranges::is_sorted(order_of(plan)));
 }
 
 TEST(Experts, AStepReadsThoseThatItsRowsChoose) {

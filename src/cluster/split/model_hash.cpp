@@ -1,20 +1,16 @@
-#include "cluster/split/model_sizes.h"
+#include "cluster/split/model_hash.h"
 
 #include <fmt/format.h>
 #include <openssl/evp.h>
 
 #include <array>
-#include <charconv>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
-#include "config/json.h"
 #include "config/model_config.h"
-#include "config/sizes.h"
 #include "models/architecture.h"
 #include "models/meaning.h"
 #include "tandem/dtype.h"
@@ -69,58 +65,19 @@ Status add_content(weights::WeightFolder& weights, Sha256& hash) {
   return {};
 }
 
-// The n of "layers.<n>." in a name.
-std::optional<int> layer_of(std::string_view name) {
-  constexpr std::string_view kMark = "layers.";
-  const std::size_t at = name.find(kMark);
-  if (at == std::string_view::npos || (at > 0 && name[at - 1] != '.')) return std::nullopt;
-  const std::string_view rest = name.substr(at + kMark.size());
-  int layer = 0;
-  const auto [end, code] = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
-  if (code != std::errc() || end == rest.data() + rest.size() || *end != '.') return std::nullopt;
-  if (layer < 0) return std::nullopt;
-  return layer;
-}
-
-// Layers past the count are extra heads (multi-token prediction) that no rank loads.
-void add_tensor(const weights::TensorInfo& tensor, ModelSizes& sizes) {
-  const std::uint64_t bytes = tensor.end - tensor.begin;
-  if (const auto layer = layer_of(tensor.name)) {
-    if (*layer < static_cast<int>(sizes.layers.size())) sizes.layers[*layer] += bytes;
-  } else if (tensor.name.find("embed_tokens") != std::string::npos) {
-    sizes.embedding += bytes;
-  } else {
-    sizes.head += bytes;
-  }
-}
-
 }  // namespace
 
-Result<ModelSummary> summarize_model(const std::filesystem::path& folder) {
+Result<std::string> model_hash(const std::filesystem::path& folder) {
   auto config = config::ModelConfig::load(folder);
   if (!config) return config.error();
-  config::FieldReader reader = config->reader();
-  const int layers = reader.integer("num_hidden_layers", 1, config::kMaxLayers);
-  if (auto status = reader.status(); !status) return status.error();
   auto model = models::architecture_of(*config);
   if (!model) return model.error();
   auto weights = weights::WeightFolder::open(folder, weights::Alignment::kAny);
   if (!weights) return weights.error();
-
-  ModelSummary summary;
-  summary.sizes.layers.assign(static_cast<std::size_t>(layers), 0);
-  bool tied = true;
-  for (const std::string& name : weights->names()) {
-    const weights::TensorInfo* tensor = weights->find(name);
-    add_tensor(*tensor, summary.sizes);
-    if (name.find("lm_head") != std::string::npos) tied = false;
-  }
-  if (tied) summary.sizes.head += summary.sizes.embedding;
   Sha256 hash;
   hash.add(models::meaning(*config, *model));
   if (auto added = add_content(*weights, hash); !added) return added.error();
-  summary.hash = hash.hex();
-  return summary;
+  return hash.hex();
 }
 
 }  // namespace tandem::cluster
