@@ -39,7 +39,7 @@ std::string config_with(const std::string& more = "", int layers = 2) {
 }
 
 Result<std::string> hash_of(const std::map<std::string, FileTensor>& tensors,
-                                const std::string& config = config_with()) {
+                            const std::string& config = config_with()) {
   const TempFolder folder;
   tandem::testing::write_file(folder / "config.json", config);
   tandem::testing::write_file(folder / "model.safetensors",

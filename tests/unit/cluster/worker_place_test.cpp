@@ -48,13 +48,13 @@ TEST(WorkerPlace, AnotherDeviceIsRefusedByName) {
 TEST(WorkerPlace, WhatWasMeasuredOfTheCpuIsSaid) {
   v1::DescribeRequest request;
   request.set_device(v1::DEVICE_KIND_CPU);
-  const auto silent = describe_place({.threads = 3}, request, "");
+  const auto silent = describe_place({.gpu = std::nullopt, .threads = 3}, request, "");
   ASSERT_TRUE(silent.ok());
   EXPECT_EQ(silent->threads(), 3U);
   EXPECT_EQ(silent->read_rate(), 0);
   EXPECT_EQ(silent->machine(), describe_place({}, request, "")->machine());
-  const auto said =
-      describe_place({.rates = stage::MachineRates{2, 3e10, 2e10, 5e10}}, request, "");
+  const auto said = describe_place(
+      {.gpu = std::nullopt, .rates = stage::MachineRates{2, 3e10, 2e10, 5e10}}, request, "");
   EXPECT_EQ(said->read_rate(), 3e10);
   EXPECT_EQ(said->read_rate_single(), 2e10);
   EXPECT_EQ(said->flops(), 5e10);
