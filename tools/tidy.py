@@ -34,7 +34,8 @@ USES = {
     "scheduler": ["rules", "cost"],
     "server": ["scheduler", "text"],
     "client": ["config"],
-    "cli": ["cluster", "server", "client"],
+    "launch": ["config"],
+    "cli": ["cluster", "server", "client", "launch"],
 }
 # Folders inside a folder, in order: each includes only those before it.
 ORDER = {

@@ -13,6 +13,8 @@
 #include "cluster/gateway/link_bench.h"
 #include "config/hosts.h"
 #include "config/message.h"
+#include "launch/command.h"
+#include "launch/settings.h"
 
 namespace tandem::cli {
 namespace {
@@ -23,6 +25,7 @@ constexpr const char* kExamples = R"(Examples:
   tandem generate mlx-community/Qwen3-8B-4bit -p - --hosts 10.0.0.1,10.0.0.2 < prompt.txt
   tandem chat mlx-community/Qwen3-8B-4bit --system-prompt "Answer in one sentence."
   tandem serve mlx-community/Qwen3-8B-4bit               an OpenAI-compatible server
+  tandem launch --hosts mac1,me@box2 -- serve MODEL      starts workers there by ssh
   tandem worker --listen 10.0.0.2:4820 --cluster-key-file key
   tandem bench ~/models/Llama-3.2-1B-Instruct-4bit -p 512 -n 128 -r 5 --json
 
@@ -40,6 +43,7 @@ struct Parsed {
   ServeOptions serve;
   PlanOptions plan;
   WorkerCommand worker;
+  LaunchOptions launch;
 };
 
 void add_generate(CLI::App& app, GenerateOptions& options) {
@@ -163,7 +167,8 @@ void add_place_flags(CLI::App& app, cluster::WorkerPlace& place) {
                "Most threads of a rank; 0: as many as the gateway says");
 }
 
-void add_worker(CLI::App& app, cluster::WorkerOptions& options) {
+void add_worker(CLI::App& app, WorkerCommand& command) {
+  cluster::WorkerOptions& options = command.worker;
   CLI::App& sub =
       *add_command(app, "worker", "This machine's side of a cluster: waits for a gateway",
                    "  tandem worker\n"
@@ -191,6 +196,9 @@ void add_worker(CLI::App& app, cluster::WorkerOptions& options) {
   sub.add_flag("--parent", options.parent)
       ->disable_flag_override()
       ->group("");  // how a gateway starts its local workers
+  sub.add_flag(launch::kLaunchedFlag, command.launched)
+      ->disable_flag_override()
+      ->group("");  // how `launch` starts workers
 }
 
 Result<Command> check_link(const CLI::App& app, const BenchLinkOptions& options) {
@@ -251,6 +259,10 @@ Result<Command> chosen(const CLI::App& app, const Parsed& parsed) {
     return Command{parsed.plan};
   }
   if (name == "worker") return Command{parsed.worker};
+  if (name == "launch") {
+    if (auto status = check_launch(parsed.launch); !status.ok()) return status.error();
+    return Command{parsed.launch};
+  }
   return chosen_bench(sub, parsed);
 }
 
@@ -293,11 +305,17 @@ Result<Command> parse_command(const std::vector<std::string>& arguments) {
   CLI::App* bench = add_bench_commands(app, parsed.bench, parsed.bench_memory, parsed.bench_link);
   add_bench_serve(*bench, parsed.bench_serve);
   add_plan(app, parsed.plan);
-  add_worker(app, parsed.worker.worker);
+  add_worker(app, parsed.worker);
+  add_launch(app, parsed.launch);
   if (arguments.empty()) return Command{HelpText{app.help()}};
   if (auto status = check_command_name(app, arguments.front()); !status.ok()) return status.error();
+  // What launch runs has a command line of its own.
+  const auto own_end = arguments.front() == "launch"
+                           ? std::ranges::find(arguments, std::string("--"))
+                           : arguments.end();
+  if (own_end != arguments.end()) parsed.launch.command.assign(own_end + 1, arguments.end());
   try {
-    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    app.parse(std::vector<std::string>(std::reverse_iterator(own_end), arguments.rend()));
     return chosen(app, parsed);
   } catch (const CLI::CallForHelp&) {
     return Command{HelpText{app.help()}};

@@ -19,6 +19,7 @@ Status run_bench_link(const BenchLinkOptions& options, Console& console);
 Status run_bench_serve(const BenchServeOptions& options, Console& console);
 /// The exit code: 0, or 3 where the model fits on no pipeline of the machines.
 Result<int> run_plan(const PlanOptions& options, const Environment& environment, Console& console);
-Status run_worker_command(const WorkerCommand& options, Console& console);
+Status run_worker_command(const WorkerCommand& options, const Environment& environment,
+                          Console& console);
 
 }  // namespace tandem::cli

@@ -11,7 +11,7 @@
 namespace tandem::cli {
 
 /// The three standard descriptors of the process. Answers go to output, everything else to error.
-/// One thread.
+/// One thread, but for note().
 class Console {
  public:
   /// Gives closed descriptors a harmless stand-in (so that no file or socket takes their number)
@@ -20,7 +20,7 @@ class Console {
 
   /// kUnavailable when standard output is closed or full.
   Status write(std::string_view text);
-  /// Whatever happens to standard error, there is nobody left to tell.
+  /// Whatever happens to standard error, there is nobody left to tell. From any thread.
   void note(std::string_view text);
 
   bool input_is_terminal() const;

@@ -21,6 +21,7 @@ Environment read_environment() {
   environment.hf_home = variable("HF_HOME");
   environment.xdg_cache_home = variable("XDG_CACHE_HOME");
   environment.home = variable("HOME");
+  environment.ssh_connection = variable("SSH_CONNECTION");
   if (auto path = platform::executable_path(); path.ok()) environment.executable = *path;
   return environment;
 }

@@ -18,6 +18,8 @@ Status check_generate(const CLI::App& app, const GenerateOptions& options);
 Status check_bench(const CLI::App& app, const BenchOptions& options);
 Status check_bench_serve(const CLI::App& app, const BenchServeOptions& options);
 Status check_plan(const CLI::App& app, const PlanOptions& options);
+/// Its command too.
+Status check_launch(const LaunchOptions& options);
 Status check_serve(const CLI::App& app, const ServeOptions& options);
 
 }  // namespace tandem::cli

@@ -62,6 +62,8 @@ void add_model_flags(CLI::App& app, ModelOptions& options, const std::string& se
 /// `prefix`, "--cluster-" where a command has such flags of its own.
 void add_security_flags(CLI::App& app, cluster::SecurityOptions& options,
                         const std::string& prefix = "--");
+/// `launch`.
+void add_launch(CLI::App& app, LaunchOptions& options);
 /// Of `tandem serve`.
 void add_serve_flags(CLI::App& app, ServeOptions& options);
 /// --temp, --top-p, ..., --max-tokens. `options.max_tokens` holds the default.

@@ -12,6 +12,7 @@
 #include "cli/console.h"
 #include "cli/environment.h"
 #include "cli/gpu.h"
+#include "cli/launch.h"
 #include "cli/values.h"
 #include "cluster/gateway/launcher.h"
 #include "cluster/gateway/link_bench.h"
@@ -54,7 +55,9 @@ Status run_command(const T& options, const Environment& environment, Console& co
   if constexpr (std::is_same_v<T, BenchMemoryOptions>) return run_bench_memory(options, console);
   if constexpr (std::is_same_v<T, BenchLinkOptions>) return run_bench_link(options, console);
   if constexpr (std::is_same_v<T, BenchServeOptions>) return run_bench_serve(options, console);
-  if constexpr (std::is_same_v<T, WorkerCommand>) return run_worker_command(options, console);
+  if constexpr (std::is_same_v<T, WorkerCommand>) {
+    return run_worker_command(options, environment, console);
+  }
 }
 
 Result<int> exit_after(const Status& status) {
@@ -68,7 +71,12 @@ Result<int> dispatch(const Command& command, Console& console) {
   return std::visit(
       [&](const auto& options) -> Result<int> {
         using T = std::decay_t<decltype(options)>;
-        if constexpr (std::is_same_v<T, PlanOptions>) {
+        if constexpr (std::is_same_v<T, LaunchOptions>) {
+          const auto workers = launch_workers(options, environment, console);
+          if (!workers) return workers.error();
+          const auto inner = launched_command(options, *workers);
+          return inner ? dispatch(*inner, console) : Result<int>(inner.error());
+        } else if constexpr (std::is_same_v<T, PlanOptions>) {
           return run_plan(options, environment, console);
         } else {
           return exit_after(run_command(options, environment, console));

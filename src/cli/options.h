@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -27,10 +28,11 @@ enum class Device { kAuto, kCpu, kGpu };
 
 /// Options of every command that loads a model.
 struct ModelOptions {
-  std::string model;         // MODEL; empty: the embedded one
-  std::optional<int> ranks;  // local processes; absent: 1, or as many as hosts
-  std::string hosts;         // --hosts list; empty: none
-  std::string hostfile;      // --hostfile; empty: none
+  std::string model;                   // MODEL; empty: the embedded one
+  std::optional<int> ranks;            // local processes; absent: 1, or as many as hosts
+  std::string hosts;                   // --hosts list; empty: none
+  std::string hostfile;                // --hostfile; empty: none
+  std::vector<config::Host> launched;  // workers that `launch` started; instead of both
   cluster::TransportKind transport = cluster::TransportKind::kGrpc;
   std::string mlx_backend = "ring";
   cluster::SecurityOptions security;
@@ -155,6 +157,19 @@ struct PlanOptions {
 
 struct WorkerCommand {
   cluster::WorkerOptions worker;
+  bool launched = false;  // settings come by standard input, see launch/settings.h
+};
+
+struct LaunchOptions {
+  std::string hosts;                                           // --hosts; empty: none
+  std::string hostfile;                                        // --hostfile; empty: none
+  int repeat = 1;                                              // workers on each host
+  std::vector<std::pair<std::string, std::string>> variables;  // --env
+  std::string folder;                // --cwd; empty: where ssh begins, or this one
+  std::string binary;                // --binary; empty: `tandem` on the host's PATH
+  int starting_port = 0;             // of the first worker; 0: any free ones
+  bool verbose = false;              // show what workers write
+  std::vector<std::string> command;  // what runs over them
 };
 
 /// Text to print on standard output and nothing else to do.
@@ -164,6 +179,6 @@ struct HelpText {
 
 using Command = std::variant<HelpText, GenerateOptions, ChatOptions, ScoreOptions, ServeOptions,
                              BenchOptions, BenchMemoryOptions, BenchLinkOptions, BenchServeOptions,
-                             PlanOptions, WorkerCommand>;
+                             PlanOptions, WorkerCommand, LaunchOptions>;
 
 }  // namespace tandem::cli

@@ -20,6 +20,7 @@ namespace tandem::cli {
 namespace {
 
 Result<std::vector<config::Host>> wanted_hosts(const ModelOptions& options) {
+  if (!options.launched.empty()) return options.launched;
   if (!options.hosts.empty()) return config::parse_hosts(options.hosts);
   if (options.hostfile.empty()) return std::vector<config::Host>{};
   auto file = config::load_hostfile(options.hostfile);

@@ -121,8 +121,9 @@ Status check_rdma(const nlohmann::json& entry, const std::string& where) {
 }
 
 constexpr std::array<std::string_view, 3> kFileKeys = {"backend", "envs", "hosts"};
-constexpr std::array<std::string_view, 10> kHostKeys = {
-    "ssh", "ips", "rdma", "port", "model", "device", "memory", "kv_memory", "threads", "layers"};
+constexpr std::array<std::string_view, 12> kHostKeys = {
+    "ssh",    "ips",       "rdma",    "port",   "model",    "device",
+    "memory", "kv_memory", "threads", "layers", "ssh_port", "binary"};
 
 /// What the host's rank computes on and with how much.
 Status read_place(const nlohmann::json& entry, const std::string& where, Host& host) {
@@ -177,6 +178,8 @@ Result<Host> read_entry(const nlohmann::json& entry, const std::string& where) {
   const auto ips = reader.strings_or_empty("ips");
   const std::string ssh = reader.string_or("ssh", "");
   const std::string model = reader.string_or("model", "");
+  const std::string binary = reader.string_or("binary", "");
+  const int ssh_port = reader.integer_or("ssh_port", 0, 1, 65535);
   const int port = reader.integer_or("port", kDefaultWorkerPort, 1, 65535);
   if (auto status = reader.status(); !status) return status.error();
   // ssh names may carry a user, which is no part of the address.
@@ -190,6 +193,9 @@ Result<Host> read_entry(const nlohmann::json& entry, const std::string& where) {
   }
   if (reader.has("port")) host.port = static_cast<std::uint16_t>(port);
   host.model = model;
+  host.ssh = ssh;
+  host.ssh_port = static_cast<std::uint16_t>(ssh_port);
+  host.binary = binary;
   if (auto placed = read_place(entry, where, host); !placed) return placed.error();
   return std::move(host);
 }

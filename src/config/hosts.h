@@ -31,6 +31,10 @@ struct Host {
   std::uint64_t kv_bytes = 0;      // most KV; 0: --kv-memory's
   int threads = 0;                 // 0: --threads'
   std::optional<LayerRange> layers = {};  // of all hosts or of none
+  // For `tandem launch`, which starts the worker.
+  std::string ssh = {};        // where ssh reaches the host, "user@name"; empty: at its address
+  std::uint16_t ssh_port = 0;  // 0: as ssh is configured
+  std::string binary = {};     // of tandem on that host; empty: the one on its PATH
   bool operator==(const Host&) const = default;
 };
 
@@ -49,10 +53,10 @@ Result<Host> parse_host(std::string_view text);
 /// --hosts a:port,b:port. Empty entries and duplicates are errors that name them.
 Result<std::vector<Host>> parse_hosts(std::string_view list);
 /// Strict JSON: [{"ips": ["10.0.0.1"], "port": 4820, "ssh": "name", "model": "/path",
-/// "device": "gpu", "memory": "12G", "kv_memory": "2G", "threads": 8, "layers": "0-19"}]. The
-/// address is ips[0], or ssh without ips; "port" defaults to kDefaultWorkerPort, and so may all the
-/// others be left out. An unknown key, a duplicate address or a bad value is an error that names
-/// it. `file` is for messages.
+/// "device": "gpu", "memory": "12G", "kv_memory": "2G", "threads": 8, "layers": "0-19", "ssh_port":
+/// 22, "binary": "/path"}]. The address is ips[0], or ssh without ips; "port" defaults to
+/// kDefaultWorkerPort, and so may all the others be left out. An unknown key, a duplicate address
+/// or a bad value is an error that names it. `file` is for messages.
 Result<HostFile> parse_hostfile(std::string_view text, std::string_view file);
 Result<HostFile> load_hostfile(const std::filesystem::path& file);
 

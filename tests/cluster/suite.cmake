@@ -1,5 +1,5 @@
 # Whole clusters on this machine: real processes, killed and stopped.
-foreach(script split faults workers places serve memory links)
+foreach(script split faults workers places serve memory links launch)
   add_test(NAME cluster.${script}
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/${script}_test.py
             --tandem $<TARGET_FILE:tandem>)

@@ -193,6 +193,7 @@ Status serve(const WorkerOptions& options, StopSignals& signals, ControlChannel*
     watch = std::make_unique<ParentWatch>(*parent, supervisor);
   }
   log.say("tandem worker: waiting for a gateway at " + config::to_string(setup->listen));
+  if (options.ready) options.ready(setup->listen);
   supervisor.serve();
   signals.end();
   service.stop();

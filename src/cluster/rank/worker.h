@@ -26,6 +26,9 @@ struct WorkerOptions {
   SecurityOptions security;
   WorkerPlace place;  // its rates are filled in
   bool probe = true;  // measure the CPU before the first gateway is answered
+  /// Called once, when a gateway can connect, with the address and the real port; null: nobody
+  /// asks. Not with `parent`.
+  std::function<void(const config::Host&)> ready;
   /// Started by a gateway as `tandem worker --parent` (a hidden flag): listens on a free loopback
   /// port, reports it on kControlFd and ends when the parent does. The cluster key comes from there
   /// too, so it is never in argv. All other fields are ignored.

@@ -2,6 +2,7 @@
 // What a person says about who may join the cluster.
 
 #include <filesystem>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct SecurityOptions {
   std::filesystem::path tls_cert;          // PEM; cert, key and ca are given together: mutual TLS
   std::filesystem::path tls_key;
   std::filesystem::path tls_ca;
+  std::string key;        // the shared secret itself, of a launcher; instead of all files
   bool insecure = false;  // allows a non-loopback address without key or TLS
 };
 
