@@ -26,7 +26,10 @@ Result<std::vector<config::Host>> listed_hosts(const std::string& list) {
     if (auto allowed = launch::check_destination(text); !allowed.ok()) {
       return invalid("--hosts: " + allowed.error().message);
     }
-    hosts.push_back({.name = text.substr(text.find('@') + 1), .port = 0, .ssh = text});
+    config::Host& host = hosts.emplace_back();
+    host.name = text.substr(text.find('@') + 1);
+    host.port = 0;
+    host.ssh = text;
     begin = end + 1;
   }
   if (hosts.size() > config::kMaxHosts) return invalid("--hosts: too many hosts");

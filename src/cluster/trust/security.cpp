@@ -12,7 +12,11 @@ constexpr const char* kPublicKey = "tandem --insecure: this is no secret";
 }  // namespace
 
 Result<Credentials> read_security(const SecurityOptions& options) {
-  if (!options.key.empty()) return Credentials{.key = options.key};
+  if (!options.key.empty()) {
+    Credentials credentials;
+    credentials.key = options.key;
+    return credentials;
+  }
   auto credentials = load_credentials(
       {options.tls_cert, options.tls_key, options.tls_ca, options.cluster_key_file});
   if (!credentials || !options.insecure) return credentials;

@@ -23,7 +23,9 @@ TEST(LaunchSettings, ComeBackAsTheyWere) {
   auto back = parse_settings(line);
   ASSERT_TRUE(back.ok()) << back.error().message;
   EXPECT_EQ(*back, settings);
-  EXPECT_EQ(*parse_settings(encode(WorkerSettings{.key = "k"})), WorkerSettings{.key = "k"});
+  WorkerSettings least;
+  least.key = "k";
+  EXPECT_EQ(*parse_settings(encode(least)), least);
 }
 
 TEST(LaunchSettings, RepliesComeBackAsTheyWere) {
