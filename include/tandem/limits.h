@@ -16,6 +16,10 @@ inline constexpr std::uint64_t kMaxFrameBytes = 1ULL << 30;
 /// size in memory, so they have a limit of their own.
 inline constexpr std::uint64_t kMaxFrameHeaderBytes = 16ULL << 20;
 
+/// More layers than this no model has, and more threads no rank is asked for.
+inline constexpr int kMaxLayers = 2048;
+inline constexpr int kMaxThreads = 1024;
+
 /// Most tokens of one tick.
 inline constexpr std::size_t kMaxTickRows = 65536;
 /// Most state operations of one tick.

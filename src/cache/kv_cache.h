@@ -83,6 +83,7 @@ class KvCache {
   std::vector<StateGroup> states() const;
   /// Of a block in every group.
   std::uint64_t block_bytes() const;
+  /// In use. For tests.
   std::uint64_t bytes_in_use() const;
   /// In use, and kept for the next blocks.
   std::uint64_t bytes_held() const;

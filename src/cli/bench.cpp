@@ -20,6 +20,7 @@
 #include "cli/session.h"
 #include "cli/statistics.h"
 #include "cli/values.h"
+#include "tandem/limits.h"
 
 namespace tandem::cli {
 namespace {
@@ -124,7 +125,7 @@ Status run_bench(const BenchOptions& options, const Environment& environment, Co
   auto session = Session::open(options.model, *folder, console, options.json);
   if (!session) return session.error();
   const bool local_cpus = wanted->hosts.empty() && !wanted->stage.gpu;
-  const int threads = local_cpus ? std::min(wanted->stage.threads, limits::kThreadsMax) : 0;
+  const int threads = local_cpus ? std::min(wanted->stage.threads, kMaxThreads) : 0;
   if (!options.contexts.empty()) return bench_contexts(options, *session, threads, console);
   auto report = measure(options, *session, threads);
   if (!report) return report.error();

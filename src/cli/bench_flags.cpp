@@ -11,6 +11,7 @@
 #include "cli/limits.h"
 #include "cli/values.h"
 #include "cluster/gateway/link_bench.h"
+#include "tandem/limits.h"
 
 namespace tandem::cli {
 namespace {
@@ -53,7 +54,7 @@ Status read_contexts(const std::string& text, std::vector<int>& contexts) {
 void add_bench_memory(CLI::App& app, BenchMemoryOptions& options) {
   CLI::App& sub =
       *add_command(app, "memory", "This machine's read bandwidth", "  tandem bench memory");
-  integer_flag(sub, "--threads", options.threads, 0, limits::kThreadsMax,
+  integer_flag(sub, "--threads", options.threads, 0, kMaxThreads,
                "Threads that read; 0: one, and physical cores");
   integer_flag(sub, "--megabytes", options.megabytes, 64, limits::kBenchMegabytesMax,
                "Size of the memory that is read");

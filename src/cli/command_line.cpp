@@ -13,6 +13,7 @@
 #include "cluster/gateway/link_bench.h"
 #include "config/hosts.h"
 #include "config/message.h"
+#include "tandem/limits.h"
 
 namespace tandem::cli {
 namespace {
@@ -156,7 +157,7 @@ void add_place_flags(CLI::App& app, cluster::WorkerPlace& place) {
   value_flag(app, "--memory", "Most memory for weights, steps and KV, such as 12G",
              [&place](const std::string& text) { return read_size(text, place.memory_bytes); })
       ->type_name("SIZE [what is free]");
-  integer_flag(app, "--threads", place.threads, 0, limits::kThreadsMax,
+  integer_flag(app, "--threads", place.threads, 0, kMaxThreads,
                "Most threads of a rank; 0: as many as the gateway says");
 }
 

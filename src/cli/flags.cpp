@@ -9,6 +9,7 @@
 #include "config/hosts.h"
 #include "config/json.h"
 #include "config/sizes.h"
+#include "tandem/limits.h"
 
 namespace tandem::cli {
 namespace {
@@ -59,7 +60,7 @@ void add_placement_flags(CLI::App& app, ModelOptions& options) {
 }
 
 void add_compute_flags(CLI::App& app, ModelOptions& options) {
-  integer_flag(app, "--threads", options.threads, 0, limits::kThreadsMax,
+  integer_flag(app, "--threads", options.threads, 0, kMaxThreads,
                "Threads of each rank; 0: physical cores, shared between local ranks");
   integer_flag(app, "--prefill-step-size", options.prefill_step_size, 1, limits::kPrefillStepMax,
                "Prompt tokens in one step");

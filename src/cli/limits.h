@@ -7,7 +7,6 @@
 namespace tandem::cli::limits {
 
 inline constexpr int kRanksMax = 1024;            // processes
-inline constexpr int kThreadsMax = 1024;          // of one rank
 inline constexpr int kPrefillStepDefault = 2048;  // prompt tokens in one tick
 inline constexpr int kPrefillStepMax = 1 << 16;
 inline constexpr int kMaxTokensGenerate = 100;  // mlx_lm.generate's default

@@ -13,6 +13,7 @@
 #include "config/json.h"
 #include "config/message.h"
 #include "config/sizes.h"
+#include "tandem/limits.h"
 
 namespace tandem::config {
 namespace {

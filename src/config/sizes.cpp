@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "config/message.h"
+#include "tandem/limits.h"
 
 namespace tandem::config {
 namespace {

@@ -11,10 +11,6 @@
 
 namespace tandem::config {
 
-/// More layers than this no model has, and more threads than this no rank is asked for.
-inline constexpr int kMaxLayers = 4096;
-inline constexpr int kMaxThreads = 4096;
-
 /// A size in bytes below 2^63, as mlx-lm reads them: "4000000", "1.5G", "500MB"; decimal units.
 Result<std::uint64_t> parse_bytes(std::string_view text);
 /// "612 MB", "4.68 GB": decimal units, three digits.

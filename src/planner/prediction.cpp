@@ -49,7 +49,7 @@ std::size_t fitting_step(const Setting& setting, const Placed& stage) {
   return step;
 }
 
-/// Rows of a prompt's steps, as scheduler/plan.h cuts prompts to keep all stages at work.
+/// Rows of a prompt's steps, as scheduler/tick_plan.h cuts prompts to keep all stages at work.
 std::uint32_t prompt_rows(const Work& work, std::size_t stages, std::uint32_t most) {
   constexpr std::uint32_t kChunksPerStage = 4;
   constexpr std::uint32_t kChunkMin = 128;

@@ -17,7 +17,7 @@ namespace {
 constexpr int kComparedMax = 64;
 
 /// The prompts before `served` in order saw it pass.
-void note_turn(std::map<Rank, Sequence>& running, Sequence& served, std::uint32_t count) {
+void note_turn(std::map<QueuePosition, Sequence>& running, Sequence& served, std::uint32_t count) {
   served.passed -= count;
   for (auto& [rank, other] : running) {
     if (rank >= served.rank()) return;
@@ -154,9 +154,9 @@ PlanState Engine::State::plan_state() const {
 }
 
 /// Plans until no one has to give way.
-std::vector<PlannedEntry> Engine::State::plan_tick() {
+std::vector<PlannedEntry> Engine::State::planned_entries() {
   for (;;) {
-    Plan planned = plan(plan_state());
+    TickPlan planned = plan_tick(plan_state());
     if (!planned.preempt) return std::move(planned.entries);
     const Sequence& victim = *by_kv.at(*planned.preempt);
     preempt(running.find(victim.rank()));
@@ -220,7 +220,7 @@ void Engine::State::launch(Flight flight) {
 Status Engine::State::fill() {
   for (;;) {
     admit();
-    const auto planned = plan_tick();
+    const auto planned = planned_entries();
     if (planned.empty()) return {};
     turn.took(by_kv.at(planned.front().sequence)->suspicions > 0);
     Tick tick;

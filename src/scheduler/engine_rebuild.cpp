@@ -17,7 +17,9 @@ constexpr int kFailuresMax = 3;
 /// suspect.
 constexpr int kOutagesMax = 3;
 
-bool is_suspect(const std::pair<const Rank, Sequence>& item) { return item.second.suspicions > 0; }
+bool is_suspect(const std::pair<const QueuePosition, Sequence>& item) {
+  return item.second.suspicions > 0;
+}
 
 Error too_long(const Sequence& sequence, std::uint64_t tokens) {
   return {ErrorCode::kUnavailable, "the model was loaded again with room for " +

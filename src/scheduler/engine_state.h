@@ -11,8 +11,8 @@
 #include "scheduler/engine.h"
 #include "scheduler/flight.h"
 #include "scheduler/kv_memory.h"
-#include "scheduler/plan.h"
 #include "scheduler/sequence.h"
+#include "scheduler/tick_plan.h"
 #include "scheduler/tick_times.h"
 
 namespace tandem::scheduler {
@@ -32,7 +32,8 @@ struct PipelineLimits {
 struct Engine::State {
   State(Pipeline& stages, EngineOptions wanted, PipelineLimits offered);
 
-  using Sequences = std::map<Rank, Sequence>;  // a sequence keeps its address when it moves
+  using Sequences =
+      std::map<QueuePosition, Sequence>;  // a sequence keeps its address when it moves
 
   Pipeline& pipeline;
   EngineOptions options;
@@ -64,7 +65,7 @@ struct Engine::State {
   void start(Sequences::iterator waiter, const KvMemory::Match& match);
   void preempt(Sequences::iterator victim);
   PlanState plan_state() const;
-  std::vector<PlannedEntry> plan_tick();
+  std::vector<PlannedEntry> planned_entries();
   void launch(Flight flight);
   void add_entry(const PlannedEntry& planned, Tick& tick, Flight& flight);
   /// What of a constraint goes into the tick; false when the sequence ended over it.

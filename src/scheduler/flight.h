@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "cost/tick_cost.h"
-#include "scheduler/plan.h"
+#include "scheduler/tick_plan.h"
 #include "tandem/deadline.h"
 #include "tandem/error.h"
 #include "tandem/tick.h"

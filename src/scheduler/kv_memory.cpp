@@ -11,7 +11,7 @@ KvMemory::KvMemory(KvLimits limits)
     : limits_(std::move(limits)), book_(limits_.shape, limits_.sharing) {}
 
 KvMemory::Match KvMemory::match(std::uint64_t salt, std::span<const std::int32_t> prompt,
-                                const Rank& rank) const {
+                                const QueuePosition& rank) const {
   if (prompt.size() <= 1) return {};
   const auto all_but_one = prompt.first(prompt.size() - 1);
   Match match;
@@ -53,7 +53,7 @@ std::uint32_t KvMemory::tokens_to_stop(std::uint64_t id) const {
 }
 
 void KvMemory::begin(std::uint64_t id, std::uint64_t salt, std::span<const std::int32_t> tokens,
-                     const Rank& rank, const Match& match) {
+                     const QueuePosition& rank, const Match& match) {
   Running& running = running_[id];
   running.salt = salt;
   running.least_at_end = book_.least_after(id, static_cast<std::uint32_t>(tokens.size()));

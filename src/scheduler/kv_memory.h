@@ -51,12 +51,13 @@ class KvMemory {
     bool soon() const { return coming != 0; }
   };
   /// At least one token of the prompt is left to compute.
-  Match match(std::uint64_t salt, std::span<const std::int32_t> prompt, const Rank& rank) const;
+  Match match(std::uint64_t salt, std::span<const std::int32_t> prompt,
+              const QueuePosition& rank) const;
 
   /// A sequence begins to run, with what the match offers. Its `tokens` can be matched as far as
   /// they are computed.
   void begin(std::uint64_t id, std::uint64_t salt, std::span<const std::int32_t> tokens,
-             const Rank& rank, const Match& match);
+             const QueuePosition& rank, const Match& match);
   /// What is coming is going to be kept for whoever waits for it.
   void wait_for(const Match& match);
   /// Tokens after which a running sequence has to end a tick, for what is to be kept there; 0:

@@ -111,7 +111,7 @@ void PrefixIndex::take(std::uint64_t id) {
 }
 
 void PrefixIndex::add(std::uint64_t id, std::uint64_t salt, std::span<const std::int32_t> tokens,
-                      std::optional<Rank> rank) {
+                      std::optional<QueuePosition> rank) {
   const bool added = lists_.try_emplace(id, List{salt, nullptr, {}, rank.value_or(kNoRank)}).second;
   check(added, "a list is added once");
   put(id, node_of(salt, tokens));
@@ -194,7 +194,7 @@ std::optional<PrefixIndex::Match> PrefixIndex::longest(std::uint64_t salt,
 
 std::optional<PrefixIndex::Match> PrefixIndex::coming(std::uint64_t salt,
                                                       std::span<const std::int32_t> prompt,
-                                                      const Rank& rank) const {
+                                                      const QueuePosition& rank) const {
   Match best;
   climb(walk(salt, prompt), [&](const Node& node, const Node* without, std::uint32_t common) {
     if (common == 0 || best.length > 0) return false;

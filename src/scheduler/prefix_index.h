@@ -14,10 +14,10 @@
 namespace tandem::scheduler {
 
 /// The order in which requests are served.
-struct Rank {
+struct QueuePosition {
   std::int64_t priority = 0;  // lower is served first
   std::uint64_t arrival = 0;
-  auto operator<=>(const Rank&) const = default;
+  auto operator<=>(const QueuePosition&) const = default;
 };
 
 /// A radix tree of token lists. Each list says how much of it can be used, and perhaps who computes
@@ -40,7 +40,7 @@ class PrefixIndex {
   /// Adds a list that only prompts of the same salt may match; none of it can be used yet. With a
   /// rank its tokens beyond usable().most are being computed. Ids are unique.
   void add(std::uint64_t id, std::uint64_t salt, std::span<const std::int32_t> tokens,
-           std::optional<Rank> rank = std::nullopt);
+           std::optional<QueuePosition> rank = std::nullopt);
   /// Adds the first `length` tokens of the list `of`, which nobody computes.
   void add_prefix(std::uint64_t id, std::uint64_t of, std::size_t length);
   void set_usable(std::uint64_t id, Usable usable);
@@ -54,19 +54,19 @@ class PrefixIndex {
   /// The longest beginning of the prompt that a list of an earlier rank can be used for, now or
   /// when it is computed.
   std::optional<Match> coming(std::uint64_t salt, std::span<const std::int32_t> prompt,
-                              const Rank& rank) const;
+                              const QueuePosition& rank) const;
   /// Tokens of the longest beginning that any list shares, usable or not.
   std::uint32_t common(std::uint64_t salt, std::span<const std::int32_t> prompt) const;
   std::size_t size() const { return lists_.size(); }
 
  private:
-  static constexpr Rank kNoRank{std::numeric_limits<std::int64_t>::max(),
-                                std::numeric_limits<std::uint64_t>::max()};
+  static constexpr QueuePosition kNoRank{std::numeric_limits<std::int64_t>::max(),
+                                         std::numeric_limits<std::uint64_t>::max()};
   /// Of all lists of a node and below.
   struct Bounds {
     std::uint32_t least = std::numeric_limits<std::uint32_t>::max();
     std::uint32_t most = 0;
-    Rank first = kNoRank;
+    QueuePosition first = kNoRank;
     bool operator==(const Bounds&) const = default;
     void cover(const Bounds& other);
   };
@@ -82,7 +82,7 @@ class PrefixIndex {
     std::uint64_t salt = 0;
     Node* node = nullptr;
     Usable usable;
-    Rank rank = kNoRank;
+    QueuePosition rank = kNoRank;
   };
   /// The last node on the prompt's way, and how many tokens all its lists share with the prompt.
   struct Place {

@@ -9,7 +9,7 @@
 
 #include "scheduler/engine.h"
 #include "scheduler/kv_memory.h"
-#include "scheduler/plan.h"
+#include "scheduler/tick_plan.h"
 
 namespace tandem::scheduler {
 
@@ -38,7 +38,7 @@ struct Sequence {
   std::uint32_t prompt() const { return static_cast<std::uint32_t>(request.prompt.size()); }
   std::uint32_t total() const { return static_cast<std::uint32_t>(tokens.size()); }
   std::uint32_t drawn() const { return total() - prompt(); }
-  Rank rank() const { return {request.priority, id}; }
+  QueuePosition rank() const { return {request.priority, id}; }
 
   /// Nothing that happened before is held against it.
   void got_further() {

@@ -25,12 +25,11 @@
 #include "stage/hidden.h"
 #include "stage/layer_range.h"
 #include "stage/memory_fit.h"
+#include "tandem/limits.h"
 #include "weights/weight_folder.h"
 
 namespace tandem::stage {
 namespace {
-
-constexpr int kMaxThreads = 1024;
 
 /// Nothing: the usual one.
 Result<std::optional<DType>> wanted_kv_type(const StageOptions& options) {

@@ -2,7 +2,7 @@
 
 #include <cstdio>
 
-#include "scheduler/plan.h"
+#include "scheduler/tick_plan.h"
 
 int main() {
   const tandem::scheduler::Plan nothing = tandem::scheduler::plan({});

@@ -17,8 +17,6 @@
 namespace tandem::cluster {
 namespace {
 
-constexpr std::size_t kMaxReasonBytes = 300;
-
 // gRPC wants the system's clock.
 std::chrono::system_clock::time_point grpc_deadline(Clock::duration wait) {
   return std::chrono::system_clock::now() +

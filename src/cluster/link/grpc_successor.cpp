@@ -15,8 +15,6 @@
 namespace tandem::cluster {
 namespace {
 
-constexpr std::size_t kMaxReasonBytes = 256;
-
 using Owner = std::shared_ptr<const EncodedFrame>;
 
 // Bytes [offset, offset + size) of one of the frame's pieces, which is not copied: the slice keeps

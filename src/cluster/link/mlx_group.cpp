@@ -23,8 +23,6 @@ namespace {
 namespace mx = mlx::core;
 namespace fs = std::filesystem;
 
-constexpr std::size_t kMaxReasonBytes = 256;
-
 Error from_mlx(const MlxGroupOptions& options, const std::exception& what) {
   return {ErrorCode::kUnavailable,
           "mlx group (" + options.backend + "): " + one_line(what.what(), kMaxReasonBytes)};

@@ -19,7 +19,6 @@ namespace {
 using HeartbeatStream = grpc::ServerReaderWriter<v1::HeartbeatReply, v1::HeartbeatRequest>;
 
 constexpr std::size_t kMaxPeerBytes = 128;
-constexpr std::size_t kMaxReasonBytes = 1000;
 
 v1::HeartbeatReply not_held() {
   v1::HeartbeatReply reply;

@@ -14,10 +14,10 @@
 
 #include "config/json.h"
 #include "config/model_config.h"
-#include "config/sizes.h"
 #include "models/architecture.h"
 #include "models/meaning.h"
 #include "tandem/dtype.h"
+#include "tandem/limits.h"
 #include "weights/weight_folder.h"
 
 namespace tandem::cluster {
@@ -100,7 +100,7 @@ Result<ModelSummary> summarize_model(const std::filesystem::path& folder) {
   auto config = config::ModelConfig::load(folder);
   if (!config) return config.error();
   config::FieldReader reader = config->reader();
-  const int layers = reader.integer("num_hidden_layers", 1, config::kMaxLayers);
+  const int layers = reader.integer("num_hidden_layers", 1, kMaxLayers);
   if (auto status = reader.status(); !status) return status.error();
   auto model = models::architecture_of(*config);
   if (!model) return model.error();

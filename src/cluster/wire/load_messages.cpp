@@ -6,8 +6,8 @@
 #include <string_view>
 #include <utility>
 
-#include "config/sizes.h"
 #include "kernels/isa.h"
+#include "tandem/limits.h"
 
 namespace tandem::cluster {
 namespace {
@@ -15,8 +15,6 @@ namespace {
 constexpr std::uint32_t kMaxWindow = 1U << 30;
 constexpr std::uint64_t kMaxPageBytes = 1ULL << 40;
 
-using config::kMaxLayers;
-using config::kMaxThreads;
 using kernels::Activations;
 constexpr std::array<std::pair<Activations, std::string_view>, 3> kActivations = {
     {{Activations::kF32, "f32"}, {Activations::kBF16, "bf16"}, {Activations::kInt8, "int8"}}};

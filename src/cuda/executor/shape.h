@@ -28,7 +28,6 @@ struct ModelShape {
   float scale = 0;               // of scores
   std::vector<float> frequency;  // radians a position, of each pair
 
-  int qkv_rows() const { return (heads + 2 * kv_heads) * head_dim; }
   int attention_width() const { return heads * head_dim; }
   /// Rows of `inner` that a token has.
   int experts_of_token() const { return experts > 0 ? top_k : 1; }

@@ -8,13 +8,13 @@
 
 #include "models/architecture.h"
 #include "models/families/rope_table.h"
+#include "tandem/limits.h"
 
 namespace tandem::models::families {
 
 inline constexpr int kMaxHidden = 1 << 17;
 inline constexpr int kMaxWidth = 1 << 20;
 inline constexpr int kMaxExpertWidth = 1 << 18;
-inline constexpr int kMaxLayers = 2048;
 inline constexpr int kMaxHeads = 4096;
 inline constexpr int kMaxHeadDim = 4096;
 inline constexpr int kMaxVocabulary = 1 << 24;

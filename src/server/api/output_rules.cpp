@@ -12,8 +12,8 @@ namespace {
 
 using Kind = OutputGrammar::Kind;
 
-constexpr std::size_t kChoicesMax = 1024;  // of structured_outputs.choice
-constexpr std::size_t kNameMax = 64;       // of a function, OpenAI's limit
+constexpr std::size_t kListedChoicesMax = 1024;  // of structured_outputs.choice
+constexpr std::size_t kNameMax = 64;             // of a function, OpenAI's limit
 constexpr std::size_t kAllowedToolsMax = 128;
 constexpr const char* kNoTools = "'tool_choice' is only allowed when 'tools' are specified.";
 
@@ -93,7 +93,7 @@ OutputGrammar read_structured_outputs(Fields& fields) {
     grammar = {Kind::kLark, *lark, path("grammar")};
     ++kinds;
   }
-  if (const Json* choices = outputs->array("choice", kChoicesMax)) {
+  if (const Json* choices = outputs->array("choice", kListedChoicesMax)) {
     const auto text = [](const Json& one) { return one.is_string(); };
     if (choices->empty() || !std::ranges::all_of(*choices, text)) {
       outputs->wrong_type("choice", "a list of one string or more");

@@ -46,7 +46,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   enum class Stage { kOpening, kOpen, kLingering, kClosed };
   static constexpr std::size_t kReadBytes = 8 << 10;
 
-  // connection.cpp: bytes and time
+  // Bytes and time.
   asio::awaitable<bool> open();
   asio::awaitable<void> read_all(std::shared_ptr<Connection> self);
   asio::awaitable<void> write_all(std::shared_ptr<Connection> self);
@@ -62,7 +62,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void wait_from_now();
   void on_strand(void (Connection::*what)());
 
-  // connection_requests.cpp: requests and answers
+  // Requests and answers.
   void advance();
   bool admit();
   void dispatch();

@@ -25,8 +25,8 @@ TEST(Sizes, HaveDecimalUnits) {
 TEST(Layers, AreRangesWithBothEnds) {
   EXPECT_EQ(*parse_layers("0-19"), (LayerRange{0, 20}));
   EXPECT_EQ(*parse_layers("7"), (LayerRange{7, 8}));
-  EXPECT_EQ(*parse_layers("4095"), (LayerRange{4095, 4096}));
-  for (const char* bad : {"", "-", "-1", "3-", "3-2", "0--1", "1-2-3", "a", "0-4096", "1 - 2",
+  EXPECT_EQ(*parse_layers("2047"), (LayerRange{2047, 2048}));
+  for (const char* bad : {"", "-", "-1", "3-", "3-2", "0--1", "1-2-3", "a", "0-2048", "1 - 2",
                           "99999999999", "0-99999999999"}) {
     EXPECT_FALSE(parse_layers(bad).ok()) << bad;
   }

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "scheduler/plan.h"
+#include "scheduler/tick_plan.h"
 #include "unit/scheduler/engine_runs.h"
 #include "unit/scheduler/fake_pipeline.h"
 

@@ -58,18 +58,18 @@ TEST(PrefixIndex, WhatCannotBeUsedIsPassedOver) {
 
 TEST(PrefixIndex, WhatIsLostOfARunningListIsNotWaitedFor) {
   PrefixIndex index;
-  index.add(1, 0, Ids{5, 6, 7, 8}, Rank{0, 3});
-  EXPECT_EQ(index.coming(0, Ids{5, 6, 7}, Rank{0, 4})->length, 3U);
-  EXPECT_FALSE(index.coming(0, Ids{5, 6, 7}, Rank{0, 3}).has_value());
+  index.add(1, 0, Ids{5, 6, 7, 8}, QueuePosition{0, 3});
+  EXPECT_EQ(index.coming(0, Ids{5, 6, 7}, QueuePosition{0, 4})->length, 3U);
+  EXPECT_FALSE(index.coming(0, Ids{5, 6, 7}, QueuePosition{0, 3}).has_value());
   index.set_usable(1, {4, 4});
-  EXPECT_FALSE(index.coming(0, Ids{5, 6, 7}, Rank{0, 4}).has_value());
+  EXPECT_FALSE(index.coming(0, Ids{5, 6, 7}, QueuePosition{0, 4}).has_value());
 }
 
 struct List {
   std::uint64_t salt = 0;
   Ids tokens;
   PrefixIndex::Usable usable;
-  std::optional<Rank> rank;
+  std::optional<QueuePosition> rank;
 };
 
 /// Both the index and plain lists, changed alike.
@@ -79,7 +79,7 @@ class Twin {
 
   void change(std::uint64_t id) {
     List list{pick(0, 1), ids(), {}, std::nullopt};
-    if (pick(0, 2) == 0) list.rank = Rank{0, pick(0, 5)};
+    if (pick(0, 2) == 0) list.rank = QueuePosition{0, pick(0, 5)};
     const std::uint64_t of = pick(1, id);
     if (pick(0, 3) == 0 && lists_.contains(of)) {
       list = {lists_[of].salt, lists_[of].tokens, {}, std::nullopt};
@@ -111,7 +111,7 @@ class Twin {
   void ask() {
     const Ids prompt = ids();
     const std::uint64_t salt = pick(0, 1);
-    const Rank rank{0, pick(0, 6)};
+    const QueuePosition rank{0, pick(0, 6)};
     std::uint32_t longest = 0;
     std::uint32_t coming = 0;
     std::uint32_t common = 0;

@@ -1,4 +1,4 @@
-#include "scheduler/plan.h"
+#include "scheduler/tick_plan.h"
 
 #include <algorithm>
 #include <cstddef>
@@ -41,7 +41,7 @@ class Planner {
   explicit Planner(const PlanState& state)
       : state_(state), room_{state.rows_max, state.free_pages} {}
 
-  Plan run() {
+  TickPlan run() {
     if (state_.in_flight >= state_.stages) return {};
     // What is on its way is all of a suspect or all of others.
     const Turn& turn = state_.turn;
@@ -256,11 +256,6 @@ std::uint32_t prefill_budget(std::uint64_t waiting, int stages, std::uint32_t st
       std::min<std::uint64_t>(step_size, std::max<std::uint64_t>(even, kPipelinedChunkMin)));
 }
 
-std::uint32_t result_rows_max(std::uint32_t top_logprobs) {
-  return static_cast<std::uint32_t>(
-      std::max<std::uint64_t>(kMaxFrameHeaderBytes / result_bytes(top_logprobs), 1));
-}
-
 std::uint32_t tick_rows_max(std::uint64_t row_bytes) {
   const std::uint64_t room = kMaxFrameBytes - kMaxFrameHeaderBytes;
   const std::uint64_t rows = room / std::max<std::uint64_t>(row_bytes, 1);
@@ -268,6 +263,6 @@ std::uint32_t tick_rows_max(std::uint64_t row_bytes) {
       std::clamp<std::uint64_t>(rows, 1, static_cast<std::uint64_t>(kMaxTickRows)));
 }
 
-Plan plan(const PlanState& state) { return Planner(state).run(); }
+TickPlan plan_tick(const PlanState& state) { return Planner(state).run(); }
 
 }  // namespace tandem::scheduler

@@ -1,4 +1,4 @@
-#include "scheduler/plan.h"
+#include "scheduler/tick_plan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,6 +14,9 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+
+/// Rows of a frame whose results have 1,024 candidates each: 16 bytes a candidate and for two more.
+constexpr std::uint32_t kFullRows = (16U << 20) / (16 * 1026);
 
 SequenceView decoding(std::uint64_t id, std::uint64_t last_tick) {
   return {.id = id, .total = 5, .submitted = 4, .answering = true, .last_tick = last_tick};
@@ -34,34 +37,35 @@ PlanState state_of(std::vector<SequenceView> sequences, int stages, int in_fligh
   return state;
 }
 
-std::vector<PlannedEntry> entries_of(const PlanState& state) { return plan(state).entries; }
+std::vector<PlannedEntry> entries_of(const PlanState& state) { return plan_tick(state).entries; }
 
-TEST(Plan, NothingToDoGivesNoTick) {
-  EXPECT_THAT(plan(state_of({}, 2, 0, 8)).entries, IsEmpty());
+TEST(TickPlan, NothingToDoGivesNoTick) {
+  EXPECT_THAT(plan_tick(state_of({}, 2, 0, 8)).entries, IsEmpty());
   SequenceView in_flight = decoding(1, 3);
   in_flight.submitted = in_flight.total;
-  EXPECT_THAT(plan(state_of({in_flight}, 2, 1, 8)).entries, IsEmpty());
+  EXPECT_THAT(plan_tick(state_of({in_flight}, 2, 1, 8)).entries, IsEmpty());
 }
 
-TEST(Plan, AFullPipelineGetsNoTick) {
-  EXPECT_THAT(plan(state_of({decoding(1, 0)}, 2, 2, 8)).entries, IsEmpty());
+TEST(TickPlan, AFullPipelineGetsNoTick) {
+  EXPECT_THAT(plan_tick(state_of({decoding(1, 0)}, 2, 2, 8)).entries, IsEmpty());
 }
 
-TEST(Plan, DecodesAreSharedAmongMicroBatches) {
+TEST(TickPlan, DecodesAreSharedAmongMicroBatches) {
   const auto entries =
-      plan(state_of({decoding(1, 9), decoding(2, 7), decoding(3, 8), decoding(4, 6)}, 2, 0, 8))
+      plan_tick(state_of({decoding(1, 9), decoding(2, 7), decoding(3, 8), decoding(4, 6)}, 2, 0, 8))
           .entries;
   ASSERT_EQ(entries.size(), 2U);  // the longest unserved
   EXPECT_EQ(entries[0].sequence, 2U);
   EXPECT_EQ(entries[1].sequence, 4U);
 }
 
-TEST(Plan, OneStageDecodesAllTogether) {
+TEST(TickPlan, OneStageDecodesAllTogether) {
   EXPECT_EQ(
-      plan(state_of({decoding(1, 1), decoding(2, 1), decoding(3, 1)}, 1, 0, 8)).entries.size(), 3U);
+      plan_tick(state_of({decoding(1, 1), decoding(2, 1), decoding(3, 1)}, 1, 0, 8)).entries.size(),
+      3U);
 }
 
-TEST(Plan, OnlyTheLastChunkOfAPromptIsSampled) {
+TEST(TickPlan, OnlyTheLastChunkOfAPromptIsSampled) {
   EXPECT_THAT(entries_of(state_of({prompt(1, 10)}, 1, 0, 8)),
               ElementsAre(PlannedEntry{.sequence = 1, .count = 8}));
   EXPECT_THAT(entries_of(state_of({prompt(1, 10, 8)}, 1, 0, 8)),
@@ -72,7 +76,7 @@ TEST(Plan, OnlyTheLastChunkOfAPromptIsSampled) {
               ElementsAre(PlannedEntry{.sequence = 1, .count = 2}));
 }
 
-TEST(Plan, DecodesAndPromptsShareATick) {
+TEST(TickPlan, DecodesAndPromptsShareATick) {
   const auto entries =
       entries_of(state_of({prompt(1, 100), decoding(2, 1), prompt(3, 100, 98)}, 1, 0, 8));
   EXPECT_THAT(entries,
@@ -81,7 +85,7 @@ TEST(Plan, DecodesAndPromptsShareATick) {
                           PlannedEntry{.sequence = 1, .count = 6}));
 }
 
-TEST(Plan, ShortPromptsShareATick) {
+TEST(TickPlan, ShortPromptsShareATick) {
   const auto entries = entries_of(
       state_of({prompt(1, 100), prompt(2, 3), prompt(3, 5), prompt(4, 3), prompt(5, 4)}, 1, 0, 12));
   EXPECT_THAT(entries, ElementsAre(PlannedEntry{.sequence = 2, .count = 3, .sample = true},
@@ -90,7 +94,7 @@ TEST(Plan, ShortPromptsShareATick) {
                                    PlannedEntry{.sequence = 3, .count = 2}));
 }
 
-TEST(Plan, WhoLetEnoughPassGoesFirst) {
+TEST(TickPlan, WhoLetEnoughPassGoesFirst) {
   SequenceView patient = prompt(1, 100);
   patient.passed = kPatience - 1;
   EXPECT_THAT(entries_of(state_of({patient, prompt(2, 9)}, 1, 0, 8)),
@@ -100,7 +104,7 @@ TEST(Plan, WhoLetEnoughPassGoesFirst) {
               ElementsAre(PlannedEntry{.sequence = 1, .count = 8}));
 }
 
-TEST(Plan, NoShortPromptPassesAMoreUrgentOne) {
+TEST(TickPlan, NoShortPromptPassesAMoreUrgentOne) {
   SequenceView urgent = prompt(1, 100);
   urgent.priority = -1;
   SequenceView owed = prompt(2, 50);
@@ -110,7 +114,7 @@ TEST(Plan, NoShortPromptPassesAMoreUrgentOne) {
                           PlannedEntry{.sequence = 2, .count = 4}));
 }
 
-TEST(Plan, ALongPromptIsCutSoThatEveryStageHasWork) {
+TEST(TickPlan, ALongPromptIsCutSoThatEveryStageHasWork) {
   EXPECT_EQ(prefill_budget(4096, 1, 2048), 2048U);
   EXPECT_EQ(prefill_budget(4096, 2, 2048), 512U);
   EXPECT_EQ(prefill_budget(100, 2, 2048), kPipelinedChunkMin);
@@ -118,17 +122,14 @@ TEST(Plan, ALongPromptIsCutSoThatEveryStageHasWork) {
   EXPECT_EQ(prefill_budget(100, 4, 7), 7U);
 }
 
-TEST(Plan, ScoredRowsFitTheAnswersFrame) {
-  EXPECT_EQ(result_rows_max(1024), (16U << 20) / (16 * 1026));
-  EXPECT_EQ(result_rows_max(0), 1U << 19);
-  EXPECT_EQ(result_rows_max(std::numeric_limits<std::uint32_t>::max()), 1U);
+TEST(TickPlan, ScoredRowsFitTheAnswersFrame) {
   SequenceView first = prompt(1, 20000);
   first.scored = true;
   first.top_logprobs = 1024;
   SequenceView second = prompt(2, 20000);
   second.scored = true;
   second.top_logprobs = 1024;
-  const std::uint32_t most = result_rows_max(1024);
+  const std::uint32_t most = kFullRows;
   EXPECT_THAT(entries_of(state_of({first, second}, 1, 0, 2048)),
               ElementsAre(PlannedEntry{.sequence = 1, .count = most}));
   EXPECT_THAT(entries_of(state_of({first, prompt(3, 90000)}, 1, 0, 2048)),
@@ -139,16 +140,16 @@ TEST(Plan, ScoredRowsFitTheAnswersFrame) {
               ElementsAre(PlannedEntry{.sequence = 1, .count = 1}));
 }
 
-TEST(Plan, DecodesWithManyCandidatesAreServedInTurns) {
+TEST(TickPlan, DecodesWithManyCandidatesAreServedInTurns) {
   std::vector<SequenceView> sequences;
   for (std::uint64_t id = 1; id <= 1024; ++id) {
     sequences.push_back(decoding(id, id));
     sequences.back().top_logprobs = 1024;
   }
-  EXPECT_EQ(entries_of(state_of(sequences, 1, 0, 8)).size(), result_rows_max(1024));
+  EXPECT_EQ(entries_of(state_of(sequences, 1, 0, 8)).size(), kFullRows);
 }
 
-TEST(Plan, DecodesCountAgainstTheRowsOfATick) {
+TEST(TickPlan, DecodesCountAgainstTheRowsOfATick) {
   PlanState state = state_of({decoding(1, 1), prompt(2, 100000)}, 1, 0, 65536);
   state.rows_max = tick_rows_max(4);
   EXPECT_EQ(state.rows_max, 65536U);
@@ -159,7 +160,7 @@ TEST(Plan, DecodesCountAgainstTheRowsOfATick) {
   EXPECT_EQ(tick_rows_max(1ULL << 40), 1U);
 }
 
-TEST(Plan, PromptsAreCutShortWhileOthersDecode) {
+TEST(TickPlan, PromptsAreCutShortWhileOthersDecode) {
   PlanState state = state_of({prompt(1, 100), decoding(2, 1)}, 1, 0, 2048);
   state.mixed_rows = 5;
   EXPECT_THAT(entries_of(state),
@@ -172,7 +173,7 @@ TEST(Plan, PromptsAreCutShortWhileOthersDecode) {
               ElementsAre(PlannedEntry{.sequence = 1, .count = 100, .sample = true}));
 }
 
-TEST(Plan, ALostSequenceIsRebuiltLikeAPrompt) {
+TEST(TickPlan, ALostSequenceIsRebuiltLikeAPrompt) {
   SequenceView lost{.id = 1, .total = 30, .submitted = 0, .answering = true};
   EXPECT_THAT(entries_of(state_of({lost}, 1, 0, 16)),
               ElementsAre(PlannedEntry{.sequence = 1, .count = 16}));
@@ -184,7 +185,7 @@ TEST(Plan, ALostSequenceIsRebuiltLikeAPrompt) {
               ElementsAre(PlannedEntry{.sequence = 1, .count = 1, .decode = true, .sample = true}));
 }
 
-TEST(Plan, ASuspectHasATickToItself) {
+TEST(TickPlan, ASuspectHasATickToItself) {
   SequenceView suspect = decoding(2, 1);
   suspect.alone = true;
   PlanState state = state_of({decoding(1, 1), suspect, prompt(3, 10)}, 2, 0, 8);
@@ -206,7 +207,7 @@ TEST(Plan, ASuspectHasATickToItself) {
   EXPECT_THAT(entries_of(state), IsEmpty());
 }
 
-TEST(Plan, MasksAndParametersCountAgainstTheFrame) {
+TEST(TickPlan, MasksAndParametersCountAgainstTheFrame) {
   std::vector<SequenceView> sequences;
   for (std::uint64_t id = 1; id <= 1000; ++id) {
     sequences.push_back(decoding(id, id));

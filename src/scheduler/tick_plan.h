@@ -18,7 +18,7 @@ inline constexpr std::uint32_t kChunksPerStage = 4;
 /// ticks are chunks of a prompt, theirs are short.
 inline constexpr std::uint64_t kTurnTicks = 4;
 
-/// What plan() knows of one running sequence.
+/// What plan_tick() knows of one running sequence.
 struct SequenceView {
   std::uint64_t id = 0;         // its name in the stages
   std::uint32_t total = 0;      // tokens that are known
@@ -73,7 +73,7 @@ struct PlannedEntry {
   bool operator==(const PlannedEntry&) const = default;
 };
 
-struct Plan {
+struct TickPlan {
   std::vector<PlannedEntry> entries;     // none: no tick
   std::optional<std::uint64_t> preempt;  // this one has to lose its KV first, then plan again
 };
@@ -81,10 +81,6 @@ struct Plan {
 /// Prompt tokens that one tick may carry when `waiting` prompt tokens are to be prefilled: the step
 /// size, or less so that all stages have a chunk to work on.
 std::uint32_t prefill_budget(std::uint64_t waiting, int stages, std::uint32_t step_size);
-
-/// Rows of a frame that may have a result with `top_logprobs` candidates, at least 1, so that the
-/// tick's answer stays within the part of a frame that is not hidden states.
-std::uint32_t result_rows_max(std::uint32_t top_logprobs);
 
 /// Tokens that one tick may have: what a stage takes and what a frame of hidden states of
 /// `row_bytes` each has room for. At least 1.
@@ -99,6 +95,6 @@ std::uint32_t tick_rows_max(std::uint64_t row_bytes);
 /// last one in order has to be preempted for it. While there is a suspect it and the others take
 /// turns: nothing else is on its way with it, so that the next failure tells whose fault it is, and
 /// streams go on meanwhile.
-Plan plan(const PlanState& state);
+TickPlan plan_tick(const PlanState& state);
 
 }  // namespace tandem::scheduler

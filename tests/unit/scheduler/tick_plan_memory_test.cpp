@@ -1,4 +1,4 @@
-// plan() and KV pages: who gets them, who gives them up; and every rule over random states.
+// plan_tick() and KV pages: who gets them, who gives them up; and every rule over random states.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "scheduler/kv_book.h"
-#include "scheduler/plan.h"
 #include "scheduler/prompt_queue.h"
+#include "scheduler/tick_plan.h"
 
 namespace tandem::scheduler {
 namespace {
@@ -38,49 +38,50 @@ PlanState state_of(std::vector<SequenceView> sequences, std::uint64_t free_pages
 }
 
 TEST(PlanMemory, AChunkIsAsLongAsThePagesReach) {
-  EXPECT_THAT(plan(state_of({prompt(1, 500)}, 3)).entries,
+  EXPECT_THAT(plan_tick(state_of({prompt(1, 500)}, 3)).entries,
               ElementsAre(PlannedEntry{.sequence = 1, .count = 192}));
-  EXPECT_THAT(plan(state_of({prompt(1, 500, 70)}, 1)).entries,
+  EXPECT_THAT(plan_tick(state_of({prompt(1, 500, 70)}, 1)).entries,
               ElementsAre(PlannedEntry{.sequence = 1, .count = 122}));
   SequenceView shares = prompt(1, 500, 70);
   shares.copies_page = true;
-  EXPECT_THAT(plan(state_of({shares}, 1)).entries,
+  EXPECT_THAT(plan_tick(state_of({shares}, 1)).entries,
               ElementsAre(PlannedEntry{.sequence = 1, .count = 58}));
-  EXPECT_THAT(plan(state_of({shares}, 0)).entries, IsEmpty());
+  EXPECT_THAT(plan_tick(state_of({shares}, 0)).entries, IsEmpty());
 }
 
 TEST(PlanMemory, TheLastInOrderGivesWay) {
-  const Plan planned = plan(state_of({decoding(1, 64), decoding(2, 70), decoding(3, 70)}, 0));
+  const TickPlan planned =
+      plan_tick(state_of({decoding(1, 64), decoding(2, 70), decoding(3, 70)}, 0));
   EXPECT_EQ(planned.preempt, 3U);
   EXPECT_THAT(planned.entries, IsEmpty());
 }
 
 TEST(PlanMemory, WhoComesLastWaitsForPages) {
-  const Plan planned = plan(state_of({decoding(1, 70), decoding(2, 128)}, 0));
+  const TickPlan planned = plan_tick(state_of({decoding(1, 70), decoding(2, 128)}, 0));
   EXPECT_FALSE(planned.preempt.has_value());
   EXPECT_THAT(planned.entries, ElementsAre(PlannedEntry{1, 1, true, true}));
 }
 
 TEST(PlanMemory, WhoHoldsNothingCannotGiveWay) {
-  const Plan planned = plan(state_of({prompt(1, 100, 64), prompt(2, 50)}, 0));
+  const TickPlan planned = plan_tick(state_of({prompt(1, 100, 64), prompt(2, 50)}, 0));
   EXPECT_FALSE(planned.preempt.has_value());
   EXPECT_THAT(planned.entries, IsEmpty());
 }
 
 TEST(PlanMemory, AnOlderPromptTakesPagesFromAYoungerStream) {
-  EXPECT_EQ(plan(state_of({prompt(1, 100, 64), decoding(2, 64)}, 0)).preempt, 2U);
-  EXPECT_THAT(plan(state_of({prompt(1, 100, 64), decoding(2, 64)}, 1)).entries,
+  EXPECT_EQ(plan_tick(state_of({prompt(1, 100, 64), decoding(2, 64)}, 0)).preempt, 2U);
+  EXPECT_THAT(plan_tick(state_of({prompt(1, 100, 64), decoding(2, 64)}, 1)).entries,
               ElementsAre(PlannedEntry{.sequence = 1, .count = 36, .sample = true}));
 }
 
 TEST(PlanMemory, AShortPromptLeavesWhatOlderOnesNeed) {
   // Three pages for the older one, of five.
-  EXPECT_THAT(plan(state_of({prompt(1, 192), prompt(2, 150)}, 5)).entries,
+  EXPECT_THAT(plan_tick(state_of({prompt(1, 192), prompt(2, 150)}, 5)).entries,
               ElementsAre(PlannedEntry{.sequence = 2, .count = 128},
                           PlannedEntry{.sequence = 1, .count = 192, .sample = true}));
-  EXPECT_THAT(plan(state_of({prompt(1, 192), prompt(2, 150)}, 3)).entries,
+  EXPECT_THAT(plan_tick(state_of({prompt(1, 192), prompt(2, 150)}, 3)).entries,
               ElementsAre(PlannedEntry{.sequence = 1, .count = 192, .sample = true}));
-  const Plan short_of_pages = plan(state_of({prompt(1, 192), prompt(2, 150, 64)}, 0));
+  const TickPlan short_of_pages = plan_tick(state_of({prompt(1, 192), prompt(2, 150, 64)}, 0));
   EXPECT_EQ(short_of_pages.preempt, 2U) << "the older one is served first";
 }
 
@@ -158,7 +159,7 @@ TEST(PlanMemory, RandomStatesKeepEveryRule) {
   Picks pick{random};
   for (int round = 0; round < 20000; ++round) {
     const PlanState state = random_state(pick);
-    const Plan planned = plan(state);
+    const TickPlan planned = plan_tick(state);
     const auto& views = state.sequences;
     if (planned.preempt) {
       ASSERT_TRUE(planned.entries.empty());
