@@ -2,17 +2,15 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <utility>
 
-extern char** environ;
+#include "base/spawn.h"
 
 namespace tandem::launch {
 namespace {
@@ -38,43 +36,6 @@ Result<Pipe> make_pipe() {
   return pipe;
 }
 
-struct SpawnSetup {
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  SpawnSetup() {
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawnattr_init(&attributes);
-  }
-  ~SpawnSetup() {
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::posix_spawnattr_destroy(&attributes);
-  }
-  SpawnSetup(const SpawnSetup&) = delete;
-  SpawnSetup& operator=(const SpawnSetup&) = delete;
-};
-
-// Default signals and nothing blocked, a group of its own, and the pipes' ends as 0, 1 and 2.
-int configure(SpawnSetup& setup, const std::array<int, 3>& ends) {
-  sigset_t none;
-  sigset_t reset;
-  ::sigemptyset(&none);
-  ::sigemptyset(&reset);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD}) ::sigaddset(&reset, signal);
-  short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP;
-#ifdef POSIX_SPAWN_CLOEXEC_DEFAULT  // macOS: nothing else leaks into the child
-  flags |= POSIX_SPAWN_CLOEXEC_DEFAULT;
-#endif
-  int code = ::posix_spawnattr_setflags(&setup.attributes, flags);
-  if (code == 0) code = ::posix_spawnattr_setsigmask(&setup.attributes, &none);
-  if (code == 0) code = ::posix_spawnattr_setsigdefault(&setup.attributes, &reset);
-  if (code == 0) code = ::posix_spawnattr_setpgroup(&setup.attributes, 0);
-  for (int fd = 0; fd < 3 && code == 0; ++fd) {
-    code =
-        ::posix_spawn_file_actions_adddup2(&setup.actions, ends[static_cast<std::size_t>(fd)], fd);
-  }
-  return code;
-}
-
 }  // namespace
 
 Result<Process> Process::start(const std::vector<std::string>& argv) {
@@ -84,18 +45,14 @@ Result<Process> Process::start(const std::vector<std::string>& argv) {
   if (!out) return out.error();
   auto err = make_pipe();
   if (!err) return err.error();
-  SpawnSetup setup;
-  int code = configure(setup, {in->read.get(), out->write.get(), err->write.get()});
-  std::vector<std::string> words = argv;
-  std::vector<char*> pointers;
-  pointers.reserve(words.size() + 1);
-  for (std::string& word : words) pointers.push_back(word.data());
-  pointers.push_back(nullptr);
   Process process;
-  if (code == 0) {
-    code = ::posix_spawnp(&process.pid_, pointers[0], &setup.actions, &setup.attributes,
-                          pointers.data(), environ);
-  }
+  const int code = spawn(argv,
+                         {.null_input = false,
+                          .ours = {{in->read.get(), STDIN_FILENO},
+                                   {out->write.get(), STDOUT_FILENO},
+                                   {err->write.get(), STDERR_FILENO}},
+                          .inherited = {}},
+                         true, process.pid_);
   if (code != 0) {
     process.pid_ = -1;
     return failed("cannot start " + argv[0], code);

@@ -1,7 +1,6 @@
 #include "cluster/rank/process.h"
 
 #include <fcntl.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,10 +15,9 @@
 #include <thread>
 #include <utility>
 
+#include "base/spawn.h"
 #include "cluster/rank/worker.h"
 #include "cluster/timing.h"
-
-extern char** environ;
 
 namespace tandem::cluster {
 namespace {
@@ -33,49 +31,6 @@ Result<Fd> away_from_control(Fd fd) {
   const int moved = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, kControlFd + 1);
   if (moved < 0) return failed("cannot duplicate a control socket", errno);
   return Fd(moved);
-}
-
-struct SpawnSetup {
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  SpawnSetup() {
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawnattr_init(&attributes);
-  }
-  ~SpawnSetup() {
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::posix_spawnattr_destroy(&attributes);
-  }
-  SpawnSetup(const SpawnSetup&) = delete;
-  SpawnSetup& operator=(const SpawnSetup&) = delete;
-};
-
-// The child starts with default signals and nothing blocked, whatever its parent took over.
-int configure(SpawnSetup& setup, int child_end, bool own_group) {
-  sigset_t none;
-  sigset_t reset;
-  ::sigemptyset(&none);
-  ::sigemptyset(&reset);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD}) ::sigaddset(&reset, signal);
-  short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
-  if (own_group) flags |= POSIX_SPAWN_SETPGROUP;
-#ifdef POSIX_SPAWN_CLOEXEC_DEFAULT  // macOS: nothing else leaks into the child
-  flags |= POSIX_SPAWN_CLOEXEC_DEFAULT;
-  ::posix_spawn_file_actions_addinherit_np(&setup.actions, STDOUT_FILENO);
-  ::posix_spawn_file_actions_addinherit_np(&setup.actions, STDERR_FILENO);
-#endif
-  int code = ::posix_spawnattr_setflags(&setup.attributes, flags);
-  if (code == 0) code = ::posix_spawnattr_setsigmask(&setup.attributes, &none);
-  if (code == 0) code = ::posix_spawnattr_setsigdefault(&setup.attributes, &reset);
-  if (code == 0) code = ::posix_spawnattr_setpgroup(&setup.attributes, 0);
-  if (code == 0) {
-    code =
-        ::posix_spawn_file_actions_addopen(&setup.actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  }
-  if (code == 0) {
-    code = ::posix_spawn_file_actions_adddup2(&setup.actions, child_end, kControlFd);
-  }
-  return code;
 }
 
 }  // namespace
@@ -139,19 +94,14 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::start(const std::string& exe
   if (!theirs) return theirs.error();
   ::fcntl(ours->get(), F_SETFL, O_NONBLOCK);
 
-  SpawnSetup setup;
-  int code = configure(setup, theirs->get(), own_group);
   std::vector<std::string> words{executable};
   words.insert(words.end(), arguments.begin(), arguments.end());
-  std::vector<char*> argv;
-  argv.reserve(words.size() + 1);
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
   auto state = std::make_unique<State>();
-  if (code == 0) {
-    code = ::posix_spawn(&state->pid, executable.c_str(), &setup.actions, &setup.attributes,
-                         argv.data(), environ);
-  }
+  const int code = spawn(words,
+                         {.null_input = true,
+                          .ours = {{theirs->get(), kControlFd}},
+                          .inherited = {STDOUT_FILENO, STDERR_FILENO}},
+                         own_group, state->pid);
   if (code != 0) return failed("cannot start " + executable, code);
   state->control = std::move(*ours);
   return std::unique_ptr<ChildProcess>(new ChildProcess(std::move(state)));
